@@ -1,0 +1,5 @@
+"""The knowledge bases by name. To add one: write its folder, add its line here."""
+
+from pkb.knowledge import KnowledgeBase
+
+KNOWLEDGE_BASES: dict[str, type[KnowledgeBase]] = {}

@@ -1,0 +1,154 @@
+"""Schema and batch: the one value that flows through the whole house.
+
+Ids are global over all fields, given in order of first appearance:
+    0            missing: a null in a field, padding in a history; reads a zero vector
+    1 .. F       "new to the model", one for each field of the schema
+    F+1 ..       values
+
+Shapes: B rows, F fields, H history length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pkb.errors import DataError
+
+MISSING = 0
+Role = Literal["user", "item", "context", "scenario"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A categorical column and its role."""
+
+    name: str
+    role: Role
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise DataError(f"field {self.name}: role {self.role!r} is none of {', '.join(get_args(Role))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """A behaviour history: a list column that holds values of `field`, oldest first."""
+
+    name: str
+    field: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The ordered fields of a log, and which of them identify the user and the item."""
+
+    fields: tuple[Field, ...]
+    user: str
+    item: str
+    histories: tuple[History, ...] = ()
+    labels: tuple[str, ...] = ("click",)
+    has_request: bool = False
+    has_p_true: bool = False
+
+    def __post_init__(self) -> None:
+        names = [f.name for f in self.fields]
+        columns = [*names, *(h.name for h in self.histories), *self.labels]
+        twice = {c for c in columns if columns.count(c) > 1}
+        if twice:
+            raise DataError(f"schema: column {sorted(twice)[0]} is named twice")
+        for what, name in [("user", self.user), ("item", self.item), *(("history field", h.field) for h in self.histories)]:
+            if name not in names:
+                raise DataError(f"schema: {what} {name!r} is not among the fields {', '.join(names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.fields)
+
+    @property
+    def first_value_id(self) -> int:
+        """The smallest id that stands for a value: ids below are `MISSING` and the new-to-the-model rows."""
+        return 1 + len(self.fields)
+
+    @property
+    def user_column(self) -> int:
+        return self.names.index(self.user)
+
+    @property
+    def item_column(self) -> int:
+        return self.names.index(self.item)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        raw = json.loads(text)
+        return cls(
+            fields=tuple(Field(**f) for f in raw.pop("fields")),
+            histories=tuple(History(**h) for h in raw.pop("histories")),
+            labels=tuple(raw.pop("labels")),
+            **raw,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B impressions, column by column; any number of rows, from a minibatch to a whole period."""
+
+    row_id: Tensor  # [B] int64, unique in the log
+    ids_BF: Tensor  # [B, F] int32
+    label: Tensor  # [B] float32, 0 or 1
+    histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last
+    request: Tensor | None = None  # [B] int64
+    p_true: Tensor | None = None  # [B] float64, a synthetic world's click probability
+
+    def __len__(self) -> int:
+        return self.row_id.shape[0]
+
+    def _map(self, change: Any) -> Self:
+        changed: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, dict):
+                changed[f.name] = {k: change(v) for k, v in value.items()}
+            elif value is not None:
+                changed[f.name] = change(value)
+        return replace(self, **changed)
+
+    def select(self, rows: Tensor | slice) -> Self:
+        """The rows of a boolean mask, an index tensor or a slice (a slice is a view)."""
+        return self._map(lambda column: column[rows])
+
+    def to(self, device: torch.device | str) -> Self:
+        return self._map(lambda column: column.to(device))
+
+    def minibatches(self, size: int, order: Tensor | None = None) -> Iterator[Self]:
+        """Consecutive minibatches of `size` rows (the last may be shorter), in `order` if given."""
+        for start in range(0, len(self), size):
+            stop = min(start + size, len(self))
+            yield self.select(slice(start, stop) if order is None else order[start:stop])
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """The rows of all `batches` in their order; histories are padded to the longest."""
+
+    def joined(name: str) -> Any:
+        columns = [getattr(b, name) for b in batches]
+        return None if columns[0] is None else torch.cat(columns)
+
+    def joined_history(name: str) -> Tensor:
+        parts = [b.histories[name] for b in batches]
+        longest = max(p.shape[1] for p in parts)
+        return torch.cat([functional.pad(p, (0, longest - p.shape[1]), value=MISSING) for p in parts])
+
+    return Batch(
+        **{f.name: joined(f.name) for f in fields(Batch) if f.name != "histories"},
+        histories={name: joined_history(name) for name in batches[0].histories},
+    )

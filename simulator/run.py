@@ -1,0 +1,80 @@
+"""One run from settings to report: ingest, train, serve, evaluate, report."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from pkb.errors import RunError
+from simulator.files import write_text
+from simulator.measure.evaluate import evaluate
+from simulator.progress import Board, shown
+from simulator.report.report import write_report
+from simulator.report.table import summary
+from simulator.session import ray_session
+from simulator.serve.serving import serve_and_measure
+from simulator.settings import Settings
+from simulator.settings_file import load, to_yaml
+from simulator.stream.ingest import ingest
+from simulator.train.group import train
+
+VERSIONS = ("ray", "torch", "pyarrow", "numpy", "duckdb", "faiss-cpu")
+
+
+def run(settings: Settings, console: Console, address: str | None = None) -> Path:
+    """Play one experiment and return its folder; the same call resumes one that was killed."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    log = ingest(settings, say)
+    folder = open_run(settings, log.manifest.name)
+    say(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
+    with ray_session(address):
+        board = Board.remote()  # type: ignore[attr-defined]
+        with shown(board, console, len(log.periods)):
+            checkpoint = train(settings, log, folder.resolve(), board)
+        if settings.serve.enabled:
+            serve_and_measure(folder, settings, checkpoint, log, say)
+    table = evaluate(folder, settings)
+    report = write_report(folder, settings)
+    console.print(summary(table))
+    say(f"results: {folder / 'results.parquet'}")
+    say(f"report:  {report}")
+    return folder
+
+
+def open_run(settings: Settings, data_set: str) -> Path:
+    """The run's folder, new or of the same experiment; RunError if another experiment lives there."""
+    folder = Path(settings.runs) / settings.name
+    config = folder / "config.yaml"
+    if config.exists() and load(config) != settings:
+        raise RunError(f"{folder}: holds a run with other settings; choose another name=..., or delete it to start over")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not config.exists():
+        write_text(folder / "environment.json", json.dumps(environment(data_set), indent=1))
+        write_text(config, to_yaml(settings))
+    return folder
+
+
+def environment(data_set: str) -> dict[str, object]:
+    """Where and with what a run was made."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
+    return {
+        "data_set": data_set,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip() or None,
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "versions": {name: version(name) for name in VERSIONS},
+    }

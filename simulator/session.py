@@ -1,0 +1,37 @@
+"""Ray for the length of a run: a quiet one of this machine's own, or an existing cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Ray for the block: the cluster at `address`, or a quiet one of this machine's own."""
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    ray.init(
+        address=address or "local",
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        include_dashboard=False if address is None else None,
+        runtime_env={"env_vars": {"PYTHONWARNINGS": "ignore"}},
+    )
+    _private_token()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _private_token() -> None:
+    """Ray writes its access token readable to everybody; make it the owner's alone."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists() and sys.platform != "win32":
+        token.chmod(0o600)

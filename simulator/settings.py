@@ -1,0 +1,192 @@
+"""Every setting of a run, typed, with its default; one YAML file states one experiment.
+
+`simulator/settings_file.py` reads it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from operator import attrgetter
+from typing import Any
+
+from pkb.backbones import BACKBONES
+from pkb.bases import KNOWLEDGE_BASES
+from pkb.errors import SettingError
+
+POLICIES = ("frozen", "finetune", "retrain_all")
+SOURCES = ("eleme", "ebnerd", "table", "world")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSettings:
+    """The built-in synthetic world (simulator/stream/world.py)."""
+
+    preset: str = "eleme"
+    periods: int = 8
+    rows_per_period: int = 55_000
+    users: int = 20_000
+    items: int = 5_000
+    click_rate: float = 0.05
+    drift: float = 1.0  # 0 is a stationary world
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSettings:
+    """Anybody's Parquet or CSV files: which columns there are and what each one is."""
+
+    files: str = "*.parquet"  # glob under stream.root
+    time: str = ""  # column of the impression's time
+    time_unit: str = "s"  # s, ms, us: of an integer column; ignored for timestamps and text
+    label: str = ""  # column that is 0 or 1
+    request: str | None = None  # column that is equal for rows shown together
+    user: list[str] = field(default_factory=list)  # the first one identifies the user
+    item: list[str] = field(default_factory=list)  # the first one identifies the item
+    context: list[str] = field(default_factory=list)
+    scenario: list[str] = field(default_factory=list)
+    histories: dict[str, str] = field(default_factory=dict)  # list column: the field whose values it holds
+    separator: str = ","  # of a CSV file
+    list_separator: str = ";"  # within a list that is written as text
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSettings:
+    source: str = "world"  # one of eleme, ebnerd, table, world
+    root: str = ""  # folder of the raw files
+    when_missing: str = "error"  # or synthetic: replay the world in the shape of the source
+    data: str = "data"  # folder of the logs that ingests write
+    period: str = "1d"  # width of a period: 30m, 6h, 1d, ...
+    utc_offset_hours: int = 0  # days are cut at this clock's midnight
+    time_unit: str = "s"  # of a source whose time unit is not certain (eleme): s, ms, us
+    holdout_share: float = 0.1  # of each period's requests (or rows), never trained on
+    history_length: int = 20  # latest behaviours kept per impression
+    world: WorldSettings = field(default_factory=WorldSettings)
+    table: TableSettings = field(default_factory=TableSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSettings:
+    max_reject_share: float = 0.01  # more bad rows than this stop the ingest
+    memory_limit_gb: float = 2.0  # of the engine that parses and sorts; beyond it spills to disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    workers: int = 1  # processes of the Ray Train group
+    threads: int = 0  # of torch in each worker; 0 shares the cores out
+    batch_size: int = 2048  # rows of a minibatch over all workers together
+    learning_rate: float = 1e-3  # of Adam, for the dense parameters
+    embedding_learning_rate: float = 0.05  # of row-wise Adagrad, for the embedding tables
+    frozen_after: int = 1  # periods that the `frozen` policy learns before it stops
+    max_failures: int = 3  # restarts of the worker group from the last committed period
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressSettings:
+    """When and from what knowledge bases are compressed."""
+
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    lag: int = 1  # a period becomes old this many periods after it was learned by the backbones
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSettings:
+    """One contender."""
+
+    backbone: str = "deepfm"
+    knowledge: str | None = None
+    policy: str = "finetune"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings:
+    holdout_periods: int = 0  # measure R on the latest N holdouts only; 0 is all
+    bootstrap: int = 200  # resamples of users behind an interval
+    predict_batch_size: int = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = 8123
+    candidates: int = 50  # in a request, for one user
+    rates: list[float] = field(default_factory=lambda: [20.0, 50.0, 100.0])  # offered requests/s
+    seconds: float = 5.0  # of load at each rate and repeat
+    repeats: int = 1
+    slo_ms: float = 100.0  # p99 that max_qps_at_slo asks for
+    timeout_s: float = 5.0
+    check_rows: int = 1000  # served and offline scores are compared on so many holdout rows
+
+
+def _section(name: str, registry: dict[str, type[Any]]) -> type[Any]:
+    """A dataclass with one field of settings for each entry of a registry."""
+    entries = [(key, cls.Settings, field(default_factory=cls.Settings)) for key, cls in registry.items()]
+    return make_dataclass(name, entries, frozen=True, kw_only=True)
+
+
+Backbones = _section("Backbones", BACKBONES)
+KnowledgeBases = _section("KnowledgeBases", KNOWLEDGE_BASES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One experiment."""
+
+    name: str = "run"
+    runs: str = "runs"  # folder of run folders
+    seeds: list[int] = field(default_factory=lambda: [0])
+    stream: StreamSettings = field(default_factory=StreamSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    compress: CompressSettings = field(default_factory=CompressSettings)
+    arms: dict[str, ArmSettings] = field(default_factory=dict)
+    backbones: Backbones = field(default_factory=Backbones)  # type: ignore[valid-type]
+    knowledge: KnowledgeBases = field(default_factory=KnowledgeBases)  # type: ignore[valid-type]
+    measure: MeasureSettings = field(default_factory=MeasureSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
+
+
+def check(settings: Settings) -> None:
+    """What types cannot say; SettingError names the key, the value and what to write instead."""
+
+    def among(key: str, value: str | None, allowed: Sequence[str]) -> None:
+        if value not in allowed:
+            near = difflib.get_close_matches(str(value), allowed, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise SettingError(f"{key}={value}: is none of {', '.join(allowed)}{hint}")
+
+    def within(key: str, low: float, high: float = float("inf")) -> None:
+        value = attrgetter(key)(settings)
+        if not low <= value <= high:
+            raise SettingError(f"{key}={value}: must lie between {low} and {high}")
+
+    if not settings.name or "/" in settings.name or settings.name.startswith("."):
+        raise SettingError(f"name={settings.name!r}: must be usable as a folder's name")
+    among("stream.source", settings.stream.source, SOURCES)
+    among("stream.when_missing", settings.stream.when_missing, ("error", "synthetic"))
+    among("stream.time_unit", settings.stream.time_unit, ("s", "ms", "us"))
+    if not settings.arms:
+        raise SettingError("arms: is empty; name at least one, such as arms.finetune.backbone=deepfm")
+    for name, arm in settings.arms.items():
+        among(f"arms.{name}.backbone", arm.backbone, list(BACKBONES))
+        among(f"arms.{name}.policy", arm.policy, POLICIES)
+        if arm.knowledge is not None:
+            among(f"arms.{name}.knowledge", arm.knowledge, list(KNOWLEDGE_BASES))
+    if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
+        raise SettingError(f"seeds={settings.seeds}: must be one or more different numbers")
+    within("stream.holdout_share", 0.001, 0.5)
+    within("stream.history_length", 1)
+    within("ingest.max_reject_share", 0, 1)
+    within("train.workers", 1)
+    within("train.batch_size", settings.train.workers)
+    within("train.frozen_after", 1)
+    within("compress.batch_size", settings.train.workers)
+    within("compress.lag", 1)
+    within("measure.holdout_periods", 0)
+    within("measure.bootstrap", 0)
+    within("serve.candidates", 1)
+

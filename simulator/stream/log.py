@@ -1,0 +1,126 @@
+"""The log on disk: `schema.json`, `manifest.json` and one Parquet file a period.
+
+Columns: row_id (int64, unique, in time order), ts (int64, seconds), request_id (int64, where the log has
+requests), one int32 column of ids per field, one list<int32> column per history, one int8 column per label,
+and p_true (float64, a synthetic world's click probability).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from pkb.batch import Batch, Schema
+from pkb.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """A half-open span of time [start, end) and what the log knows about it."""
+
+    index: int
+    start: int  # seconds
+    end: int
+    rows: int
+    positives: int  # rows with label 1
+    first_row_id: int
+    vocabulary_size: int  # ids below it have appeared by the period's end
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an ingest wrote; `rows_in = rows_kept + rows_rejected`."""
+
+    name: str
+    source: str
+    fingerprint: str  # of the raw files and the settings that shaped the log
+    rows_in: int
+    rows_kept: int
+    rows_rejected: int
+    periods: tuple[Period, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+
+class Log:
+    """A log that an ingest has committed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def schema(self) -> Schema:
+        return Schema.from_json(self._text("schema.json"))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        raw = json.loads(self._text("manifest.json"))
+        return Manifest(periods=tuple(Period(**p) for p in raw.pop("periods")), **raw)
+
+    @property
+    def periods(self) -> tuple[Period, ...]:
+        return self.manifest.periods
+
+    def _text(self, file: str) -> str:
+        try:
+            return (self.folder / file).read_text()
+        except FileNotFoundError:
+            raise DataError(f"{self.folder}: no {file} there; ingest the log first") from None
+
+    def columns(self, *, histories: bool) -> list[str]:
+        """The columns that a replay reads; histories only where a model uses them."""
+        schema = self.schema
+        return [
+            "row_id",
+            *schema.names,
+            *schema.labels[:1],
+            *([h.name for h in schema.histories] if histories else []),
+            *(["request_id"] if schema.has_request else []),
+            *(["p_true"] if schema.has_p_true else []),
+        ]
+
+    def path(self, period: Period) -> Path:
+        return self.folder / period.file
+
+    def read(self, period: Period, *, histories: bool = False) -> Batch:
+        """One period, whole."""
+        return to_batch(pq.read_table(self.path(period), columns=self.columns(histories=histories)), self.schema)
+
+
+def to_batch(table: pa.Table, schema: Schema) -> Batch:
+    """Columns of a log -> tensors; histories are padded behind their last entry."""
+
+    def numbers(name: str) -> np.ndarray:
+        return table.column(name).to_numpy()
+
+    ids_BF = np.empty((table.num_rows, len(schema.fields)), dtype=np.int32)
+    for column, name in enumerate(schema.names):
+        ids_BF[:, column] = numbers(name)
+    present = set(table.column_names)
+    return Batch(
+        row_id=torch.tensor(numbers("row_id")),
+        ids_BF=torch.from_numpy(ids_BF),
+        label=torch.tensor(numbers(schema.labels[0]), dtype=torch.float32),
+        histories={h.name: _padded(table.column(h.name)) for h in schema.histories if h.name in present},
+        request=torch.tensor(numbers("request_id")) if "request_id" in present else None,
+        p_true=torch.tensor(numbers("p_true")) if "p_true" in present else None,
+    )
+
+
+def _padded(lists: pa.ChunkedArray) -> torch.Tensor:
+    """list<int32> of N rows -> [N, longest] int32, zeros behind the last entry."""
+    array = lists.combine_chunks()
+    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    padded = np.zeros((len(array), int(lengths.max(initial=0))), dtype=np.int32)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = array.flatten().to_numpy()
+    return torch.from_numpy(padded)

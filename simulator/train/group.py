@@ -1,0 +1,75 @@
+"""The one Ray Train worker group of a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from pkb.errors import Error, RunError
+from simulator.progress import Teller
+from simulator.settings import Settings
+from simulator.simulation import simulate
+from simulator.stream.log import Log
+from simulator.train.ranks import Ranks
+
+COLLECTIVE_TIMEOUT_S = 600  # a rank that hangs ends the attempt instead of hanging the run
+
+
+def train(settings: Settings, log: Log, run: Path, board: Any) -> Path:
+    """Play the whole stream and return the folder of the last checkpoint; resumes a run that was killed.
+
+    RunError says what stopped it after `train.max_failures` restarts.
+    """
+    os.environ.setdefault("RAY_TRAIN_COLLECTIVE_TIMEOUT_S", str(COLLECTIVE_TIMEOUT_S))
+    cores = ray.cluster_resources().get("CPU", 1)
+    workers = settings.train.workers
+    cpus = 1.0 if cores > workers else 0.5 * cores / workers  # Ray Data's reads need the rest
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"settings": settings, "log": log, "run": run, "board": board},
+        torch_config=TorchConfig(backend="gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus}),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=str(run),
+            failure_config=FailureConfig(max_failures=settings.train.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except Exception as error:
+        raise _cause(error) from error
+    if result.checkpoint is None:
+        raise RunError(f"{run}: training ended without a checkpoint")
+    return Path(result.checkpoint.path)
+
+
+def _worker(config: dict[str, Any]) -> None:
+    settings: Settings = config["settings"]
+    torch.set_num_threads(settings.train.threads or max(1, (os.cpu_count() or 1) // settings.train.workers))
+    torch.use_deterministic_algorithms(True)
+    tell = Teller(config["board"]) if Ranks.of_process_group().first else _silent
+    simulate(settings, config["log"], config["run"], tell)
+
+
+def _silent(**_: Any) -> None:
+    pass
+
+
+def _cause(error: BaseException) -> Error:
+    """The error of this project's tree inside what Ray wraps around it, else a RunError with the innermost text."""
+    worker_errors = getattr(error, "worker_failures", None) or {}
+    for failure in [*worker_errors.values(), error]:
+        node: BaseException | None = failure
+        while node is not None:
+            if isinstance(node, Error):
+                return node
+            node = getattr(node, "cause", None) or node.__cause__
+    return RunError(f"the training group failed: {' '.join(str(error).split())[-600:]}")

@@ -1,0 +1,70 @@
+"""The processes that train together: who reads which rows, and how gradients add up.
+
+Each rank takes its share of every minibatch and weights its loss by that share, so the sum of the
+ranks' gradients is the gradient of the whole minibatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pkb.batch import Batch
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `world` that run in step."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def of_process_group(cls) -> Ranks:
+        return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls()
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def bounds(self, rows: int) -> tuple[int, int]:
+        """This rank's share [start, stop) of `rows` rows: disjoint, complete, equal but for one row."""
+        return rows * self.rank // self.world, rows * (self.rank + 1) // self.world
+
+    def share(self, batch: Batch) -> Batch:
+        if self.world == 1:
+            return batch
+        return batch.select(slice(*self.bounds(len(batch))))
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Elementwise sum over the ranks, in place."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def sum_gradients(self, dense: Iterable[nn.Parameter], sparse: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
+        """Gradients become their sum over the ranks; one message for all dense ones and the loss, which is returned."""
+        if self.world == 1:
+            return loss
+        dense = list(dense)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in dense]
+        buffer = self.sum(torch.cat([loss.reshape(1), *(g.reshape(-1) for g in gradients)]))
+        for parameter, summed in zip(dense, buffer[1:].split([g.numel() for g in gradients]), strict=True):
+            parameter.grad = summed.view_as(parameter)
+        for parameter in sparse:
+            gradient = _empty_like(parameter) if parameter.grad is None else parameter.grad.coalesce()
+            dist.all_reduce(gradient)
+            parameter.grad = gradient
+        return buffer[0]
+
+
+def _empty_like(weight: Tensor) -> Tensor:
+    """A sparse gradient that touches no row."""
+    indices = torch.empty(1, 0, dtype=torch.long, device=weight.device)
+    return torch.sparse_coo_tensor(
+        indices, weight.new_empty(0, weight.shape[1]), weight.shape, is_coalesced=True
+    )

@@ -1,0 +1,57 @@
+"""Optimiser steps of one module: Adam for dense parameters, row-wise Adagrad for embedding tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pkb.embedding import EmbeddingTable, RowwiseAdagrad
+from pkb.errors import RunError
+from simulator.train.ranks import Ranks
+
+
+class DivergedError(RunError):
+    """A loss is not finite; the step was not taken."""
+
+
+def tables_of(module: nn.Module) -> dict[str, EmbeddingTable]:
+    """The embedding tables inside `module`, by their path in it."""
+    return {name: m for name, m in module.named_modules() if isinstance(m, EmbeddingTable)}
+
+
+def dense_parameters(module: nn.Module) -> list[nn.Parameter]:
+    tables = {id(t.weight) for t in tables_of(module).values()}
+    return [p for p in module.parameters() if id(p) not in tables]
+
+
+class Steps:
+    """Takes the steps of one module on this rank, in step with the others."""
+
+    def __init__(
+        self, module: nn.Module, groups: list[dict[str, Any]], embedding_learning_rate: float, ranks: Ranks
+    ) -> None:
+        self.ranks = ranks
+        self.dense = [p for group in groups for p in group["params"]]
+        self.adam = torch.optim.Adam(groups, fused=True)
+        self.adagrad = RowwiseAdagrad(tables_of(module).values(), embedding_learning_rate)
+
+    def step(self, loss: Tensor | None) -> float:
+        """One step on this rank's part of a minibatch's loss (None: no row of it is here).
+
+        Returns the loss over all ranks; DivergedError, before any weight has changed, if it is not finite.
+        """
+        self.adam.zero_grad()
+        self.adagrad.zero_grad()
+        part = torch.zeros(())
+        if loss is not None:
+            loss.backward()  # type: ignore[no-untyped-call]
+            part = loss.detach()
+        weights = [table.weight for table in self.adagrad.tables]
+        total = self.ranks.sum_gradients(self.dense, weights, part).item()
+        if not torch.isfinite(torch.tensor(total)):
+            raise DivergedError(f"loss was {total}")
+        self.adam.step()
+        self.adagrad.step()
+        return total
