@@ -63,7 +63,11 @@ class Schema:
         twice = {c for c in columns if columns.count(c) > 1}
         if twice:
             raise DataError(f"schema: column {sorted(twice)[0]} is named twice")
-        for what, name in [("user", self.user), ("item", self.item), *(("history field", h.field) for h in self.histories)]:
+        for what, name in [
+            ("user", self.user),
+            ("item", self.item),
+            *(("history field", h.field) for h in self.histories),
+        ]:
             if name not in names:
                 raise DataError(f"schema: {what} {name!r} is not among the fields {', '.join(names)}")
 

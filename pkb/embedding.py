@@ -68,7 +68,6 @@ class EmbeddingTable(nn.Module):
         # padding_idx keeps the missing row out of the gradient, so it stays zero
         return functional.embedding(ids, self.weight, padding_idx=MISSING, sparse=True)
 
-
     def rows_in_use(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: the rows in use, without the spare capacity."""
         return {"weight": self.weight.data[: self.size], "second_moment": self.second_moment[: self.size]}

@@ -121,7 +121,10 @@ class Contender:
         if period.end > now.start:
             raise FutureError(f"the knowledge base of {self.key}", period.end, now.start)
         base, size = self.knowledge, self.settings.compress.batch_size
-        base.grow(period.vocabulary_size, generator(self.seed, "new rows", self.choice.knowledge or "", period.index))
+        base.grow(
+            period.vocabulary_size,
+            generator(self.seed, "new rows", self.choice.knowledge or "", period.index),
+        )
         base.train()
         self._seed_draws("compress", period)
         for step, minibatch in enumerate(self._minibatches(rows, size, "compress", period)):

@@ -94,7 +94,11 @@ def _draw(board: Any, console: Console, periods: int, stop: threading.Event) -> 
             line = _line(now, periods, first, time.monotonic() - started)
             if status:
                 status.update(line)
-            elif latest is None or (now.period, now.arm, now.stage) != (latest.period, latest.arm, latest.stage):
+            elif latest is None or (now.period, now.arm, now.stage) != (
+                latest.period,
+                latest.arm,
+                latest.stage,
+            ):
                 console.print(line, highlight=False)
             latest = now
     finally:

@@ -18,8 +18,8 @@ from simulator.measure.evaluate import evaluate
 from simulator.progress import Board, shown
 from simulator.report.report import write_report
 from simulator.report.table import summary
-from simulator.session import ray_session
 from simulator.serve.serving import serve_and_measure
+from simulator.session import ray_session
 from simulator.settings import Settings
 from simulator.settings_file import load, to_yaml
 from simulator.stream.ingest import ingest
@@ -56,7 +56,9 @@ def open_run(settings: Settings, data_set: str) -> Path:
     folder = Path(settings.runs) / settings.name
     config = folder / "config.yaml"
     if config.exists() and load(config) != settings:
-        raise RunError(f"{folder}: holds a run with other settings; choose another name=..., or delete it to start over")
+        raise RunError(
+            f"{folder}: holds a run with other settings; choose another name=..., or delete it to start over"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     if not config.exists():
         write_text(folder / "environment.json", json.dumps(environment(data_set), indent=1))

@@ -14,14 +14,14 @@ import ray
 
 @contextlib.contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
-    """Ray for the block: the cluster at `address`, or a quiet one of this machine's own."""
+    """Ray for the block: the cluster at `address` (or of the Ray job this is), else one of this machine's own."""
+    address = address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     ray.init(
         address=address or "local",
         logging_level=logging.ERROR,
         log_to_driver=False,
         include_dashboard=False if address is None else None,
-        runtime_env={"env_vars": {"PYTHONWARNINGS": "ignore"}},
     )
     _private_token()
     try:

@@ -189,4 +189,3 @@ def check(settings: Settings) -> None:
     within("measure.holdout_periods", 0)
     within("measure.bootstrap", 0)
     within("serve.candidates", 1)
-

@@ -164,9 +164,7 @@ def predict_holdouts(contender: Contender, period: Period, past: Past, stage: St
         )
 
 
-def note_untrained_and_best(
-    contenders: list[Contender], period: Period, rows: Batch, past: Past, book: Book
-) -> None:
+def note_untrained_and_best(contenders: list[Contender], period: Period, rows: Batch, past: Past, book: Book) -> None:
     """The two ends of the scale: the untrained model on this holdout, and a synthetic world's true probability."""
     known, holdout = past.known_ids(period), past.holdouts[period.index]
     for c in contenders if period.index > 0 else []:  # at period 0 the prequential prediction is the untrained one
@@ -179,7 +177,13 @@ def note_untrained_and_best(
 
 
 def commit(
-    run: Path, period: Period, book: Book, contenders: list[Contender], settings: Settings, log: Log, ranks: Ranks
+    run: Path,
+    period: Period,
+    book: Book,
+    contenders: list[Contender],
+    settings: Settings,
+    log: Log,
+    ranks: Ranks,
 ) -> None:
     """Results first, then the checkpoint: Ray Train's registration of the checkpoint is the commit."""
     metrics = {"period": period.index}

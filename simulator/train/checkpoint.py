@@ -1,9 +1,9 @@
 """Contenders on disk: safetensors, with a manifest of hashes; nothing in a checkpoint can execute.
 
-    settings.yaml, schema.json     what built the contenders
-    <arm>-<seed>.safetensors       weights, tables and optimiser state
-    contenders.json                what is known of each: trained through, built until, stopped
-    manifest.json                  the SHA-256 of every other file
+settings.yaml, schema.json     what built the contenders
+<arm>-<seed>.safetensors       weights, tables and optimiser state
+contenders.json                what is known of each: trained through, built until, stopped
+manifest.json                  the SHA-256 of every other file
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -82,7 +81,9 @@ def _verify(folder: Path, only: str | None) -> None:
         if only is None or not name.endswith(".safetensors") or name == only:
             file = folder / name
             if not file.is_file() or _sha256(file) != expected:
-                raise CheckpointError(f"{file}: missing or damaged (its hash differs from the manifest); restore the run")
+                raise CheckpointError(
+                    f"{file}: missing or damaged (its hash differs from the manifest); restore the run"
+                )
 
 
 def _sha256(file: Path) -> str:

@@ -56,15 +56,26 @@ class Ranks:
         for parameter, summed in zip(dense, buffer[1:].split([g.numel() for g in gradients]), strict=True):
             parameter.grad = summed.view_as(parameter)
         for parameter in sparse:
-            gradient = _empty_like(parameter) if parameter.grad is None else parameter.grad.coalesce()
-            dist.all_reduce(gradient)
-            parameter.grad = gradient
+            parameter.grad = self._sum_sparse(parameter)
         return buffer[0]
 
+    def _sum_sparse(self, table: nn.Parameter) -> Tensor:
+        """The ranks' sparse gradients one behind the other, in rank order; coalescing adds them up."""
+        rows, values = torch.empty(0, dtype=torch.long), table.new_empty(0, table.shape[1])
+        if table.grad is not None:
+            touched = table.grad.coalesce()
+            rows, values = touched.indices()[0], touched.values()
+        sizes = self._gather(torch.tensor([len(rows)]), [1] * self.world)
+        counts = [int(size) for size in sizes]
+        indices = torch.cat(self._gather(rows, counts)).unsqueeze(0)
+        return torch.sparse_coo_tensor(
+            indices, torch.cat(self._gather(values, counts)), table.shape, check_invariants=False
+        )
 
-def _empty_like(weight: Tensor) -> Tensor:
-    """A sparse gradient that touches no row."""
-    indices = torch.empty(1, 0, dtype=torch.long, device=weight.device)
-    return torch.sparse_coo_tensor(
-        indices, weight.new_empty(0, weight.shape[1]), weight.shape, is_coalesced=True
-    )
+    def _gather(self, mine: Tensor, counts: list[int]) -> list[Tensor]:
+        """Every rank's tensor of `counts[rank]` rows; padded on the way, as messages are of one size."""
+        padded = mine.new_zeros(max(counts), *mine.shape[1:])
+        padded[: len(mine)] = mine
+        received = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(received, padded)
+        return [part[:count] for part, count in zip(received, counts, strict=True)]

@@ -13,7 +13,11 @@ from simulator.settings import ArmSettings, ServeSettings, Settings, StreamSetti
 from simulator.stream.log import Log, Manifest, Period
 
 SCHEMA = Schema(
-    fields=(Field(name="user", role="user"), Field(name="item", role="item"), Field(name="hour", role="context")),
+    fields=(
+        Field(name="user", role="user"),
+        Field(name="item", role="item"),
+        Field(name="hour", role="context"),
+    ),
     user="user",
     item="item",
     has_request=True,
@@ -23,7 +27,7 @@ DAY = 86_400
 
 
 def tiny_log(folder: Path, *, periods: int = 4, rows: int = 600, seed: int = 0) -> Log:
-    """Users and items with fixed tastes; ids in order of first appearance over all fields, five rows a request."""
+    """Users and items with fixed tastes; ids in order of first appearance, five rows a request."""
     draw = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     taste = draw.normal(size=(60, 40))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkb.batch import MISSING
+from pkb.embedding import EmbeddingTable, RowwiseAdagrad
+
+
+def table(size: int = 10, *, fields: int = 2, width: int = 4) -> EmbeddingTable:
+    made = EmbeddingTable(fields, width)
+    made.grow(size, torch.Generator().manual_seed(0))
+    return made
+
+
+def test_an_id_beyond_the_table_reads_the_new_value_row_of_its_field() -> None:
+    t = table()
+    vectors = t(torch.tensor([[10, 99], [3, 4]]))
+    assert torch.equal(vectors[0, 0], t.weight[1])
+    assert torch.equal(vectors[0, 1], t.weight[2])
+    assert torch.equal(vectors[1, 0], t.weight[3])
+
+
+def test_a_missing_value_reads_zero_and_stays_zero_when_trained() -> None:
+    t = table()
+    optimiser = RowwiseAdagrad([t], lr=0.1)
+    for _ in range(3):
+        optimiser.zero_grad()
+        (t(torch.tensor([[MISSING, 5]])) - 1).square().sum().backward()
+        optimiser.step()
+    assert torch.equal(t.weight[MISSING], torch.zeros(4))
+    assert t.weight[5].abs().sum() > 0.1
+
+
+def test_only_touched_rows_change() -> None:
+    t = table(100)
+    before = t.weight.detach().clone()
+    optimiser = RowwiseAdagrad([t], lr=0.1)
+    t(torch.tensor([[7, 42], [7, 9]])).square().sum().backward()
+    optimiser.step()
+    changed = (t.weight != before).any(dim=1).nonzero().squeeze(1).tolist()
+    assert changed == [7, 9, 42]
+
+
+def test_rowwise_adagrad_follows_its_formula_with_repeated_ids() -> None:
+    t = table()
+    start = t.weight.detach().clone()
+    optimiser = RowwiseAdagrad([t], lr=0.5)
+    for _ in range(2):
+        optimiser.zero_grad()
+        t(torch.tensor([[5, 6], [5, 6]])).sum().backward()  # gradient 2 in every entry of rows 5 and 6
+        optimiser.step()
+    first = start[5] - 0.5 * 2 / (4**0.5 + 1e-8)
+    second = first - 0.5 * 2 / (8**0.5 + 1e-8)
+    torch.testing.assert_close(t.weight[5].detach(), second)
+
+
+@given(st.lists(st.integers(3, 200), min_size=1, max_size=8))
+def test_growing_keeps_rows_and_optimiser_state(sizes: list[int]) -> None:
+    t, draw = EmbeddingTable(2, 3), torch.Generator().manual_seed(1)
+    kept = torch.empty(0, 3)
+    for size in sizes:
+        t.grow(size, draw)
+        assert t.size == max([3, *sizes[: sizes.index(size) + 1], kept.shape[0], size])
+        assert torch.equal(t.weight[: len(kept)], kept)
+        assert not t.weight[t.size :].any()
+        t.second_moment[t.size - 1] = t.size
+        kept = t.weight.detach()[: t.size].clone()
+    assert t.second_moment[t.size - 1] == t.size
+
+
+def test_a_restored_table_is_the_saved_one() -> None:
+    saved, restored = table(10), EmbeddingTable(2, 4)
+    saved.second_moment[4] = 2.0
+    restored.restore(saved.rows_in_use())
+    assert restored.size == 10
+    assert torch.equal(restored.weight, saved.weight[:10])
+    assert restored.second_moment[4] == 2.0

@@ -1,0 +1,44 @@
+"""The main job at a small size, started as a user starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "stream.source=world",
+    "stream.world.periods=4",
+    "stream.world.rows_per_period=3000",
+    "stream.world.users=300",
+    "stream.world.items=100",
+    "stream.world.click_rate=0.2",
+    "train.batch_size=256",
+    "compress.batch_size=256",
+    "knowledge.edk.patterns=3",
+    "knowledge.edk.depth=1",
+    "measure.bootstrap=50",
+]
+SERVED = ["serve.rates=[20]", "serve.seconds=2", "serve.port=0", "serve.check_rows=200"]
+UNSERVED = ["serve.enabled=false"]
+
+
+def command(folder: Path, *overrides: str, config: str = "configs/stream_eleme.yaml") -> list[str]:
+    places = [f"stream.data={folder / 'data'}", f"runs={folder / 'runs'}", "name=small"]
+    return [sys.executable, "-m", "simulator", "run", config, *SMALL, *places, *overrides]
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(folder, *overrides), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def play(folder: Path, *overrides: str) -> str:
+    """Run to the end; what it printed. Fails if it does not exit 0."""
+    done = subprocess.run(
+        command(folder, *overrides), cwd=ROOT, text=True, capture_output=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pkb.errors import CheckpointError
+from simulator.arms import Contender
+from simulator.settings import ArmSettings, Settings
+from simulator.stream.log import Log
+from simulator.train.checkpoint import load_contender, load_contenders, save_contenders
+from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
+
+ARMS = {"finetune": ArmSettings(), "edk": ArmSettings(knowledge="edk")}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return tiny_log(tmp_path_factory.mktemp("log"))
+
+
+def played(log: Log, settings: Settings) -> list[Contender]:
+    first, second = log.periods[:2]
+    contenders = [Contender(arm, 0, settings, SCHEMA) for arm in settings.arms]
+    for c in contenders:
+        c.learn(first, log.read(first), first)
+        c.compress(first, log.read(first), second)
+    return contenders
+
+
+def test_contenders_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path, log: Log) -> None:
+    settings = tiny_settings(tmp_path, arms=ARMS)
+    contenders = played(log, settings)
+    save_contenders(tmp_path / "checkpoint", contenders, settings, SCHEMA)
+    second, third = log.periods[1:3]
+    for kept, loaded in zip(contenders, load_contenders(tmp_path / "checkpoint"), strict=True):
+        assert (kept.key, kept.trained_through, kept.built_until) == (loaded.key, 0, second.start)
+        for c in (kept, loaded):
+            c.learn(second, log.read(second), second)
+            c.compress(second, log.read(second), third)
+        assert np.array_equal(kept.predict(log.read(third)), loaded.predict(log.read(third)))
+
+
+def test_one_contender_is_loaded_by_its_name(tmp_path: Path, log: Log) -> None:
+    settings = tiny_settings(tmp_path, arms=ARMS)
+    contenders = played(log, settings)
+    save_contenders(tmp_path / "checkpoint", contenders, settings, SCHEMA)
+    loaded = load_contender(tmp_path / "checkpoint", "edk", 0)
+    rows = log.read(log.periods[1])
+    assert np.array_equal(loaded.predict(rows), contenders[1].predict(rows))
+
+
+@pytest.mark.parametrize("file", ["edk-0.safetensors", "contenders.json", "settings.yaml"])
+def test_a_damaged_file_is_named_before_it_is_read(tmp_path: Path, log: Log, file: str) -> None:
+    settings = tiny_settings(tmp_path, arms=ARMS)
+    save_contenders(tmp_path / "checkpoint", played(log, settings), settings, SCHEMA)
+    damaged = tmp_path / "checkpoint" / file
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{file}: missing or damaged"):
+        load_contenders(tmp_path / "checkpoint")
