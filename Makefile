@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)  ## install, then replay the Eleme stream with all four arms (about 5 minutes on 2 cores)
-	$(BIN)/python -m simulator run configs/stream_eleme.yaml
+	$(BIN)/python -m simulator run configs/stream_eleme.yaml $(ARGS)
 
 test: $(READY)  ## install, then run every test
 	$(BIN)/python -m pytest

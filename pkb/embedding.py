@@ -21,14 +21,17 @@ from pkb.batch import MISSING
 class EmbeddingTable(nn.Module):
     """Vectors for global ids; ids at or above `size` read the row of their field for new values.
 
+    So that those rows are learnt, in training a value that came with the latest growth reads its field's
+    row for new values instead of its own with probability `new_value_rate`.
+
     `weight` is [capacity, D], of which the first `size` rows are in use.
     `second_moment` is [capacity], the row-wise Adagrad state, beside the weights so that both grow together.
     """
 
-    def __init__(self, fields: int, width: int, *, scale: float = 0.01) -> None:
+    def __init__(self, fields: int, width: int, *, scale: float = 0.01, new_value_rate: float = 0.1) -> None:
         super().__init__()
-        self.fields, self.width, self.scale = fields, width, scale
-        self.size = 0
+        self.fields, self.width, self.scale, self.new_value_rate = fields, width, scale, new_value_rate
+        self.size = self.size_before = 0  # now, and before the latest growth
         self.weight = nn.Parameter(torch.empty(0, width))
         self.register_buffer("second_moment", torch.empty(0))
         self.second_moment: Tensor
@@ -37,6 +40,7 @@ class EmbeddingTable(nn.Module):
         """Make room for ids below `size`; new rows are drawn from N(0, scale^2), the missing row is zero."""
         size = max(size, 1 + self.fields)
         new = size - self.size
+        self.size_before = max(self.size, 1 + self.fields)
         if new <= 0:
             return
         if size > self.weight.shape[0]:
@@ -53,7 +57,10 @@ class EmbeddingTable(nn.Module):
 
     def known(self, ids: Tensor, columns: Tensor) -> Tensor:
         """`ids` with those new to this table replaced by `1 + column`, the new-value row of their field."""
-        return torch.where(ids < self.size, ids, (columns + 1).to(ids.dtype))
+        new = ids >= self.size
+        if self.training and self.new_value_rate:
+            new = new | ((ids >= self.size_before) & (torch.rand(ids.shape, device=ids.device) < self.new_value_rate))
+        return torch.where(new, (columns + 1).to(ids.dtype), ids)
 
     def forward(self, ids_BF: Tensor) -> Tensor:
         """[B, F] global ids, one column per field -> [B, F, D]."""

@@ -90,9 +90,9 @@ class Contender:
 
     def logits(self, batch: Batch) -> Tensor:
         """[B]; knowledge takes part once the base has been compressed from something."""
-        if self.knowledge is None or self.compressed_through < 0:
-            return self.model(batch)
-        return self.model(batch, self.knowledge.knowledge(batch))
+        compressed = self.knowledge if self.compressed_through >= 0 else None
+        logits: Tensor = self.model(batch, compressed.knowledge(batch) if compressed else None)
+        return logits
 
     @torch.inference_mode()
     def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:

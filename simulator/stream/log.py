@@ -56,7 +56,7 @@ class Log:
     """A log that an ingest has committed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()  # workers have another working directory
 
     @cached_property
     def schema(self) -> Schema:

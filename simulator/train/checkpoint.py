@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -120,13 +119,10 @@ def _restore(contender: Contender, state: dict[str, Tensor]) -> None:
             table.restore({k: state[prefix + k] for k in ("weight", "second_moment")})
         for name, value in _dense_state(module).items():
             value.copy_(state[f"{part}.dense.{name}"])
-        adam: dict[int, dict[str, Any]] = {}
         for key, value in state.items():
             if key.startswith(f"{part}.adam."):
                 index, kind = key.removeprefix(f"{part}.adam.").split(".")
-                adam.setdefault(int(index), {})[kind] = value
-        for index, values in adam.items():
-            steps.adam.state[steps.dense[index]] = values
+                steps.adam.state[steps.dense[int(index)]][kind] = value
 
 
 def _dense_state(module: nn.Module) -> dict[str, Tensor]:

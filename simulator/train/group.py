@@ -27,6 +27,7 @@ def train(settings: Settings, log: Log, run: Path, board: Any) -> Path:
     RunError says what stopped it after `train.max_failures` restarts.
     """
     os.environ.setdefault("RAY_TRAIN_COLLECTIVE_TIMEOUT_S", str(COLLECTIVE_TIMEOUT_S))
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # a report waits for one
     cores = ray.cluster_resources().get("CPU", 1)
     workers = settings.train.workers
     cpus = 1.0 if cores > workers else 0.5 * cores / workers  # Ray Data's reads need the rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -46,11 +47,11 @@ class Steps:
         self.adagrad.zero_grad()
         part = torch.zeros(())
         if loss is not None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             part = loss.detach()
         weights = [table.weight for table in self.adagrad.tables]
         total = self.ranks.sum_gradients(self.dense, weights, part).item()
-        if not torch.isfinite(torch.tensor(total)):
+        if not math.isfinite(total):
             raise DivergedError(f"loss was {total}")
         self.adam.step()
         self.adagrad.step()

@@ -9,7 +9,7 @@ from pkb.embedding import EmbeddingTable, RowwiseAdagrad
 
 
 def table(size: int = 10, *, fields: int = 2, width: int = 4) -> EmbeddingTable:
-    made = EmbeddingTable(fields, width)
+    made = EmbeddingTable(fields, width, new_value_rate=0)
     made.grow(size, torch.Generator().manual_seed(0))
     return made
 
@@ -77,3 +77,16 @@ def test_a_restored_table_is_the_saved_one() -> None:
     assert restored.size == 10
     assert torch.equal(restored.weight, saved.weight[:10])
     assert restored.second_moment[4] == 2.0
+
+
+def test_training_shows_the_new_value_row_some_of_the_values_of_the_latest_growth() -> None:
+    t, draw = EmbeddingTable(1, 2, new_value_rate=0.3), torch.Generator().manual_seed(0)
+    t.grow(10, draw)
+    t.grow(20, draw)
+    torch.manual_seed(0)
+    ids = torch.arange(2, 20).repeat(2000).unsqueeze(1)
+    replaced = (t.known(ids, torch.arange(1)) == 1).view(2000, 18).double().mean(dim=0)
+    assert not replaced[:8].any()
+    assert (replaced[8:] - 0.3).abs().max() < 0.05
+    t.eval()
+    assert torch.equal(t.known(ids, torch.arange(1)), ids)

@@ -12,7 +12,7 @@ def model(extra: int = 0) -> DeepFM:
     torch.manual_seed(0)
     made = DeepFM(SCHEMA, DeepFM.Settings(width=5, hidden=(7,)), extra)
     made.grow(20, torch.Generator().manual_seed(0))
-    return made
+    return made.eval()
 
 
 def rows(n: int = 6) -> Batch:

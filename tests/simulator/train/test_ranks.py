@@ -13,6 +13,7 @@ from simulator.arms import Contender
 from simulator.settings import ArmSettings
 from simulator.stream.log import Log
 from simulator.train.ranks import Ranks
+from simulator.train.steps import tables_of
 from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
 
 
@@ -31,7 +32,7 @@ def play(ranks: Ranks, root: Path) -> tuple[np.ndarray, torch.Tensor]:
     contender = Contender("finetune", 0, settings, SCHEMA, ranks)
     rows = log.read(log.periods[0]).select(slice(0, 513))  # the last minibatch has one row: one rank has none
     contender.learn(log.periods[0], rows, log.periods[0])
-    return contender.predict(rows), contender.model.backbone.table.weight.data  # type: ignore[union-attr]
+    return contender.predict(rows), tables_of(contender.model)["backbone.table"].weight.data
 
 
 def run_rank(rank: int, port: int, root: Path) -> None:
