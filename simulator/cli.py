@@ -22,10 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("config", type=Path, help="one YAML file states one experiment; see configs/")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="any setting, in Hydra's grammar")
     run.add_argument("--address", help="of an existing Ray cluster ('auto' inside one); default: this machine alone")
-    given = parser.parse_intermixed_args(arguments)
+    given, rest = parser.parse_known_args(arguments)  # `rest`: overrides that stand behind an option
+    unknown = [word for word in rest if word.startswith("-")]
+    if unknown:
+        parser.error(f"unknown option {unknown[0]}")
     console = Console()
     try:
-        settings = load(given.config, given.overrides)
+        settings = load(given.config, [*given.overrides, *rest])
         from simulator.run import run as play  # Ray takes seconds to import; a wrong setting should not
 
         play(settings, console, given.address)

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,8 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
         console.print(line, highlight=False, soft_wrap=True)
 
     log = ingest(settings, say)
+    if log.manifest.source == "world" != settings.stream.source:  # what stands in for a real log says so in its name
+        settings = replace(settings, name=f"{settings.name}-synthetic")
     folder = open_run(settings, log.manifest.name)
     say(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
     with ray_session(address):
@@ -72,7 +75,7 @@ def environment(data_set: str) -> dict[str, object]:
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
     )
     return {
-        "data_set": data_set,
+        "data": data_set,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip() or None,
         "python": platform.python_version(),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from operator import attrgetter
@@ -14,6 +15,7 @@ from typing import Any
 from pkb.backbones import BACKBONES
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
+from simulator.serve.request import MAX_CANDIDATES, MAX_HISTORY
 
 POLICIES = ("frozen", "finetune", "retrain_all")
 SOURCES = ("eleme", "ebnerd", "table", "world")
@@ -172,6 +174,8 @@ def check(settings: Settings) -> None:
     if not settings.arms:
         raise SettingError("arms: is empty; name at least one, such as arms.finetune.backbone=deepfm")
     for name, arm in settings.arms.items():
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            raise SettingError(f"arms.{name}: name arms with letters, digits, _, - and . only")
         among(f"arms.{name}.backbone", arm.backbone, list(BACKBONES))
         among(f"arms.{name}.policy", arm.policy, POLICIES)
         if arm.knowledge is not None:
@@ -179,7 +183,7 @@ def check(settings: Settings) -> None:
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise SettingError(f"seeds={settings.seeds}: must be one or more different numbers")
     within("stream.holdout_share", 0.001, 0.5)
-    within("stream.history_length", 1)
+    within("stream.history_length", 1, MAX_HISTORY)
     within("ingest.max_reject_share", 0, 1)
     within("train.workers", 1)
     within("train.batch_size", settings.train.workers)
@@ -188,4 +192,11 @@ def check(settings: Settings) -> None:
     within("compress.lag", 1)
     within("measure.holdout_periods", 0)
     within("measure.bootstrap", 0)
-    within("serve.candidates", 1)
+    within("serve.port", 0, 65_535)
+    within("serve.candidates", 1, MAX_CANDIDATES)
+    within("serve.seconds", 0.1)
+    within("serve.repeats", 1)
+    within("serve.timeout_s", 0.001)
+    within("serve.check_rows", 1)
+    if not settings.serve.rates or min(settings.serve.rates) <= 0:
+        raise SettingError(f"serve.rates={settings.serve.rates}: must be one or more numbers above 0")

@@ -62,7 +62,7 @@ def test_make_demo_plays_the_main_job(tmp_path: Path) -> None:
     printed = run(["make", "demo", f"ARGS={' '.join(small)}"], ROOT)
     assert "eleme-synthetic" in printed
     assert "https://tianchi.aliyun.com/dataset/131047" in printed
-    assert "eleme-synthetic" in (tmp_path / "runs" / "stream_eleme" / "report.html").read_text()
+    assert "eleme-synthetic" in (tmp_path / "runs" / "stream_eleme-synthetic" / "report.html").read_text()
 
 
 @pytest.mark.slow

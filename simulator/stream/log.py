@@ -101,7 +101,8 @@ def to_batch(table: pa.Table, schema: Schema) -> Batch:
     """Columns of a log -> tensors; histories are padded behind their last entry."""
 
     def numbers(name: str) -> np.ndarray:
-        return table.column(name).to_numpy()
+        values: np.ndarray = table.column(name).to_numpy()
+        return values
 
     ids_BF = np.empty((table.num_rows, len(schema.fields)), dtype=np.int32)
     for column, name in enumerate(schema.names):

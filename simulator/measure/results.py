@@ -1,0 +1,56 @@
+"""The tidy table of results: a row per number."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from simulator.measure.value import Value
+
+RESULTS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("seed", pa.int32()),
+        ("arm", pa.string()),
+        ("trained_through", pa.int32()),  # -1 before any training
+        ("evaluated_on", pa.int32()),  # null where the number is of no single period
+        ("holdout", pa.bool_()),  # null where the number is not of predictions
+        ("slice", pa.string()),  # all, new_user, ..., or the offered load: rate=50
+        ("metric", pa.string()),
+        ("of", pa.string()),  # what the number is about: a base metric, or the arm compared with
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+        ("reason", pa.string()),  # why there is no value
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One number with everything that says which one it is; fields as the columns of `RESULTS`."""
+
+    arm: str
+    seed: int
+    metric: str
+    value: Value
+    trained_through: int
+    evaluated_on: int | None = None
+    holdout: bool | None = None
+    slice: str = "all"
+    of: str | None = None
+
+
+def to_table(results: list[Result], run: str, data: str) -> pa.Table:
+    """Sorted, whatever order the results came in; the data set's name goes into the schema's metadata."""
+    rows = [{"run": run, **asdict(result), **asdict(result.value)} for result in results]
+    keys = RESULTS.names[: RESULTS.names.index("value")]
+    table = pa.Table.from_pylist(rows, schema=RESULTS.with_metadata({"data": data}))
+    return table.sort_by([(name, "ascending") for name in keys])
+
+
+def data_name(table: pa.Table) -> str:
+    """The name of the data set that a table of results is about."""
+    return str((table.schema.metadata or {}).get(b"data", b"unknown data"), "utf-8")

@@ -1,0 +1,114 @@
+"""A table of results, asked for the numbers that a reader wants to see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from simulator.book import BEST_ATTAINABLE
+from simulator.measure.results import data_name
+from simulator.measure.value import Value, undefined
+
+Row = dict[str, Any]  # columns as simulator.measure.results.RESULTS
+
+
+class Numbers:
+    """Results averaged over seeds (and over periods where a figure is of the whole run)."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.data = data_name(table)
+        self._rows: dict[tuple[str, str, str], list[Row]] = {}  # by metric, arm and slice
+        for row in table.to_pylist():
+            self._rows.setdefault((row["metric"], row["arm"], row["slice"]), []).append(row)
+        self._everyone = sorted({arm for _, arm, _ in self._rows})
+        self.arms = [arm for arm in self._everyone if arm != BEST_ATTAINABLE]
+        self.has_best_attainable = BEST_ATTAINABLE in self._everyone
+        whole = [row for arm in self.arms for row in self.rows("auc_prequential", arm)]
+        self.run = str(whole[0]["run"]) if whole else ""
+        self.seeds = sorted({row["seed"] for row in whole})
+
+    @property
+    def ranked(self) -> list[str]:
+        """Arms from the best mean prequential AUC down; those without one last."""
+        value = {arm: self.mean("auc_prequential", arm).value for arm in self.arms}
+        return sorted(self.arms, key=lambda arm: (value[arm] is None, -(value[arm] or 0.0), arm))
+
+    @property
+    def periods(self) -> list[int]:
+        return sorted({row["evaluated_on"] for row in self.rows("auc", holdout=False)})
+
+    def rows(self, metric: str, arm: str | None = None, *, slice: str = "all", **where: Any) -> list[Row]:
+        """Rows of a metric, of one arm or of all, whose columns have these values."""
+        arms = self._everyone if arm is None else [arm]
+        found = [row for each in arms for row in self._rows.get((metric, each, slice), [])]
+        return [row for row in found if where.items() <= row.items()]
+
+    def mean(self, metric: str, arm: str, *, slice: str = "all", **where: Any) -> Value:
+        """Over all rows that match: seeds, and periods where `where` names none. Bounds are averaged too."""
+        return average(self.rows(metric, arm, slice=slice, **where))
+
+    def prequential(self, metric: str, arm: str, *, slice: str = "all") -> Value:
+        """Mean over the periods after the first, predicted before they were learned; none if stopped."""
+        whole = self.mean("auc_prequential", arm)
+        if whole.value is None:
+            return whole
+        rows = self.rows(metric, arm, slice=slice, holdout=False)
+        return average([row for row in rows if row["evaluated_on"] >= 1])
+
+    def prequential_rows(self, slice: str) -> int:
+        """Rows of a slice in all periods after the first."""
+        sizes: dict[int, int] = {}
+        for row in self.rows("logloss", slice=slice, holdout=False):
+            sizes[row["evaluated_on"]] = max(row["n"], sizes.get(row["evaluated_on"], 0))
+        return sum(size for period, size in sizes.items() if period >= 1)
+
+    def total(self, metric: str, arm: str) -> float:
+        """Summed over periods, of one seed on average."""
+        return sum(row["value"] or 0.0 for row in self.rows(metric, arm)) / max(1, len(self.seeds))
+
+    def at_end(self, metric: str, arm: str) -> float | None:
+        """As of the last period, of a metric with a row a period."""
+        rows = self.rows(metric, arm)
+        last = max((row["trained_through"] for row in rows), default=None)
+        return self.mean(metric, arm, trained_through=last).value
+
+    def rows_per_second(self, arm: str) -> float | None:
+        """Learned rows over all seconds of training, of the whole run."""
+        rows = self.rows("train_seconds", arm)
+        seconds = sum(row["value"] or 0.0 for row in rows)
+        return sum(row["n"] for row in rows) / seconds if seconds else None
+
+    def reference(self, arm: str) -> str | None:
+        """The same backbone and policy without knowledge, of an arm with knowledge."""
+        return next((row["of"] for row in self.rows("rel_impr_auc", arm)), None)
+
+    def rates(self, arm: str | None = None) -> list[float]:
+        """Rates of requests that were offered, requests/s."""
+        slices = {where for metric, each, where in self._rows if metric == "latency_p50_ms" and arm in (None, each)}
+        return sorted(float(slice.removeprefix("rate=")) for slice in slices)
+
+    def latency(self, metric: str, arm: str, rate: float) -> Value:
+        return self.mean(metric, arm, slice=f"rate={rate:g}")
+
+    def stopped(self) -> list[tuple[str, int, str]]:
+        """Arm, seed and reason of every contender that was stopped."""
+        return [
+            (row["arm"], row["seed"], row["reason"].removeprefix("stopped: "))
+            for row in self.rows("auc_prequential")
+            if (row["reason"] or "").startswith("stopped: ")
+        ]
+
+
+def average(rows: Sequence[Row]) -> Value:
+    """Of the defined values; bounds only where every one of them has bounds."""
+    defined = [row for row in rows if row["value"] is not None]
+    if not defined:
+        return undefined(next((row["reason"] for row in rows), None) or "not measured")
+
+    def of(column: str) -> float | None:
+        values = [row[column] for row in defined]
+        return None if None in values else sum(values) / len(values)
+
+    return Value(value=of("value"), low=of("low"), high=of("high"), n=sum(row["n"] for row in defined))

@@ -1,0 +1,205 @@
+"""The tables of the report: headers and cells as text, ready for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from simulator.book import BEST_ATTAINABLE
+from simulator.measure.value import Value
+from simulator.report.figures import colour
+from simulator.report.numbers import Numbers
+from simulator.report.words import (
+    between,
+    count,
+    fixed,
+    megabytes,
+    percent,
+    seconds,
+    signed,
+    signed_percent,
+)
+from simulator.settings import ArmSettings, Settings
+
+SLICES = ("all", "seen_user", "new_user", "seen_item", "new_item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    text: str
+    below: str = ""  # smaller, on a second line: an interval, or what is compared with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    name: str
+    colour: str | None = None  # of the swatch beside an arm's name
+    cells: list[Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    headers: list[str]  # of the name, then of each cell
+    numeric: bool = True
+    lines: list[Line] = field(default_factory=list)
+
+
+def contenders(numbers: Numbers, arms: dict[str, ArmSettings]) -> Sheet:
+    """What each arm is."""
+    sheet = Sheet(headers=["arm", "backbone", "policy", "knowledge"], numeric=False)
+    for name, arm in arms.items():
+        cells = _cells(arm.backbone, arm.policy, arm.knowledge or "none")
+        sheet.lines.append(Line(name=name, colour=_swatch(numbers, name), cells=cells))
+    return sheet
+
+
+def periods(costs: Sequence[dict[str, Any]], settings: Settings) -> Sheet:
+    """What was replayed, a line a period, and all of it."""
+    sheet = Sheet(headers=["period", "from", "until", "impressions", "click rate", "new users", "new items"])
+    for period in costs:
+        sheet.lines.append(
+            Line(
+                name=str(period["period"]),
+                cells=_cells(
+                    moment(period["start"], settings),
+                    moment(period["end"], settings),
+                    count(period["rows"]),
+                    percent(period["positives"] / period["rows"]),
+                    percent(period["new_user_share"], 1),
+                    percent(period["new_item_share"], 1),
+                ),
+            )
+        )
+    return sheet
+
+
+def quality(numbers: Numbers) -> Sheet:
+    """Mean over the prequential periods of every metric."""
+    metrics = ["logloss", "ne", "pcoc", "brier", "gauc_impression", "gauc_user", "auc_request"]
+    headers = ["log loss", "NE", "PCOC", "Brier", "GAUC by impression", "GAUC by user", "AUC by request"]
+    measured = [bool(numbers.rows(metric, holdout=False)) for metric in metrics]
+    shown = [metric for metric, has in zip(metrics, measured, strict=True) if has]
+    sheet = Sheet(headers=["arm", "AUC", *(header for header, has in zip(headers, measured, strict=True) if has)])
+    for arm in _with_best_attainable(numbers):
+        auc = numbers.mean("auc_prequential", arm)
+        values = [numbers.prequential(metric, arm) for metric in shown]
+        cells = [_interval(auc), *(Cell(text=fixed(value.value)) for value in values)]
+        sheet.lines.append(_line(numbers, arm, cells))
+    return sheet
+
+
+def gains(numbers: Numbers) -> Sheet:
+    """Each arm with knowledge against the same backbone and policy without it."""
+    sheet = Sheet(headers=["arm", "against", "AUC difference", "Rel. Impr., raw AUC", "Rel. Impr., AUC − 0.5"])
+    for arm in numbers.ranked:
+        reference = numbers.reference(arm)
+        if reference is not None:
+            gain = numbers.mean("auc_prequential_difference", arm, of=reference)
+            relative = [numbers.mean(metric, arm) for metric in ("rel_impr_auc", "rel_impr_auc_minus_half")]
+            cells = [Cell(text=reference), Cell(text=signed(gain.value), below=between(gain, sign=True))]
+            cells += [Cell(text=signed_percent(r.value), below=_percent_bounds(r)) for r in relative]
+            sheet.lines.append(_line(numbers, arm, cells))
+    return sheet
+
+
+def slices(numbers: Numbers) -> Sheet:
+    """AUC on what was new to the models and what was not."""
+    sheet = Sheet(headers=["arm", *(name.replace("_", " ") + "s" if "_" in name else name for name in SLICES)])
+    for arm in _with_best_attainable(numbers):
+        values = [numbers.prequential("auc", arm, slice=name) for name in SLICES]
+        sheet.lines.append(_line(numbers, arm, _cells(*(fixed(value.value) for value in values))))
+    sizes = [numbers.prequential_rows(name) for name in SLICES]
+    sheet.lines.append(Line(name="impressions", cells=_cells(*(count(size) for size in sizes))))
+    return sheet
+
+
+def continual(numbers: Numbers) -> Sheet:
+    """Forgetting and transfer, of AUC and of log loss below it."""
+    metrics = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
+    headers = ["forgetting", "backward transfer", "forward transfer", "plasticity", "intransigence"]
+    sheet = Sheet(headers=["arm", *headers])
+    for arm in numbers.ranked:
+        pairs = [[numbers.mean(metric, arm, of=of).value for of in ("auc", "logloss")] for metric in metrics]
+        write = [fixed if metric == "plasticity" else signed for metric in metrics]
+        cells = [Cell(text=form(auc), below=form(loss)) for form, (auc, loss) in zip(write, pairs, strict=True)]
+        sheet.lines.append(_line(numbers, arm, cells))
+    return sheet
+
+
+def costs(numbers: Numbers) -> Sheet:
+    """Time over the whole run, and bytes at its end."""
+    headers = ["training s", "of which compressing s", "learned rows/s", "predicting s"]
+    sheet = Sheet(headers=["arm", *headers, "knowledge MB", "checkpoint MB"])
+    for arm in numbers.ranked:
+        cells = _cells(
+            seconds(numbers.total("train_seconds", arm)),
+            seconds(numbers.total("compress_seconds", arm)),
+            count(numbers.rows_per_second(arm)),
+            seconds(numbers.total("predict_seconds", arm)),
+            megabytes(numbers.at_end("knowledge_bytes", arm)),
+            megabytes(numbers.at_end("checkpoint_bytes", arm)),
+        )
+        sheet.lines.append(_line(numbers, arm, cells))
+    return sheet
+
+
+def serving(numbers: Numbers) -> Sheet:
+    """Latency at each offered rate, what the objective allows, and whether served scores are the offline ones."""
+    rates = numbers.rates()
+    headers = [f"p50 / p95 / p99 ms at {rate:g}/s" for rate in rates]
+    sheet = Sheet(headers=["arm", *headers, "requests/s within objective", "max |served − offline|"])
+    for arm in numbers.ranked:
+        if not numbers.rates(arm):
+            continue
+        cells = [_latency(numbers, arm, rate) for rate in rates]
+        cells.append(Cell(text=count(numbers.mean("max_qps_at_slo", arm).value)))
+        checked = numbers.mean("served_max_difference", arm)
+        difference = "–" if checked.value is None else f"{checked.value:.1e}"
+        cells.append(Cell(text=difference, below=f"{count(checked.n)} rows"))
+        sheet.lines.append(_line(numbers, arm, cells))
+    return sheet
+
+
+def moment(timestamp: int, settings: Settings) -> str:
+    """On the clock that days are cut at."""
+    offset = settings.stream.utc_offset_hours
+    zone = timezone(timedelta(hours=offset)) if offset else UTC
+    return datetime.fromtimestamp(timestamp, tz=zone).strftime("%Y-%m-%d %H:%M")
+
+
+def _latency(numbers: Numbers, arm: str, rate: float) -> Cell:
+    values = [numbers.latency(f"latency_{quantile}_ms", arm, rate).value for quantile in ("p50", "p95", "p99")]
+    errors = numbers.latency("serving_errors", arm, rate).value or 0.0
+    return Cell(
+        text=" / ".join(fixed(value, 1) for value in values),
+        below=f"{count(errors)} errors" if errors else "",
+    )
+
+
+def _with_best_attainable(numbers: Numbers) -> list[str]:
+    return [*numbers.ranked, *([BEST_ATTAINABLE] if numbers.has_best_attainable else [])]
+
+
+def _line(numbers: Numbers, arm: str, cells: list[Cell]) -> Line:
+    name = "best attainable" if arm == BEST_ATTAINABLE else arm
+    return Line(name=name, colour=_swatch(numbers, arm), cells=cells)
+
+
+def _swatch(numbers: Numbers, arm: str) -> str | None:
+    return colour(numbers, arm) if arm in numbers.arms else None
+
+
+def _cells(*texts: str) -> list[Cell]:
+    return [Cell(text=text) for text in texts]
+
+
+def _interval(value: Value) -> Cell:
+    return Cell(text=fixed(value.value), below=between(value))
+
+
+def _percent_bounds(value: Value) -> str:
+    if value.low is None or value.high is None:
+        return ""
+    return f"{signed_percent(value.low)}…{signed_percent(value.high)}"

@@ -1,0 +1,140 @@
+"""What a run's numbers say, in plain words: a negative result is a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from simulator.book import BEST_ATTAINABLE
+from simulator.measure.value import Value
+from simulator.report.numbers import Numbers
+from simulator.report.words import between, fixed, listed, megabytes, percent, signed, signed_percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """`tone` is good, bad or plain: how the tag is coloured."""
+
+    tag: str
+    tone: str
+    text: str
+
+
+def verdict(numbers: Numbers) -> list[Finding]:
+    """The findings that a reader asks for first."""
+    measured = [arm for arm in numbers.ranked if numbers.mean("auc_prequential", arm).value is not None]
+    findings = [*_stopped(numbers)]
+    if not measured:
+        reason = numbers.mean("auc_prequential", numbers.arms[0]).reason if numbers.arms else "no arm took part"
+        return [*findings, Finding(tag="no ranking", tone="bad", text=f"No arm has a mean AUC: {reason}.")]
+    findings.append(_best(numbers, measured))
+    for arm in measured:
+        if reference := numbers.reference(arm):
+            findings += [_knowledge(numbers, arm, reference), _price(numbers, arm, reference)]
+    findings += [*_forgetting(numbers, measured), *_attainable(numbers, measured)]
+    return findings
+
+
+def _best(numbers: Numbers, measured: list[str]) -> Finding:
+    best, *others = measured
+    auc = numbers.mean("auc_prequential", best)
+    text = f"{best} has the best mean prequential AUC, {fixed(auc.value)}{_interval(auc)}."
+    if not others:
+        return Finding(tag="result", tone="plain", text=text)
+    lead = numbers.mean("auc_prequential_difference", best, of=others[0])
+    text += f" It leads {others[0]} by {signed(lead.value)}{_interval(lead, sign=True)}"
+    if separable(lead):
+        return Finding(tag="best", tone="good", text=f"{text}: a lead beyond chance.")
+    level = [arm for arm in others if not separable(numbers.mean("auc_prequential_difference", best, of=arm))]
+    text += f": not separable from chance. On this log {listed([best, *level])} cannot be told apart."
+    return Finding(tag="no clear winner", tone="plain", text=text)
+
+
+def _knowledge(numbers: Numbers, arm: str, reference: str) -> Finding:
+    gain = numbers.mean("auc_prequential_difference", arm, of=reference)
+    relative = numbers.mean("rel_impr_auc", arm).value
+    above_half = numbers.mean("rel_impr_auc_minus_half", arm).value
+    if gain.value is None:
+        text = f"{arm} cannot be compared with {reference}: {gain.reason}."
+        return Finding(tag="not comparable", tone="bad", text=text)
+    amount = (
+        f"{signed(gain.value)} AUC{_interval(gain, sign=True)}, {signed_percent(relative)} relative "
+        f"({signed_percent(above_half)} of what lies above 0.5)"
+    )
+    if not separable(gain):
+        text = (
+            f"Whether knowledge helps {arm} is not separable from chance: {amount} against {reference}, "
+            "the same backbone and policy without it."
+        )
+        return Finding(tag="knowledge: no clear effect", tone="plain", text=text)
+    helps = gain.value > 0
+    text = (
+        f"Knowledge {'helps' if helps else 'does not help, it hurts'}: {arm} scores {amount} against "
+        f"{reference}, the same backbone and policy without it."
+    )
+    return Finding(tag=f"knowledge {'helps' if helps else 'hurts'}", tone="good" if helps else "bad", text=text)
+
+
+def _price(numbers: Numbers, arm: str, reference: str) -> Finding:
+    parts = []
+    mine, other = numbers.total("train_seconds", arm), numbers.total("train_seconds", reference)
+    if mine and other:
+        parts.append(f"{mine / other:.1f} times the training time of {reference}")
+    parts.append(f"{megabytes(numbers.at_end('knowledge_bytes', arm))} MB of knowledge")
+    for rate in numbers.rates(arm)[:1]:
+        latencies = [numbers.latency("latency_p50_ms", a, rate).value for a in (arm, reference)]
+        if None not in latencies:
+            p50, p50_without = (value or 0.0 for value in latencies)
+            parts.append(f"{signed(p50 - p50_without, 1)} ms at the median of requests offered at {rate:g}/s")
+    return Finding(tag="its price", tone="plain", text=f"{arm} takes {listed(parts)}.")
+
+
+def _forgetting(numbers: Numbers, measured: list[str]) -> Iterator[Finding]:
+    lost = {arm: numbers.mean("forgetting", arm, of="auc").value for arm in measured}
+    known = sorted((value, arm) for arm, value in lost.items() if value is not None)
+    if len(known) > 1:
+        (least, keeper), (most, loser) = known[0], known[-1]
+        text = (
+            f"{keeper} forgets least and {loser} most: on earlier periods' holdouts their AUC has fallen "
+            f"from its best by {fixed(least)} and {fixed(most)} on average."
+        )
+        yield Finding(tag="forgetting", tone="plain", text=text)
+
+
+def _attainable(numbers: Numbers, measured: list[str]) -> Iterator[Finding]:
+    best = numbers.mean("auc_prequential", BEST_ATTAINABLE)
+    if best.value is None:
+        return
+    reached = numbers.mean("auc_prequential", measured[0]).value or 0.0
+    share = (reached - 0.5) / (best.value - 0.5)
+    text = (
+        f"The world's own click probability scores {fixed(best.value)}{_interval(best)}; "
+        f"{measured[0]} reaches {percent(share, 0)} of the way there from chance."
+    )
+    yield Finding(tag="best attainable", tone="plain", text=text)
+    for arm in measured:
+        over = numbers.mean("auc_prequential_difference", arm, of=BEST_ATTAINABLE)
+        if (over.value or 0.0) > 0 and separable(over):
+            text = (
+                f"{arm} exceeds the best attainable AUC by {signed(over.value)}{_interval(over, sign=True)}, "
+                "which cannot be: look for information from the future."
+            )
+            yield Finding(tag="too good", tone="bad", text=text)
+
+
+def _stopped(numbers: Numbers) -> Iterator[Finding]:
+    for arm, seed, reason in numbers.stopped():
+        text = f"{arm} (seed {seed}) took no further part: {reason}. It has no numbers over the whole run."
+        yield Finding(tag="stopped", tone="bad", text=text)
+
+
+def separable(difference: Value) -> bool:
+    """Whether the 95 % interval of a difference leaves zero out; without an interval nothing is."""
+    if difference.low is None or difference.high is None:
+        return False
+    return difference.low > 0 or difference.high < 0
+
+
+def _interval(value: Value, *, sign: bool = False) -> str:
+    bounds = between(value, sign=sign)
+    return f" (95 % interval {bounds})" if bounds else " (no interval)"

@@ -1,0 +1,50 @@
+"""Numbers as a reader sees them; a dash stands for what is undefined."""
+
+from __future__ import annotations
+
+from simulator.measure.value import Value
+
+DASH = "–"
+
+
+def fixed(value: float | None, digits: int = 4) -> str:
+    return DASH if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """With its sign, and a true minus."""
+    return DASH if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    return DASH if value is None else f"{100 * value:.{digits}f} %"
+
+
+def signed_percent(value: float | None, digits: int = 2) -> str:
+    return DASH if value is None else f"{signed(100 * value, digits)} %"
+
+
+def between(value: Value, digits: int = 4, *, sign: bool = False) -> str:
+    """The interval, `0.7081–0.7165` or `+0.0010…+0.0052`; empty where there is none."""
+    if value.low is None or value.high is None:
+        return ""
+    if sign:
+        return f"{signed(value.low, digits)}…{signed(value.high, digits)}"
+    return f"{fixed(value.low, digits)}–{fixed(value.high, digits)}"
+
+
+def count(value: float | None) -> str:
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def megabytes(value: float | None) -> str:
+    return DASH if value is None else f"{value / 1e6:.1f}"
+
+
+def seconds(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,192 @@
+"""Writes a small run folder in the format that a real run leaves, with numbers made up from a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from simulator.book import BEST_ATTAINABLE, PREDICTIONS, period_file
+from simulator.files import write_parquet, write_text
+from simulator.settings import ArmSettings, MeasureSettings, Settings
+
+ARMS = {
+    "frozen": ArmSettings(policy="frozen"),
+    "finetune": ArmSettings(policy="finetune"),
+    "retrain_all": ArmSettings(policy="retrain_all"),
+    "finetune_edk": ArmSettings(policy="finetune", knowledge="edk"),
+}
+NOISE = {"frozen": 1.4, "finetune": 0.9, "retrain_all": 0.75, "finetune_edk": 0.8}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeRun:
+    """What to write; `write` says where."""
+
+    periods: int = 4
+    rows: int = 400
+    users: int = 40
+    click_rate: float = 0.2
+    seeds: list[int] = field(default_factory=lambda: [0])
+    noise: dict[str, float] = field(default_factory=lambda: dict(NOISE))  # of each arm's logit
+    forgetting: float = 0.15  # more noise for each period since a holdout's own
+    requests: bool = True
+    p_true: bool = True
+    one_class: int | None = None  # a period without clicks
+    stopped: dict[str, int] = field(default_factory=dict)  # arm: the period in which it diverges
+    served: bool = True
+    data: str = "eleme-synthetic"
+
+    @property
+    def settings(self) -> Settings:
+        return replace(Settings(), name="fake", seeds=self.seeds, arms=ARMS, measure=MeasureSettings(bootstrap=60))
+
+    def write(self, run: Path) -> Path:
+        for folder in ("predictions", "costs"):
+            (run / folder).mkdir(parents=True)
+        periods = [_Rows(self, index) for index in range(self.periods)]
+        for j, rows in enumerate(periods):
+            pieces = list(self._predictions(periods, j))
+            table = pa.concat_tables(pieces).unify_dictionaries()
+            write_parquet(period_file(run, "predictions", j), table)
+            write_text(period_file(run, "costs", j), json.dumps(self._costs(rows)))
+        if self.served:
+            write_text(run / "serving.json", json.dumps(self._serving()))
+        write_text(run / "environment.json", json.dumps({"data": self.data, "python": "3.11", "cpus": 2}))
+        write_text(run / "config.yaml", "name: fake\nseeds: [0]\n")
+        return run
+
+    def _active(self, arm: str, period: int) -> bool:
+        return period < self.stopped.get(arm, self.periods)
+
+    def _predictions(self, periods: list[_Rows], j: int) -> Iterator[pa.Table]:
+        rows = periods[j]
+        for arm in self.noise:
+            for seed in self.seeds:
+                if not self._active(arm, j - 1):
+                    continue
+                prequential = rows.predicted(arm, seed, j - 1)
+                yield prequential
+                yield rows.held_out(prequential)
+                if j > 0:
+                    yield rows.held_out(rows.predicted(arm, seed, -1))
+                if self._active(arm, j):
+                    yield from (past.held_out(past.predicted(arm, seed, j)) for past in periods[: j + 1])
+        if self.p_true:
+            yield rows.table(BEST_ATTAINABLE, 0, j - 1, rows.p_true)
+
+    def _costs(self, rows: _Rows) -> dict[str, Any]:
+        def arm_costs(arm: str, seed: int) -> dict[str, Any]:
+            stop = self.stopped.get(arm)
+            stages = {
+                "predict": {"seconds": 0.5, "rows": self.rows},
+                "learn": {"seconds": 2.0 + (arm == "retrain_all") * rows.index, "rows": self.rows},
+                "measure": {"seconds": 0.1, "rows": self.rows // 10},
+            }
+            if arm == "finetune_edk" and rows.index > 0:
+                stages["compress"] = {"seconds": 3.0, "rows": self.rows}
+            if arm == "frozen" and rows.index > 0:
+                del stages["learn"]
+            return {
+                "arm": arm,
+                "seed": seed,
+                "stopped": f"loss was nan learning period {stop}, step 12"
+                if stop is not None and rows.index >= stop
+                else None,
+                "stages": {} if stop is not None and rows.index > stop else stages,
+                "knowledge_bytes": 2_500_000 if arm == "finetune_edk" else 0,
+                "checkpoint_bytes": 9_000_000,
+            }
+
+        return {
+            "period": rows.index,
+            "start": 1_640_995_200 + 86_400 * rows.index,
+            "end": 1_640_995_200 + 86_400 * (rows.index + 1),
+            "rows": self.rows,
+            "positives": int(rows.label.sum()),
+            "new_user_share": float(rows.new_user.mean()),
+            "new_item_share": float(rows.new_item.mean()),
+            "gap_seconds": 0.1,
+            "arms": [arm_costs(arm, seed) for arm in self.noise for seed in self.seeds],
+        }
+
+    def _serving(self) -> dict[str, Any]:
+        alive = [(arm, seed) for arm in self.noise for seed in self.seeds if arm not in self.stopped]
+        measured = [
+            {
+                "arm": arm,
+                "seed": seed,
+                "rate": rate,
+                "repeat": repeat,
+                "sent": int(rate * 5),
+                "completed": int(rate * 5) - (rate > 200),
+                "errors": int(rate > 200),
+                "p50_ms": 5.0 + rate / 50 + 4 * (arm == "finetune_edk"),
+                "p95_ms": 9.0 + rate / 20 + 5 * (arm == "finetune_edk"),
+                "p99_ms": 12.0 + rate / 5 + 6 * (arm == "finetune_edk") + repeat,
+            }
+            for arm, seed in alive
+            for rate in (20.0, 50.0, 100.0, 250.0)
+            for repeat in range(2)
+        ]
+        checks = [{"arm": arm, "seed": seed, "rows": 100, "max_difference": 3e-8} for arm, seed in alive]
+        return {"measured": measured, "checks": checks, "candidates": 50, "slo_ms": 30.0}
+
+
+class _Rows:
+    """One period's rows and every model's predictions for them."""
+
+    def __init__(self, run: FakeRun, index: int) -> None:
+        self.run, self.index = run, index
+        rng = np.random.default_rng([7, index])
+        n = run.rows
+        self.row_id = np.arange(index * n, (index + 1) * n)
+        self.user = (run.users * rng.random(n) ** 1.5).astype(np.int32) + 3
+        self.request = self.row_id // 4
+        center = np.log(run.click_rate / (1 - run.click_rate)) - 0.5
+        self.logit = center + rng.normal(0, 1.1, n) + 0.3 * np.sin(self.user)
+        self.p_true = 1 / (1 + np.exp(-self.logit))
+        self.label = (rng.random(n) < self.p_true).astype(np.int8)
+        if run.one_class == index:
+            self.label[:] = 0
+        self.new_user = rng.random(n) < 0.8**index
+        self.new_item = rng.random(n) < 0.6**index
+        self.holdout = rng.random(n) < 0.25
+
+    def predicted(self, arm: str, seed: int, through: int) -> pa.Table:
+        rng = np.random.default_rng([11, list(self.run.noise).index(arm), seed, self.index])
+        own, since = rng.normal(size=(2, len(self.logit)))
+        if through < 0:
+            return self.table(arm, seed, through, 1 / (1 + np.exp(2 + 0.3 * since)))
+        learned = 0.15 if through >= self.index else 0.0
+        noise = self.run.noise[arm] - learned
+        distance = abs(through - self.index) * self.run.forgetting
+        return self.table(arm, seed, through, 1 / (1 + np.exp(-(self.logit + noise * own + distance * since))))
+
+    def table(self, arm: str, seed: int, through: int, probability: np.ndarray) -> pa.Table:
+        n = len(self.row_id)
+        columns = {
+            "row_id": self.row_id,
+            "arm": pa.array([arm] * n).dictionary_encode(),
+            "seed": np.full(n, seed, np.int32),
+            "trained_through": np.full(n, through, np.int32),
+            "evaluated_on": np.full(n, self.index, np.int32),
+            "holdout": np.zeros(n, bool),
+            "probability": probability.astype(np.float32),
+            "label": self.label,
+            "user": self.user,
+            "request": self.request if self.run.requests else pa.nulls(n, pa.int64()),
+            "new_user": self.new_user,
+            "new_item": self.new_item,
+        }
+        return pa.table([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS)
+
+    def held_out(self, table: pa.Table) -> pa.Table:
+        kept = table.filter(pa.array(self.holdout))
+        at = PREDICTIONS.names.index("holdout")
+        return kept.set_column(at, "holdout", pa.array(np.ones(kept.num_rows, bool)))

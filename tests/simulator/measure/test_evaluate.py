@@ -1,0 +1,242 @@
+"""A run folder becomes a table of results that scikit-learn agrees with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from pkb.errors import DataError
+from simulator.book import period_file
+from simulator.measure.evaluate import evaluate, references
+from simulator.measure.results import RESULTS, data_name
+from simulator.settings import ArmSettings, MeasureSettings
+from tests.simulator.measure.fake_run import ARMS, FakeRun
+
+Row = dict[str, Any]
+
+
+def rows_of(table: pa.Table, **where: Any) -> list[Row]:
+    return [row for row in table.to_pylist() if where.items() <= row.items()]
+
+
+def one(table: pa.Table, **where: Any) -> Row:
+    (row,) = rows_of(table, **where)
+    return row
+
+
+@pytest.fixture(scope="module")
+def fake() -> FakeRun:
+    return FakeRun(seeds=[0, 1])
+
+
+@pytest.fixture(scope="module")
+def run(fake: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake.write(tmp_path_factory.mktemp("runs") / "fake")
+
+
+@pytest.fixture(scope="module")
+def table(fake: FakeRun, run: Path) -> pa.Table:
+    return evaluate(run, fake.settings)
+
+
+def test_every_auc_and_log_loss_is_that_of_scikit_learn(run: Path, table: pa.Table) -> None:
+    frame = pq.read_table(run / "predictions").to_pandas()
+    slices = {
+        "all": np.ones(len(frame), bool),
+        "new_user": frame.new_user,
+        "seen_user": ~frame.new_user,
+        "new_item": frame.new_item,
+        "seen_item": ~frame.new_item,
+    }
+    key = ["arm", "seed", "trained_through", "evaluated_on", "holdout"]
+    groups = {name: dict(list(frame[mask].groupby(key, observed=True))) for name, mask in slices.items()}
+    reference = {"auc": roc_auc_score, "logloss": lambda y, p: log_loss(y, p.astype(float), labels=[0, 1])}
+    checked = 0
+    for row in table.to_pylist():
+        if row["metric"] in reference and row["value"] is not None:
+            rows = groups[row["slice"]][tuple(row[column] for column in key)]
+            assert row["value"] == pytest.approx(reference[row["metric"]](rows.label, rows.probability), abs=1e-9)
+            assert row["n"] == len(rows)
+            checked += row["slice"] == "all"
+    assert checked == 2 * len(groups["all"])
+
+
+def test_the_matrix_of_every_contender_has_no_hole(fake: FakeRun, table: pa.Table) -> None:
+    wanted = {(i, j) for j in range(4) for i in (-1, *range(max(0, j - 1), 4))}
+    for arm in ARMS:
+        for seed in fake.seeds:
+            cells = rows_of(table, arm=arm, seed=seed, metric="auc", holdout=True)
+            assert {(row["trained_through"], row["evaluated_on"]) for row in cells} == wanted
+            assert all(row["value"] is not None for row in cells)
+
+
+def test_the_mean_prequential_auc_is_over_the_periods_after_the_first(table: pa.Table) -> None:
+    for arm in ARMS:
+        whole = one(table, arm=arm, seed=0, metric="auc_prequential")
+        each = rows_of(table, arm=arm, seed=0, metric="auc", holdout=False, slice="all")
+        assert whole["value"] == pytest.approx(np.mean([row["value"] for row in each if row["evaluated_on"] >= 1]))
+        assert whole["n"] == 3
+        assert whole["low"] < whole["value"] < whole["high"]
+
+
+def test_knowledge_is_compared_with_the_same_backbone_and_policy_without_it(table: pa.Table) -> None:
+    mine, other = (one(table, arm=a, seed=1, metric="auc_prequential")["value"] for a in ("finetune_edk", "finetune"))
+    by_metric = {
+        name: one(table, arm="finetune_edk", seed=1, metric=name, of="finetune")
+        for name in ("auc_prequential_difference", "rel_impr_auc", "rel_impr_auc_minus_half")
+    }
+    assert by_metric["auc_prequential_difference"]["value"] == pytest.approx(mine - other)
+    assert by_metric["rel_impr_auc"]["value"] == pytest.approx((mine - other) / other)
+    assert by_metric["rel_impr_auc_minus_half"]["value"] == pytest.approx((mine - other) / (other - 0.5))
+    assert all(row["low"] < row["value"] < row["high"] for row in by_metric.values())
+    turned = one(table, arm="finetune", seed=1, metric="auc_prequential_difference", of="finetune_edk")
+    assert turned["value"] == -by_metric["auc_prequential_difference"]["value"]
+
+
+def test_a_paired_interval_is_narrower_than_the_two_apart(table: pa.Table) -> None:
+    apart = [one(table, arm=arm, seed=0, metric="auc_prequential") for arm in ("finetune", "retrain_all")]
+    pair = one(table, arm="finetune", seed=0, metric="auc_prequential_difference", of="retrain_all")
+    assert pair["high"] - pair["low"] < sum(row["high"] - row["low"] for row in apart)
+
+
+def test_no_arm_is_compared_with_knowledge_that_has_no_counterpart(fake: FakeRun, run: Path) -> None:
+    arms = {**ARMS, "frozen": ArmSettings(policy="frozen", knowledge="edk")}
+    assert references(replace(fake.settings, arms=arms)) == {"finetune_edk": "finetune", "frozen": None}
+    quick = replace(fake.settings, arms=arms, measure=MeasureSettings(bootstrap=0))
+    row = one(evaluate(run, quick), arm="frozen", seed=0, metric="rel_impr_auc")
+    assert row["value"] is None
+    assert row["reason"] == "no arm has the same backbone and policy without knowledge"
+
+
+def test_forgetting_is_that_of_the_matrix(table: pa.Table) -> None:
+    cells = rows_of(table, arm="finetune", seed=0, metric="logloss", holdout=True)
+    R = {(row["trained_through"], row["evaluated_on"]): row["value"] for row in cells}
+    lost = [R[3, j] - min(R[i, j] for i in range(j, 3)) for j in range(3)]
+    assert one(table, arm="finetune", seed=0, metric="forgetting", of="logloss")["value"] == pytest.approx(
+        np.mean(lost)
+    )
+    assert one(table, arm="retrain_all", seed=0, metric="intransigence", of="auc")["value"] == 0
+
+
+def test_costs_are_summed_as_their_names_say(table: pa.Table) -> None:
+    costs = {
+        row["metric"]: row for row in rows_of(table, arm="finetune_edk", seed=0, trained_through=2, evaluated_on=None)
+    }
+    assert costs["train_seconds"]["value"] == 5.0
+    assert costs["compress_seconds"]["value"] == 3.0
+    assert costs["train_rows_per_second"]["value"] == 400 / 5.0
+    assert costs["knowledge_bytes"]["value"] == 2_500_000
+    idle = one(table, arm="frozen", seed=0, trained_through=2, metric="train_rows_per_second")
+    assert (idle["value"], idle["reason"]) == (None, "learned nothing in this period")
+
+
+def test_latency_is_the_median_of_repeats_and_the_objective_allows_no_error(table: pa.Table) -> None:
+    at_50 = one(table, arm="finetune", seed=0, metric="latency_p99_ms", slice="rate=50")
+    assert at_50["value"] == 12 + 10 + 0.5
+    assert one(table, arm="finetune", seed=0, metric="serving_errors", slice="rate=250")["value"] == 2
+    assert one(table, arm="finetune", seed=0, metric="max_qps_at_slo")["value"] == 50
+    assert one(table, arm="finetune", seed=0, metric="served_max_difference")["value"] == 3e-8
+
+
+def test_what_is_written_is_what_is_returned(run: Path, fake: FakeRun) -> None:
+    table = evaluate(run, fake.settings)
+    written = pq.read_table(run / "results.parquet")
+    assert written.equals(table)
+    assert written.schema.equals(RESULTS)
+    assert data_name(written) == "eleme-synthetic"
+    assert not list(run.glob("*.partial"))
+    assert all((row["value"] is None) == (row["reason"] is not None) for row in table.to_pylist())
+
+
+def test_the_order_of_stored_rows_changes_no_bit(run: Path, fake: FakeRun, table: pa.Table, tmp_path: Path) -> None:
+    again = FakeRun(seeds=[0, 1]).write(tmp_path / "fake")
+    for j in range(4):
+        file = period_file(again, "predictions", j)
+        stored = pq.read_table(file)
+        pq.write_table(stored.take(np.random.default_rng(j).permutation(stored.num_rows)), file)
+    assert evaluate(again, fake.settings).equals(table)
+
+
+def test_a_period_of_one_class_is_null_with_its_reason_and_left_out_of_means(tmp_path: Path) -> None:
+    fake = FakeRun(one_class=2)
+    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
+    row = one(table, arm="finetune", metric="auc", evaluated_on=2, holdout=False, slice="all")
+    assert (row["value"], row["reason"]) == (None, "one class: 0 of 400 rows are clicks")
+    assert one(table, arm="finetune", metric="auc_prequential")["n"] == 2
+    assert one(table, arm="finetune", metric="forgetting", of="auc")["n"] == 2
+    assert one(table, arm="finetune", metric="forgetting", of="logloss")["n"] == 3
+
+
+def test_a_stopped_arm_keeps_its_place_with_the_reason(tmp_path: Path) -> None:
+    fake = FakeRun(stopped={"finetune_edk": 2})
+    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
+    reason = "stopped: loss was nan learning period 2, step 12"
+    for where in (
+        {"metric": "auc_prequential"},
+        {"metric": "forgetting", "of": "auc"},
+        {"metric": "auc", "evaluated_on": 3, "holdout": False, "slice": "all"},
+        {"metric": "logloss", "evaluated_on": 1, "trained_through": 2, "holdout": True},
+        {"metric": "train_seconds", "trained_through": 3},
+    ):
+        row = one(table, arm="finetune_edk", **where)
+        assert (row["value"], row["reason"]) == (None, reason)
+    predicted = one(table, arm="finetune_edk", metric="auc", evaluated_on=2, holdout=False, slice="all")
+    assert predicted["value"] is not None
+    assert one(table, arm="finetune", metric="auc_prequential")["value"] is not None
+
+
+def test_probabilities_that_are_not_finite_are_named_and_not_measured(tmp_path: Path) -> None:
+    fake = FakeRun()
+    run = fake.write(tmp_path / "run")
+    file = period_file(run, "predictions", 3)
+    stored = pq.read_table(file).to_pandas()
+    broken = (stored.arm == "frozen") & (stored.trained_through == 2) & ~stored.holdout
+    stored.loc[stored.index[broken][:3], "probability"] = np.nan
+    pq.write_table(pa.Table.from_pandas(stored, preserve_index=False), file)
+    table = evaluate(run, fake.settings)
+    row = one(table, arm="frozen", metric="auc", evaluated_on=3, holdout=False, slice="all")
+    assert row["reason"] == "3 of 400 probabilities are not finite"
+    assert one(table, arm="frozen", metric="auc_prequential")["reason"].endswith("no sound predictions for period 3")
+    assert one(table, arm="finetune", metric="auc_prequential")["value"] is not None
+
+
+def test_a_log_without_requests_and_a_run_without_serving_have_no_such_rows(tmp_path: Path) -> None:
+    fake = FakeRun(requests=False, p_true=False, served=False, periods=1)
+    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
+    metrics = {row["metric"] for row in table.to_pylist()}
+    assert "auc_request" not in metrics
+    assert "latency_p50_ms" not in metrics
+    row = one(table, arm="finetune", metric="auc_prequential")
+    assert row["reason"] == "no period after the first holds both classes"
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    fake = FakeRun(periods=2)
+    with pytest.raises(DataError, match="holds no period"):
+        evaluate(tmp_path, fake.settings)
+    run = fake.write(tmp_path / "run")
+    file = period_file(run, "predictions", 1)
+    stored = pq.read_table(file)
+
+    pq.write_table(pa.concat_tables([stored, stored.slice(5, 1)]), file)
+    with pytest.raises(DataError, match=r"period-00001.*row \d+ was predicted twice by"):
+        evaluate(run, fake.settings)
+    pq.write_table(stored.drop_columns(["label"]), file)
+    with pytest.raises(DataError, match=r"period-00001.*not readable as predictions.*label"):
+        evaluate(run, fake.settings)
+    file.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DataError, match=r"period-00001.*not readable as predictions"):
+        evaluate(run, fake.settings)
+    pq.write_table(stored.slice(1), file)
+    with pytest.raises(DataError, match="hold different rows"):
+        evaluate(run, fake.settings)
+    period_file(run, "costs", 1).write_text("{")
+    with pytest.raises(DataError, match=r"period-00001\.json: not readable as JSON"):
+        evaluate(run, fake.settings)
