@@ -78,9 +78,9 @@ class IngestSettings:
 class TrainSettings:
     workers: int = 1  # processes of the Ray Train group
     threads: int = 0  # of torch in each worker; 0 shares the cores out
-    batch_size: int = 2048  # rows of a minibatch over all workers together
+    batch_size: int = 1024  # rows of a minibatch over all workers together
     learning_rate: float = 1e-3  # of Adam, for the dense parameters
-    embedding_learning_rate: float = 0.05  # of row-wise Adagrad, for the embedding tables
+    embedding_learning_rate: float = 0.02  # of row-wise Adagrad, for the embedding tables
     frozen_after: int = 1  # periods that the `frozen` policy learns before it stops
     max_failures: int = 3  # restarts of the worker group from the last committed period
 
