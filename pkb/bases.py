@@ -1,5 +1,8 @@
 """The knowledge bases by name. To add one: write its folder, add its line here."""
 
+from pkb.edk import EDK
 from pkb.knowledge import KnowledgeBase
 
-KNOWLEDGE_BASES: dict[str, type[KnowledgeBase]] = {}
+KNOWLEDGE_BASES: dict[str, type[KnowledgeBase]] = {
+    "edk": EDK,
+}

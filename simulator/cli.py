@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [word for word in rest if word.startswith("-")]
     if unknown:
         parser.error(f"unknown option {unknown[0]}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)  # a file or a pipe has no width of its own
     try:
         settings = load(given.config, [*given.overrides, *rest])
         from simulator.run import run as play  # Ray takes seconds to import; a wrong setting should not

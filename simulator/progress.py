@@ -78,6 +78,7 @@ def _draw(board: Any, console: Console, periods: int, stop: threading.Event) -> 
     started = time.monotonic()
     first: int | None = None
     latest: Now | None = None
+    line = ""
     status = Status("starting the worker group", console=console) if console.is_terminal else None
     if status:
         status.start()

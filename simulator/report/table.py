@@ -25,7 +25,7 @@ def summary(table: pa.Table) -> Table:
         caption_justify="left",
         show_edge=False,
     )
-    shown.add_column("arm", overflow="fold")
+    shown.add_column("arm", overflow="fold", min_width=12)
     at = f", {rates[0]:g}/s" if rates else ""
     for header in (
         "AUC\n95 %",
