@@ -19,6 +19,7 @@ from simulator.measure.evaluate import evaluate
 from simulator.progress import Board, shown
 from simulator.report.report import write_report
 from simulator.report.table import summary
+from simulator.serve.deploy import free_port
 from simulator.serve.serving import serve_and_measure
 from simulator.session import ray_session
 from simulator.settings import Settings
@@ -40,6 +41,8 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
         settings = replace(settings, name=f"{settings.name}-synthetic")
     folder = open_run(settings, log.manifest.name)
     say(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
+    if settings.serve.enabled:
+        free_port(settings.serve)  # a busy port is better known now than after the training
     with ray_session(address):
         board = Board.remote()  # type: ignore[attr-defined]
         with shown(board, console, len(log.periods)):
@@ -71,15 +74,22 @@ def open_run(settings: Settings, data_set: str) -> Path:
 
 def environment(data_set: str) -> dict[str, object]:
     """Where and with what a run was made."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
     return {
         "data": data_set,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip() or None,
+        "commit": source_commit(),
         "python": platform.python_version(),
         "machine": platform.platform(),
         "cores": os.cpu_count(),
         "versions": {name: version(name) for name in VERSIONS},
     }
+
+
+def source_commit() -> str | None:
+    """The commit of the code that runs, where it is a checkout and git is there."""
+    words = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,92 @@
+"""One contender behind HTTP: POST a request of `simulator.serve.request` to `/<arm>/<seed>`.
+
+The answer is {"arm", "seed", "trained_through", "probabilities"}: one probability per candidate, each the
+exact float32 value that the contender predicts. A request at fault gets a 4xx status and {"error": one line}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from ray import serve
+from ray.serve import Application
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pkb.batch import Batch, Schema
+from simulator.serve.request import MAX_BODY_BYTES, RequestError, parse_request
+
+# A backlog waits inside the replica: what a full replica turns away, Serve's router offers again only after
+# back-offs of up to a second, and throughput under overload collapses. Beyond both, Serve answers 503 at once.
+MAX_ONGOING_REQUESTS = 128
+MAX_QUEUED_REQUESTS = 32
+
+
+class Servable(Protocol):
+    """What is needed of a contender to serve it."""
+
+    schema: Schema
+    trained_through: int
+
+    def predict(self, batch: Batch) -> np.ndarray: ...
+
+
+Loader = Callable[[Path, str, int], Servable]  # (checkpoint folder, arm, seed)
+
+
+class ContenderApp:
+    """Answers requests for one contender; runs in a replica of Ray Serve."""
+
+    def __init__(self, load: Loader, checkpoint: Path, arm: str, seed: int) -> None:
+        torch.set_num_threads(1)  # a request's latency must not depend on how many cores are idle
+        self.contender = load(checkpoint, arm, seed)
+        self.who = {"arm": arm, "seed": seed, "trained_through": self.contender.trained_through}
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            if request.url.path != request.scope["root_path"]:
+                raise RequestError("nothing is served below this address", HTTPStatus.NOT_FOUND)
+            if request.method != "POST":
+                raise RequestError(f"{request.method} is not answered here; use POST", HTTPStatus.METHOD_NOT_ALLOWED)
+            batch = parse_request(await _body(request), self.contender.schema)
+        except RequestError as error:
+            return _json(error.status, {"error": str(error)})
+        return _json(HTTPStatus.OK, {**self.who, "probabilities": self.contender.predict(batch).tolist()})
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body, unless it is too large: then the rest is not even read."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestError(
+                f"the body is larger than {MAX_BODY_BYTES} bytes; send fewer candidates",
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            )
+    return bytes(body)
+
+
+def _json(status: HTTPStatus, content: dict[str, Any]) -> Response:
+    return Response(json.dumps(content, allow_nan=False), status, media_type="application/json")
+
+
+def contender_app(load: Loader, checkpoint: Path, arm: str, seed: int, *, cpus: float) -> Application:
+    """The Serve application of one contender: one replica that reserves `cpus` of a core."""
+    deployment = serve.deployment(
+        name="contender",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": cpus},
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        max_queued_requests=MAX_QUEUED_REQUESTS,
+        max_constructor_retry_count=1,  # a damaged checkpoint does not heal
+        graceful_shutdown_timeout_s=1.0,
+        graceful_shutdown_wait_loop_s=0.1,
+    )(ContenderApp)
+    return deployment.bind(load, checkpoint, arm, seed)

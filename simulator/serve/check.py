@@ -1,0 +1,80 @@
+"""Do contenders serve what they predicted offline? Served probabilities against the stored ones.
+
+Shapes: B rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from pkb.batch import Batch, Schema
+from pkb.errors import RunError
+from simulator.book import period_file
+from simulator.serve.deploy import Endpoint
+from simulator.serve.traffic import evenly_spaced, requests_for
+from simulator.settings import ServeSettings
+
+Stored = tuple[np.ndarray, np.ndarray]  # row_id [B] ascending, probability [B] float32
+
+
+def stored_predictions(run: Path, period: int, arm: str, seed: int) -> Stored:
+    """What a contender predicted offline for the holdout of `period` once it had learned that period."""
+    file = period_file(run, "predictions", period)
+    here = (
+        (pc.field("arm") == arm)
+        & (pc.field("seed") == seed)
+        & (pc.field("trained_through") == period)
+        & (pc.field("evaluated_on") == period)
+        & pc.field("holdout")
+    )
+    table = pq.read_table(file, columns=["row_id", "probability"], filters=here).sort_by("row_id")
+    if not table.num_rows:
+        raise RunError(f"{file}: holds no predictions of {arm} (seed {seed}) for its own holdout; delete the run")
+    return table.column("row_id").to_numpy(), table.column("probability").to_numpy()
+
+
+async def largest_difference(
+    session: aiohttp.ClientSession,
+    endpoint: Endpoint,
+    holdout: Batch,
+    stored: Stored,
+    schema: Schema,
+    settings: ServeSettings,
+) -> tuple[int, float | None]:
+    """(rows compared, largest |served - stored|); None if a served probability is not finite.
+
+    At most `serve.check_rows` rows, spread over the period, in requests of `serve.candidates`.
+    RunError if the endpoint does not answer.
+    """
+    row_id, probability = stored
+    rows = holdout.select(torch.from_numpy(np.isin(holdout.row_id.numpy(), row_id)))
+    rows = rows.select(evenly_spaced(len(rows), settings.check_rows))
+    served: list[float] = []
+    for body in requests_for(rows, schema, size=settings.candidates):
+        answer = await _ask(session, endpoint, body, settings.timeout_s)
+        served += answer["probabilities"]
+    expected = probability[np.searchsorted(row_id, rows.row_id.numpy())]
+    difference = float(np.abs(np.array(served) - expected).max())
+    return len(rows), difference if math.isfinite(difference) else None
+
+
+async def _ask(session: aiohttp.ClientSession, endpoint: Endpoint, body: bytes, timeout_s: float) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(timeout_s), session.post(endpoint.url, data=body) as response:
+            text = await response.text()
+    except (TimeoutError, aiohttp.ClientError) as error:
+        raise RunError(f"{endpoint.url}: does not answer: {type(error).__name__} {error}") from None
+    if response.status != 200:
+        raise RunError(f"{endpoint.url}: answered {response.status} to a row of the log: {text[:200]}")
+    answer: dict[str, Any] = json.loads(text)
+    return answer

@@ -1,0 +1,184 @@
+"""Contenders on Ray Serve for as long as a block runs; an application somebody else serves is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import ray
+from ray import serve
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.schema import ApplicationStatusOverview, LoggingConfig
+
+from pkb.errors import RunError, SettingError
+from simulator.serve.app import Loader, contender_app
+from simulator.settings import ServeSettings, Settings
+
+START_SECONDS = 60  # patience with the first contender to come up ...
+START_SECONDS_EACH = 15  # ... and with each further one
+SHUTDOWN_SECONDS = 30
+POLL_SECONDS = 0.2
+REPLICA_CPUS = 0.1  # of a core, reserved by each contender ...
+ALL_CPUS = 0.5  # ... and by all of them together at most, so that any number fits beside a waiting trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a contender is served."""
+
+    arm: str
+    seed: int
+    url: str
+
+
+@contextlib.contextmanager
+def deployed(
+    settings: Settings, checkpoint: Path, contenders: Sequence[tuple[str, int]], load: Loader
+) -> Iterator[list[Endpoint]]:
+    """Every (arm, seed) of `contenders` behind HTTP; Serve is shut down at the end.
+
+    SettingError if the port is taken; RunError if the cluster serves something already, or a contender does
+    not come up.
+    """
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    port = free_port(settings.serve)
+    _make_way(settings.name)
+    quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
+    cpus = min(REPLICA_CPUS, ALL_CPUS / len(contenders))
+    targets = [
+        serve.RunTarget(
+            target=contender_app(load, checkpoint, arm, seed, cpus=cpus),
+            name=f"{_prefix(settings.name)}{arm}/{seed}",
+            route_prefix=_route(arm, seed),
+            logging_config=quiet,
+        )
+        for arm, seed in contenders
+    ]
+    try:
+        serve.start(
+            proxy_location=ProxyLocation.HeadOnly,
+            http_options=HTTPOptions(host=settings.serve.host, port=port, request_timeout_s=settings.serve.timeout_s),
+            logging_config=quiet,
+        )
+        serve.run_many(targets, wait_for_applications_running=False)
+        deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(contenders)
+        _wait_until_running(deadline)
+        root = f"http://{_reachable(settings.serve.host)}:{port}"
+        _wait_until_routed(root, {_route(arm, seed) for arm, seed in contenders}, deadline)
+        yield [Endpoint(arm=arm, seed=seed, url=root + quote(_route(arm, seed))) for arm, seed in contenders]
+    finally:
+        _shut_down()
+
+
+def free_port(settings: ServeSettings) -> int:
+    """`serve.port`, or a free one where that is 0; SettingError if nothing can listen there."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.create_server((settings.host, settings.port), family=family) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+    except OSError as error:
+        raise SettingError(
+            f"serve.port={settings.port}: cannot listen there on {settings.host} ({error.strerror}); "
+            "choose another port, or 0 for a free one"
+        ) from None
+
+
+def _make_way(run: str) -> None:
+    """Remove what a killed start of this run left on a lasting cluster; RunError if others serve there."""
+    running = serve.status().applications
+    others = [name for name in running if not name.startswith(_prefix(run))]
+    if others:
+        raise RunError(
+            f"Ray Serve on this cluster runs {others[0]} already, which would be disturbed and would disturb "
+            "the measurement; use another cluster, or serve.enabled=false"
+        )
+    _shut_down()
+
+
+def _shut_down() -> None:
+    """End Serve on this cluster, if it runs.
+
+    First asked not to wait: `serve.shutdown()` alone leaves a call pending on the controller, and its planned
+    death makes Ray print a false alarm about that call on the driver's output.
+    """
+    controller = _controller()
+    if controller is not None:
+        ray.get(controller.graceful_shutdown.remote(wait=False))
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        while _controller() is not None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+    serve.shutdown()
+
+
+def _controller() -> Any:
+    """The actor that runs Serve on this cluster, or None."""
+    try:
+        return ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    except ValueError:
+        return None
+
+
+def _prefix(run: str) -> str:
+    return f"{run}/"
+
+
+def _route(arm: str, seed: int) -> str:
+    return f"/{arm}/{seed}"
+
+
+def _reachable(host: str) -> str:
+    """What to ask for a server that listens on `host`."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def _wait_until_running(deadline: float) -> None:
+    while True:
+        applications = serve.status().applications
+        waiting = {name: a for name, a in applications.items() if a.status != "RUNNING"}
+        if not waiting:
+            return
+        for name, application in waiting.items():
+            if application.status == "DEPLOY_FAILED":
+                raise RunError(f"{name}: could not be served: {_reason(application)}")
+        if time.monotonic() > deadline:
+            name, application = next(iter(waiting.items()))
+            raise RunError(f"{name}: still {application.status.lower()}; has the cluster a free CPU and memory?")
+        time.sleep(POLL_SECONDS)
+
+
+def _wait_until_routed(root: str, routes: set[str], deadline: float) -> None:
+    """The HTTP proxy learns of new routes a moment after their applications run."""
+    while True:
+        try:
+            with urllib.request.urlopen(f"{root}/-/routes", timeout=5) as response:
+                if routes <= set(json.load(response)):
+                    return
+        except (urllib.error.URLError, TimeoutError):
+            pass
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{root}: Ray Serve's proxy does not answer there; it listens on the head node, so start the "
+                "run there, or set serve.host to an address of it"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _reason(application: ApplicationStatusOverview) -> str:
+    """The exception itself, of the traceback that a deployment's message is."""
+    messages = [application.message, *(d.message for d in application.deployments.values())]
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else "Ray Serve gives no reason"

@@ -1,0 +1,141 @@
+"""What a serving request is: one user's fields with a list of candidates, as JSON.
+
+    {"shared": {"user_id": 12, "hour": 7}, "candidates": {"item_id": [31, 44], "price": [9, 8]}}
+
+Every field of the schema stands in exactly one of the two: in `shared` as one id, in `candidates` as a list
+with one id per candidate. Ids are those of the log. A history may be given too, as a list of ids in `shared`
+or one list per candidate; one that is left out counts as empty.
+
+Shapes: B candidates, F fields, H history length.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+import torch
+
+from pkb.batch import MISSING, Batch, Schema
+from pkb.errors import DataError
+
+MAX_BODY_BYTES = 4 * 2**20  # Ray Serve itself sets no limit
+MAX_CANDIDATES = 1000
+MAX_HISTORY = 1000
+LARGEST_ID = 2**31 - 1
+Json = dict[str, Any]
+
+
+class RequestError(DataError):
+    """A request that cannot be answered; `status` is the HTTP status that says so."""
+
+    def __init__(self, message: str, status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def encode_request(shared: Json, candidates: Json) -> bytes:
+    """The body of a request."""
+    return json.dumps({"shared": shared, "candidates": candidates}, separators=(",", ":")).encode()
+
+
+def parse_request(body: bytes, schema: Schema) -> Batch:
+    """A request's candidates as rows, in their order; RequestError names what is wrong with the body."""
+    shared, candidates = _sections(body)
+    _check_names(shared, candidates, schema)
+    size = _number_of_candidates(candidates)
+    ids_BF = np.empty((size, len(schema.fields)), dtype=np.int32)
+    for column, name in enumerate(schema.names):
+        if name in shared:
+            ids_BF[:, column] = _ids(f"shared.{name}", [shared[name]])
+        else:
+            ids_BF[:, column] = _ids(f"candidates.{name}", candidates[name])
+    histories = {}
+    for history in schema.histories:
+        if history.name in candidates:
+            rows = candidates[history.name]
+            padded = _padded([_history(f"candidates.{history.name}[{i}]", row) for i, row in enumerate(rows)])
+        else:
+            row = _history(f"shared.{history.name}", shared.get(history.name, []))
+            padded = np.broadcast_to(_padded([row]), (size, max(1, len(row)))).copy()
+        histories[history.name] = torch.from_numpy(padded)
+    return Batch(
+        row_id=-1 - torch.arange(size),  # no row of any log
+        ids_BF=torch.from_numpy(ids_BF),
+        label=torch.zeros(size),
+        histories=histories,
+    )
+
+
+def _sections(body: bytes) -> tuple[Json, Json]:
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is not JSON: {error}", HTTPStatus.BAD_REQUEST) from None
+    if not isinstance(request, dict) or set(request) != {"shared", "candidates"}:
+        raise RequestError('the body must be an object with exactly the keys "shared" and "candidates"')
+    for name, section in request.items():
+        if not isinstance(section, dict):
+            raise RequestError(f"{name}: must be an object, one key a field")
+    return request["shared"], request["candidates"]
+
+
+def _check_names(shared: Json, candidates: Json, schema: Schema) -> None:
+    known = {*schema.names, *(h.name for h in schema.histories)}
+    for section, names in (("shared", shared), ("candidates", candidates)):
+        for name in names:
+            if name not in known:
+                raise RequestError(f"{section}: {_shown(name)} is no field; the fields are {', '.join(schema.names)}")
+    for name in shared:
+        if name in candidates:
+            raise RequestError(f"{name}: stands in both shared and candidates; give it once")
+    for name in schema.names:
+        if name not in shared and name not in candidates:
+            raise RequestError(f"{name}: is missing; give it in shared or in candidates")
+
+
+def _number_of_candidates(candidates: Json) -> int:
+    if not candidates:
+        raise RequestError("candidates: give at least one field as a list, one id per candidate")
+    for name, values in candidates.items():
+        if not isinstance(values, list):
+            raise RequestError(f"candidates.{name}: must be a list, one entry per candidate")
+    sizes = {name: len(values) for name, values in candidates.items()}
+    first, size = next(iter(sizes.items()))
+    for name, other in sizes.items():
+        if other != size:
+            raise RequestError(f"candidates: {first} has {size} entries but {name} has {other}; give as many of each")
+    if not 1 <= size <= MAX_CANDIDATES:
+        raise RequestError(f"candidates: are {size}; send 1 to {MAX_CANDIDATES}")
+    return size
+
+
+def _ids(where: str, values: list[Any]) -> list[int]:
+    for value in values:
+        if type(value) is not int or not 0 <= value <= LARGEST_ID:  # bool is an int to isinstance
+            raise RequestError(f"{where}: {_shown(value)} is no id; ids are whole numbers from 0 to {LARGEST_ID}")
+    return values
+
+
+def _history(where: str, values: Any) -> list[int]:
+    if not isinstance(values, list):
+        raise RequestError(f"{where}: must be a list of ids, oldest first")
+    if len(values) > MAX_HISTORY:
+        raise RequestError(f"{where}: has {len(values)} ids; send the latest {MAX_HISTORY} at most")
+    return _ids(where, values)
+
+
+def _padded(rows: list[list[int]]) -> np.ndarray:
+    """Lists of B rows -> [B, longest] int32, MISSING behind the last; at least one column."""
+    padded = np.full((len(rows), max(1, *map(len, rows))), MISSING, dtype=np.int32)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = values
+    return padded
+
+
+def _shown(value: Any) -> str:
+    """A value from outside, short enough for one line."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

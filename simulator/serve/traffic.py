@@ -1,0 +1,56 @@
+"""Requests made of the log's own rows: those of a load test, and those that ask again for stored predictions.
+
+Shapes: B rows, F fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from pkb.batch import Batch, Schema
+from simulator.seeding import derived_seed
+from simulator.serve.request import encode_request
+
+
+def sampled_requests(rows: Batch, schema: Schema, *, number: int, candidates: int, seed: int) -> list[bytes]:
+    """Bodies of `number` requests, each for the user of one row and the items of `candidates` rows.
+
+    Rows are drawn with replacement; the seed decides them all.
+    """
+    rng = np.random.default_rng(derived_seed(seed, "requests"))
+    ids_BF = rows.ids_BF.numpy()
+    columns = list(enumerate(schema.fields))
+    of_item = [(c, f.name) for c, f in columns if f.role == "item" or f.name == schema.item]
+    of_user = [(c, f.name) for c, f in columns if (c, f.name) not in of_item]
+    bodies = []
+    for _ in range(number):
+        user = rng.integers(len(rows))
+        offered = ids_BF[rng.integers(len(rows), size=candidates)]
+        shared: dict[str, Any] = {name: int(ids_BF[user, column]) for column, name in of_user}
+        shared |= {name: _unpadded(history[user].numpy()) for name, history in rows.histories.items()}
+        bodies.append(encode_request(shared, {name: offered[:, column].tolist() for column, name in of_item}))
+    return bodies
+
+
+def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
+    """Bodies of requests that together ask for every row, `size` at a time, every field per candidate."""
+    for part in rows.minibatches(size):
+        columns: dict[str, Any] = {n: part.ids_BF[:, c].tolist() for c, n in enumerate(schema.names)}
+        for name, history in part.histories.items():
+            columns[name] = [_unpadded(row) for row in history.numpy()]
+        yield encode_request({}, columns)
+
+
+def evenly_spaced(rows: int, most: int) -> torch.Tensor:
+    """Indices of at most `most` of `rows` rows, spread over all of them."""
+    return torch.linspace(0, rows - 1, min(rows, most), dtype=torch.float64).round().long()
+
+
+def _unpadded(history: np.ndarray) -> list[int]:
+    """Up to the last entry that is not MISSING, which is 0."""
+    kept: list[int] = np.trim_zeros(history, "b").tolist()
+    return kept

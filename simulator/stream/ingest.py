@@ -1,0 +1,193 @@
+"""Raw files -> the log on disk, once: a log that is there is found again by the fingerprint in its name.
+
+    find the raw files       a source of `sources/`, or the synthetic world
+    read, check, sort        staging.py
+    give ids, write          writing.py
+    sync, rename             here
+
+An ingest is atomic and repeatable: it works in `<log>.partial`, which a rename turns into the log, and the
+same input gives the same bytes. What a killed ingest has left behind, the next one removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from pkb.errors import DataError, SettingError
+from simulator.files import sync_folder
+from simulator.settings import IngestSettings, Settings, StreamSettings
+from simulator.stream import world
+from simulator.stream.log import Log, Manifest
+from simulator.stream.periods import check_spans, width_seconds
+from simulator.stream.raw import RawLog
+from simulator.stream.sources import ebnerd, eleme, table
+from simulator.stream.staging import Staging, staging
+from simulator.stream.writing import write_periods, write_rejects
+
+FORMAT = 1  # to be raised whenever the same input gives another log
+
+
+class Source(Protocol):
+    """A module that knows one raw format."""
+
+    ABSENT: str  # what is said of a root without its files, and where to get them
+
+    def find(self, stream: StreamSettings) -> tuple[Path, ...]:
+        """The raw files; none if the root holds none."""
+
+    def describe(self, stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
+        """What their rows mean; DataError names a file and a column that it does not have."""
+
+
+SOURCES: dict[str, Source] = {"eleme": eleme, "ebnerd": ebnerd, "table": table}
+
+
+def ingest(settings: Settings, report: Callable[[str], None]) -> Log:
+    """The log that `settings.stream` asks for, built if it is not there; `report` takes one-line notices.
+
+    DataError if raw files or columns are absent, too many rows are bad, or a period is empty.
+    """
+    stream = settings.stream
+    width = width_seconds(stream.period)
+    source, files = _find(stream, report)
+    name = {"table": settings.name, "world": f"{stream.world.preset}-synthetic"}.get(source, source)
+    fingerprint = _fingerprint(source, name, stream, files)
+    data = Path(stream.data)
+    folder = data / f"{name}-{fingerprint[:8]}"
+    with _alone_in(data):
+        if not folder.exists():
+            with _becoming(folder) as partial, _staged(source, files, partial, settings) as (raw, staged):
+                rows_in, rejected = staged.count()
+                _check_rejects(staged, settings.ingest, report)
+                spans = staged.spans(width, stream.utc_offset_hours * 3600)
+                check_spans(spans, width, utc_offset_hours=stream.utc_offset_hours)
+                periods = write_periods(staged, raw, spans, width, partial)
+                write_rejects(staged, partial)
+                kept = sum(period.rows for period in periods)
+                assert rows_in == kept + rejected, f"{rows_in} rows read, {kept} kept, {rejected} rejected"
+                manifest = Manifest(
+                    name=name,
+                    source=source,
+                    fingerprint=fingerprint,
+                    rows_in=rows_in,
+                    rows_kept=kept,
+                    rows_rejected=rejected,
+                    periods=periods,
+                )
+                (partial / "schema.json").write_text(raw.schema.to_json())
+                (partial / "manifest.json").write_text(manifest.to_json())
+    return Log(folder)
+
+
+def _find(stream: StreamSettings, report: Callable[[str], None]) -> tuple[str, tuple[Path, ...]]:
+    """The source to read and its raw files; the world where it stands in for files that are absent."""
+    if stream.source == "world":
+        _check_preset(stream)
+        return "world", ()
+    source = SOURCES[stream.source]
+    if files := source.find(stream):
+        return stream.source, files
+    absent = f"stream.root={stream.root!r} {source.ABSENT}"
+    if stream.when_missing == "error":
+        raise DataError(absent)
+    _check_preset(stream)
+    if stream.world.preset != stream.source:
+        raise SettingError(
+            f"stream.when_missing=synthetic: no synthetic world has the shape of {stream.source}; and {absent}"
+        )
+    report(f"{absent}; replaying the synthetic world {stream.world.preset}-synthetic instead")
+    return "world", ()
+
+
+def _check_preset(stream: StreamSettings) -> None:
+    if stream.world.preset not in world.PRESETS:
+        raise SettingError(f"stream.world.preset={stream.world.preset}: is none of {', '.join(world.PRESETS)}")
+
+
+def _fingerprint(source: str, name: str, stream: StreamSettings, files: tuple[Path, ...]) -> str:
+    """Of the raw files (name, size, time of change) and of every setting that shapes the log."""
+    shape: dict[str, Any] = {
+        "format": FORMAT,
+        "source": source,
+        "name": name,
+        "files": [[str(file.relative_to(stream.root)), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "width": width_seconds(stream.period),
+        "utc_offset_hours": stream.utc_offset_hours,
+        "history_length": stream.history_length,
+        "time_unit": stream.time_unit if source == "eleme" else None,
+        "world": asdict(stream.world) if source == "world" else None,
+        "table": asdict(stream.table) if source == "table" else None,
+    }
+    return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _check_rejects(staged: Staging, settings: IngestSettings, report: Callable[[str], None]) -> None:
+    """DataError if there is no good row or there are too many bad ones; else a notice of the bad ones."""
+    rows_in, rejected = staged.count()
+    if rows_in == 0:
+        raise DataError("the raw files hold no rows")
+    if rejected == 0:
+        return
+    first = staged.first_reject()
+    what = (
+        f"{rejected} of {rows_in} rows ({rejected / rows_in:.2%}) are bad;"
+        f" the first: {first.file}, row {first.row}: {first.reason}"
+    )
+    if rejected > settings.max_reject_share * rows_in:
+        raise DataError(f"{what}; ingest.max_reject_share={settings.max_reject_share} allows fewer")
+    report(f"{what}; they are set aside in rejects.parquet of the log")
+
+
+@contextmanager
+def _staged(
+    source: str, files: tuple[Path, ...], partial: Path, settings: Settings
+) -> Iterator[tuple[RawLog, Staging]]:
+    """The raw log and its checked rows; what the work needs on disk is gone when the block ends."""
+    stream = settings.stream
+    work = partial / "work"
+    work.mkdir()
+    raw = world.generate(stream, work) if source == "world" else SOURCES[source].describe(stream, files)
+    with staging(raw, work, settings.ingest, history_length=stream.history_length) as staged:
+        yield raw, staged
+    shutil.rmtree(work)
+
+
+@contextmanager
+def _becoming(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, renamed to it once the block has ended well, and removed if it has not."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        for file in partial.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(partial)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+@contextmanager
+def _alone_in(data: Path) -> Iterator[None]:
+    """No other ingest works in the folder of logs meanwhile; what killed ones have left there is removed."""
+    data.mkdir(parents=True, exist_ok=True)
+    handle = os.open(data, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in data.glob(f"*-{'[0-9a-f]' * 8}.partial"):
+            shutil.rmtree(left)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,120 @@
+"""Anybody's Parquet or CSV files, described by `stream.table`.
+
+A file is Parquet if its name ends in .parquet or .pq. Any other is CSV with a header line; values may be
+quoted but hold no line break. A history is a list column, or a text joined by `list_separator`.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pkb.batch import Field, History, Role, Schema
+from pkb.errors import DataError, SettingError
+from simulator.settings import StreamSettings, TableSettings
+from simulator.stream import raw
+from simulator.stream.raw import RawLog
+
+ABSENT = "holds no file that matches stream.table.files: set both to where your log is"
+
+
+def find(stream: StreamSettings) -> tuple[Path, ...]:
+    if not stream.root:
+        return ()
+    return tuple(sorted(file for file in Path(stream.root).glob(stream.table.files) if file.is_file()))
+
+
+def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
+    table = stream.table
+    schema = _schema(table)
+    roles = [table.time, table.label, *([table.request] if table.request else [])]
+    columns = list(dict.fromkeys([*roles, *schema.names, *table.histories]))
+    alias = {column: f"c{number}" for number, column in enumerate(columns)}
+    relation = raw.union(
+        (_parquet if file.suffix in (".parquet", ".pq") else _csv)(file, stream, alias) for file in files
+    )
+    time = alias[table.time]
+    return RawLog(
+        source="table",
+        schema=schema,
+        root=Path(stream.root),
+        relation=relation,
+        time=time,
+        ts=f"coalesce({raw.whole_seconds(time, table.time_unit)}, {raw.seconds_of_timestamp(time)})",
+        label=alias[table.label],
+        request=alias[table.request] if table.request else None,
+        values={column: alias[column] for column in [*schema.names, *table.histories]},
+        defect="_defect",
+    )
+
+
+def _schema(table: TableSettings) -> Schema:
+    for key in ("time", "label", "user", "item"):
+        if not getattr(table, key):
+            raise SettingError(f"stream.table.{key}: is empty; name the column of your log that holds it")
+    if table.time_unit not in raw.UNITS:
+        raise SettingError(f"stream.table.time_unit={table.time_unit}: is none of {', '.join(raw.UNITS)}")
+    if len(table.separator) != 1:
+        raise SettingError(f"stream.table.separator={table.separator!r}: must be one character")
+    roles: dict[Role, list[str]] = {
+        "user": table.user,
+        "item": table.item,
+        "context": table.context,
+        "scenario": table.scenario,
+    }
+    return Schema(
+        fields=tuple(Field(name=name, role=role) for role, names in roles.items() for name in names),
+        user=table.user[0],
+        item=table.item[0],
+        histories=tuple(History(name=name, field=field) for name, field in table.histories.items()),
+        labels=(table.label,),
+        has_request=table.request is not None,
+    )
+
+
+def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
+    raw.require_columns(file, raw.parquet_columns(file), list(alias))
+    schema = pq.read_schema(file)
+
+    def value(column: str) -> str:
+        kind, quoted = schema.field(column).type, raw.name(column)
+        if pa.types.is_boolean(kind) and column == stream.table.label:
+            return f"CAST(CAST({quoted} AS TINYINT) AS VARCHAR)"
+        if column not in stream.table.histories:
+            return f"CAST({quoted} AS VARCHAR)"
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            return f"CAST({quoted} AS VARCHAR[])"
+        return raw.split_list(f"CAST({quoted} AS VARCHAR)", stream.table.list_separator)
+
+    selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
+    return f"SELECT _file, _row, _part, {selected}, NULL AS _defect FROM ({raw.parquet(file, Path(stream.root))})"
+
+
+def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
+    table = stream.table
+    header = _header(file, table.separator)
+    raw.require_columns(file, header, list(alias))
+
+    def value(column: str) -> str:
+        plain = f"parts[{header.index(column) + 1}]"
+        return raw.split_list(plain, table.list_separator) if column in table.histories else plain
+
+    selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
+    return f"""
+        SELECT _file, _row, _part, {selected}, CASE
+            WHEN parts IS NULL THEN 'a quote is out of place'
+            WHEN len(parts) <> {len(header)} THEN '{len(header)} columns expected, ' || len(parts) || ' found'
+        END AS _defect
+        FROM (SELECT *, {raw.split_csv("line", table.separator)} AS parts
+              FROM ({raw.lines(file, Path(stream.root))}) WHERE _row > 1)"""
+
+
+def _header(file: Path, separator: str) -> list[str]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            return next(csv.reader(lines, delimiter=separator), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: its header is not readable: {error}") from None
