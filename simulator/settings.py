@@ -114,7 +114,7 @@ class MeasureSettings:
 class ServeSettings:
     enabled: bool = True
     host: str = "127.0.0.1"
-    port: int = 8123
+    port: int = 0  # 0 takes a free one
     candidates: int = 50  # in a request, for one user
     rates: list[float] = field(default_factory=lambda: [20.0, 50.0, 100.0])  # offered requests/s
     seconds: float = 5.0  # of load at each rate and repeat

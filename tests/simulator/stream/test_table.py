@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pkb.errors import DataError, SettingError
+from simulator.settings import IngestSettings, Settings, StreamSettings, TableSettings
+from simulator.stream.log import Log
+from tests.simulator.stream.raw_files import DAY, MONDAY, ingested, rejects, rows_of, write_lines
+
+TABLE: dict[str, Any] = {
+    "files": "*.csv",
+    "time": "shown_at",
+    "label": "clicked",
+    "user": ["user_id", "country"],
+    "item": ["item_id"],
+    "context": ["device"],
+    "histories": {"seen": "item_id"},
+}
+HEADER = "item_id,user_id,country,device,shown_at,clicked,seen,view"
+
+
+def log_of(folder: Path, **table: Any) -> Log:
+    stream = StreamSettings(
+        source="table",
+        root=str(folder),
+        data=str(folder / "data"),
+        table=TableSettings(**(TABLE | table)),
+    )
+    return ingested(Settings(name="my_log", stream=stream, ingest=IngestSettings(max_reject_share=0.8)))
+
+
+def test_a_csv_file_is_read_by_the_names_and_roles_of_its_columns(tmp_path: Path) -> None:
+    lines = [
+        HEADER,
+        'i1,u1,DK,"phone, old",2022-01-03 08:00:00,1,i2;i3,v9',
+        f'i2,u2,,"the ""big"" one",{MONDAY + DAY},0,,v2',
+    ]
+    write_lines(tmp_path / "a.csv", lines)
+    log = log_of(tmp_path, request="view")
+    assert log.manifest.name == "my_log"
+    assert log.folder.name.startswith("my_log-")
+    assert log.schema.labels == ("clicked",)
+    assert rows_of(log) == [
+        {
+            "row_id": 0,
+            "ts": MONDAY + 8 * 3_600,
+            "request_id": 0,
+            "user_id": "u1",
+            "country": "DK",
+            "item_id": "i1",
+            "device": "phone, old",
+            "seen": ["i2", "i3"],
+            "clicked": 1,
+        },
+        {
+            "row_id": 1,
+            "ts": MONDAY + DAY,
+            "request_id": 1,
+            "user_id": "u2",
+            "country": None,
+            "item_id": "i2",
+            "device": 'the "big" one',
+            "seen": [],
+            "clicked": 0,
+        },
+    ]
+
+
+def test_files_may_order_their_columns_differently(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.csv", [HEADER, f"i1,u1,DK,tv,{MONDAY},1,,1"])
+    write_lines(tmp_path / "b.csv", [f"more,{HEADER}", f"x,i2,u1,DK,tv,{MONDAY + DAY},1,,1"])
+    assert [row["item_id"] for row in rows_of(log_of(tmp_path))] == ["i1", "i2"]
+
+
+def test_a_parquet_file_keeps_its_lists_numbers_and_timestamps(tmp_path: Path) -> None:
+    noon = datetime.fromtimestamp(MONDAY + DAY // 2, UTC)
+    table = pa.table(
+        {
+            "user_id": [7, 8],
+            "country": pa.array(["DK", None]).dictionary_encode(),
+            "item_id": pa.array([2**62, 5], pa.int64()),
+            "device": [1.5, 2.0],
+            "seen": [[5, None], None],
+            "clicked": [True, False],
+            "shown_at": [noon, datetime.fromtimestamp(MONDAY + DAY, UTC)],
+            "view": [-3, 2**40],
+        }
+    )
+    (tmp_path / "day=1").mkdir()
+    pq.write_table(table, tmp_path / "day=1" / "a.parquet")
+    rows = rows_of(log_of(tmp_path, files="**/*.parquet", request="view"))
+    assert [row["ts"] for row in rows] == [MONDAY + DAY // 2, MONDAY + DAY]
+    assert [row["request_id"] for row in rows] == [-3, 2**40]
+    assert [row["item_id"] for row in rows] == [str(2**62), "5"]
+    assert [row["seen"] for row in rows] == [["5", None], []]
+    assert [row["clicked"] for row in rows] == [1, 0]
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("s", 1), ("ms", 1_000), ("us", 1_000_000)])
+def test_integer_times_are_in_the_unit_of_the_setting(tmp_path: Path, unit: str, scale: int) -> None:
+    lines = [f"i1,u1,DK,tv,{(MONDAY + day * DAY) * scale},1,,1" for day in range(2)]
+    write_lines(tmp_path / "a.csv", [HEADER, *lines])
+    assert [row["ts"] for row in rows_of(log_of(tmp_path, time_unit=unit))] == [MONDAY, MONDAY + DAY]
+
+
+def test_requests_that_are_no_integers_are_numbered_in_order_of_first_appearance(tmp_path: Path) -> None:
+    views = ["b", "b", "a", "007", "7", "a", "b"]
+    lines = [f"i1,u1,DK,tv,{MONDAY + number * DAY // 4},1,,{view}" for number, view in enumerate(views)]
+    write_lines(tmp_path / "a.csv", [HEADER, *reversed(lines)])
+    rows = rows_of(log_of(tmp_path, request="view", files="a.csv"))
+    assert [row["request_id"] for row in rows] == [0, 0, 1, 2, 3, 1, 0]
+
+
+def test_bad_lines_are_set_aside_with_their_line_numbers(tmp_path: Path) -> None:
+    lines = [
+        HEADER,
+        f"i1,u1,DK,tv,{MONDAY},1,,1",
+        f'i1,u1,"DK,tv,{MONDAY},1,,1',
+        f"i1,u1,DK,tv,{MONDAY},1,,1,1",
+        f"i1,u1,DK,tv,{MONDAY},1.0,,",
+        "i1,u1,DK,tv,yesterday,1,,1",
+        f"i1,u1,DK,tv,{MONDAY + DAY},0.5,,1",
+        f"i1,u1,DK,tv,{MONDAY + DAY},0,,1",
+    ]
+    (tmp_path / "a.csv").write_bytes("\r\n".join(lines).encode())
+    assert rejects(log_of(tmp_path, request="view")) == [
+        ("a.csv", 3, "a quote is out of place"),
+        ("a.csv", 4, "8 columns expected, 9 found"),
+        ("a.csv", 5, "no request"),
+        ("a.csv", 6, "time 'yesterday' does not parse"),
+        ("a.csv", 7, "label '0.5' is not 0 or 1"),
+    ]
+
+
+def test_a_missing_column_is_named_with_the_file_and_those_there_are(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.csv", [HEADER, f"i1,u1,DK,tv,{MONDAY},1,,1"])
+    with pytest.raises(DataError, match=r"a\.csv: no column 'price'; there are item_id, user_id, country"):
+        log_of(tmp_path, context=["price"])
+
+
+@pytest.mark.parametrize("key", ["time", "label", "user", "item"])
+def test_a_role_that_is_needed_must_be_set(tmp_path: Path, key: str) -> None:
+    write_lines(tmp_path / "a.csv", [HEADER])
+    with pytest.raises(SettingError, match=rf"stream\.table\.{key}: is empty"):
+        log_of(tmp_path, **{key: [] if key in ("user", "item") else ""})
+
+
+def test_a_field_cannot_have_the_name_of_a_column_of_the_log_itself(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.csv", ["row_id,user_id,t,clicked", f"1,1,{MONDAY},1"])
+    with pytest.raises(DataError, match="row_id: the log has a column of its own by this name"):
+        log_of(tmp_path, user=["user_id"], item=["row_id"], context=[], histories={}, time="t")
+
+
+def test_names_and_values_are_never_taken_for_sql(tmp_path: Path) -> None:
+    evil = "x'; DROP TABLE staged; --"
+    write_lines(
+        tmp_path / f"{evil}.csv",
+        [f'"{evil}",user_id,t,clicked', f"{evil},1,{MONDAY},1", f"{evil},1,{MONDAY + DAY},1"],
+    )
+    rows = rows_of(log_of(tmp_path, user=["user_id"], item=[evil], context=[], histories={}, time="t"))
+    assert [row[evil] for row in rows] == [evil, evil]
