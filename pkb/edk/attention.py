@@ -29,6 +29,11 @@ from torch import Tensor, nn
 SAFE_LOGIT = 60.0  # exp(+-60) and its products with a few more powers of ten are normal float32 numbers
 
 
+def largest(x: Tensor) -> Tensor:
+    """The largest absolute value, without a copy."""
+    return torch.linalg.vector_norm(x, ord=math.inf)
+
+
 class _Attend(torch.autograd.Function):
     """sum_g softmax_g(<query_f, x_g>) x_g for queries [N, d, h F] and tokens [N, d, F]; [N, d, h F].
 
@@ -40,7 +45,7 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, tokens: Tensor) -> Tensor:
         logits = torch.bmm(tokens.transpose(1, 2), queries)
-        bound = queries.shape[1] * queries.abs().max() * tokens.abs().max()
+        bound = queries.shape[1] * largest(queries) * largest(tokens)
         if not bound < SAFE_LOGIT:  # the usual shift costs a fifth of the pass, and is rarely needed
             logits -= logits.amax(dim=1, keepdim=True)
         weights = logits.exp_()
@@ -56,9 +61,8 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         queries, tokens, weights, inverse, read = ctx.saved_tensors
         gradient = gradient * inverse
-        of_logits = torch.bmm(tokens.transpose(1, 2), gradient)
-        of_logits -= (gradient * read).sum(dim=1, keepdim=True)
-        of_logits *= weights
+        mean = (gradient * read).sum(dim=1, keepdim=True)
+        of_logits = torch.baddbmm(-mean, tokens.transpose(1, 2), gradient).mul_(weights)
         of_tokens = torch.bmm(gradient, weights.transpose(1, 2))
         of_tokens.baddbmm_(queries, of_logits.transpose(1, 2))
         return torch.bmm(tokens, of_logits), of_tokens
