@@ -139,10 +139,10 @@ class Staging:
 def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_length: int) -> Iterator[Staging]:
     """The checked rows of `log`, for as long as the block lasts; the engine works in `folder`."""
     engine = duckdb.connect(
-        ":memory:",  # of which the engine spills what is over the limit
+        str(folder / "staged.duckdb"),  # a table in memory would not spill beside a sort
         config={
             "memory_limit": f"{settings.memory_limit_gb}GB",
-            "temp_directory": str(folder),
+            "temp_directory": str(folder / "spill"),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         },

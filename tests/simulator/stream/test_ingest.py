@@ -234,7 +234,8 @@ def test_a_source_without_a_synthetic_world_cannot_be_replaced(tmp_path: Path) -
 def test_a_folder_name_with_wildcards_and_quotes_is_only_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "we*ird [1]? it's"
     write_eleme(folder)
-    assert ingested(settings_for(folder, source="eleme")).manifest.rows_kept == 120
+    settings = settings_for(folder, source="eleme", data=str(tmp_path / "data"))
+    assert ingested(settings).manifest.rows_kept == 120
 
 
 def test_days_are_cut_on_the_clock_of_the_log(tmp_path: Path) -> None:
