@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
@@ -159,12 +160,13 @@ def check(settings: Settings) -> None:
         if value not in allowed:
             near = difflib.get_close_matches(str(value), allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingError(f"{key}={value}: is none of {', '.join(allowed)}{hint}")
+            raise SettingError(f"{key}={value}: is not one of {', '.join(allowed)}{hint}")
 
-    def within(key: str, low: float, high: float = float("inf")) -> None:
+    def within(key: str, low: float, high: float = math.inf) -> None:
         value = attrgetter(key)(settings)
         if not low <= value <= high:
-            raise SettingError(f"{key}={value}: must lie between {low} and {high}")
+            limits = f"be at least {low}" if math.isinf(high) else f"lie between {low} and {high}"
+            raise SettingError(f"{key}={value}: must {limits}")
 
     if not settings.name or "/" in settings.name or settings.name.startswith("."):
         raise SettingError(f"name={settings.name!r}: must be usable as a folder's name")

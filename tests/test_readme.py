@@ -107,7 +107,7 @@ def test_the_shown_backbone_is_trained_like_any_other(tmp_path: Path, monkeypatc
     namespace: dict[str, object] = {"__name__": "pkb.backbones.logistic"}
     exec(compile(block("python", "class LogisticRegression"), "README.md", "exec"), namespace)
     model = namespace["LogisticRegression"]
-    monkeypatch.setitem(BACKBONES, "logistic", model)  # type: ignore[arg-type]
+    monkeypatch.setitem(BACKBONES, "logistic", model)
     file = tmp_path / "one.yaml"
     file.write_text("arms: {logistic: {backbone: logistic}}")
     settings: Settings = load(file)

@@ -11,7 +11,7 @@ What makes it fast, at equal values:
 - A head is as wide as its input, so W_Q W_K^T and W_V W_O are merged into one matrix each: keys and values
   are the tokens themselves.
 - Tokens are columns, [d, F], and the heads lie side by side, [d, h F]: one product per sequence
-  yields the logits of all heads, and no step of the forward or backward pass moves data.
+  yields the logits of all heads, and no step of the forward or backward pass transposes anything in memory.
 - One pass over the [F, h F] logits (exp, in place); sums and normalisation happen on the [d + 1, h F] products.
 
 Shapes: N sequences, F tokens, d token width, h heads. Attention weights are held as [N, g, (h f)]:
