@@ -5,6 +5,8 @@ Shapes: B rows, K knowledge vectors, d their width, D the backbone's embedding w
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from pkb.backbones.base import Backbone
@@ -13,11 +15,18 @@ from pkb.layers import mlp
 
 
 class ExtraFields(nn.Module):
-    """Each knowledge vector becomes the embedding of one more field: MLP of EDK eq. 33, [B, K, d] -> [B, K, D]."""
+    """Each knowledge vector becomes the embedding of one more field: MLP of EDK eq. 33, [B, K, d] -> [B, K, D].
+
+    It starts at zero, so that a new plug leaves scores as they were: at the usual initialisation its outputs
+    are several times as long as embeddings, and drown them in every product of fields (measured: -0.05 AUC).
+    """
 
     def __init__(self, knowledge_width: int, embedding_width: int) -> None:
         super().__init__()
         self.adapt = mlp(knowledge_width, [embedding_width], embedding_width)
+        last = cast(nn.Linear, self.adapt[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(self, knowledge_BKd: Tensor) -> Tensor:
         extra_BKD: Tensor = self.adapt(knowledge_BKd)

@@ -29,7 +29,7 @@ from simulator.stream import world
 from simulator.stream.log import Log, Manifest
 from simulator.stream.periods import check_spans, width_seconds
 from simulator.stream.raw import RawLog
-from simulator.stream.sources import ebnerd, eleme, table
+from simulator.stream.sources import ebnerd, eleme, movielens, table, taobao
 from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
@@ -48,7 +48,13 @@ class Source(Protocol):
         """What their rows mean; DataError names a file and a column that it does not have."""
 
 
-SOURCES: dict[str, Source] = {"eleme": eleme, "ebnerd": ebnerd, "table": table}
+SOURCES: dict[str, Source] = {
+    "ebnerd": ebnerd,
+    "eleme": eleme,
+    "movielens": movielens,
+    "table": table,
+    "taobao": taobao,
+}
 
 
 def ingest(settings: Settings, report: Callable[[str], None]) -> Log:
@@ -67,6 +73,8 @@ def ingest(settings: Settings, report: Callable[[str], None]) -> Log:
         if not folder.exists():
             with _becoming(folder) as partial, _staged(source, files, partial, settings) as (raw, staged):
                 rows_in, rejected = staged.count()
+                for why, rows in staged.left_out:
+                    report(f"{rows} raw rows are left out: {why}")
                 _check_rejects(staged, settings.ingest, report)
                 spans = staged.spans(width, stream.utc_offset_hours * 3600)
                 check_spans(spans, width, utc_offset_hours=stream.utc_offset_hours)
@@ -96,7 +104,7 @@ def _find(stream: StreamSettings, report: Callable[[str], None]) -> tuple[str, t
     source = SOURCES[stream.source]
     if files := source.find(stream):
         return stream.source, files
-    absent = f"stream.root={stream.root!r} {source.ABSENT}"
+    absent = f"stream.root={stream.root!r} {source.ABSENT.format(files=stream.table.files)}"
     if stream.when_missing == "error":
         raise DataError(absent)
     _check_preset(stream)

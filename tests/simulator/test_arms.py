@@ -94,9 +94,13 @@ def test_a_loss_that_is_not_finite_is_raised_before_any_weight_changes(tmp_path:
     assert all(torch.equal(v, before[k]) for k, v in c.model.backbone.state_dict().items() if k in before)
 
 
-def test_knowledge_takes_part_only_once_it_was_compressed(tmp_path: Path, log: Log) -> None:
+def test_knowledge_takes_part_once_it_was_compressed_and_its_plug_has_learned(tmp_path: Path, log: Log) -> None:
     c, rows = contender(tmp_path, "edk"), log.read(log.periods[1])
     without = c.predict(rows)
     c.compress(log.periods[0], log.read(log.periods[0]), log.periods[1])
-    assert not np.array_equal(without, c.predict_prequentially(log.periods[1], rows))
+    assert np.array_equal(without, c.predict_prequentially(log.periods[1], rows))  # the plug starts at zero
+    c.learn(log.periods[1], rows, log.periods[1])
+    with_knowledge = c.predict(rows)
+    c.compressed_through = -1
+    assert not np.array_equal(with_knowledge, c.predict(rows))
     assert c.knowledge_bytes() > 0

@@ -6,19 +6,18 @@ quoted but hold no line break. A history is a list column, or a text joined by `
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pkb.batch import Field, History, Role, Schema
-from pkb.errors import DataError, SettingError
+from pkb.errors import SettingError
 from simulator.settings import StreamSettings, TableSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
 
-ABSENT = "holds no file that matches stream.table.files: set both to where your log is"
+ABSENT = "holds no file that matches stream.table.files={files!r}: set both to where your log is"
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
@@ -95,26 +94,11 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
 
 def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
-    header = _header(file, table.separator)
-    raw.require_columns(file, header, list(alias))
 
     def value(column: str) -> str:
-        plain = f"parts[{header.index(column) + 1}]"
-        return raw.split_list(plain, table.list_separator) if column in table.histories else plain
+        quoted = raw.name(column)
+        return raw.split_list(quoted, table.list_separator) if column in table.histories else quoted
 
     selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
-    return f"""
-        SELECT _file, _row, _part, {selected}, CASE
-            WHEN parts IS NULL THEN 'a quote is out of place'
-            WHEN len(parts) <> {len(header)} THEN '{len(header)} columns expected, ' || len(parts) || ' found'
-        END AS _defect
-        FROM (SELECT *, {raw.split_csv("line", table.separator)} AS parts
-              FROM ({raw.lines(file, Path(stream.root))}) WHERE _row > 1)"""
-
-
-def _header(file: Path, separator: str) -> list[str]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            return next(csv.reader(lines, delimiter=separator), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: its header is not readable: {error}") from None
+    rows = raw.separated(file, Path(stream.root), list(alias), separator=table.separator)
+    return f"SELECT _file, _row, _part, {selected}, _defect FROM ({rows})"
