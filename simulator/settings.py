@@ -19,7 +19,10 @@ from pkb.errors import SettingError
 from simulator.serve.request import MAX_CANDIDATES, MAX_HISTORY
 
 POLICIES = ("frozen", "finetune", "retrain_all")
-SOURCES = ("eleme", "ebnerd", "table", "world")
+SOURCES = (
+    *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
+    *("movielens", "table", "taobao", "tmall", "world"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class TableSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSettings:
-    source: str = "world"  # one of eleme, ebnerd, table, world
+    source: str = "world"  # the raw format (docs/data.md), or world
     root: str = ""  # folder of the raw files
     when_missing: str = "error"  # or synthetic: replay the world in the shape of the source
     data: str = "data"  # folder of the logs that ingests write

@@ -29,7 +29,18 @@ from simulator.stream import world
 from simulator.stream.log import Log, Manifest
 from simulator.stream.periods import check_spans, width_seconds
 from simulator.stream.raw import RawLog
-from simulator.stream.sources import ebnerd, eleme, movielens, table, taobao
+from simulator.stream.sources import (
+    alidisplay,
+    alipay,
+    ebnerd,
+    eleme,
+    iaac,
+    marketbias,
+    movielens,
+    table,
+    taobao,
+    tmall,
+)
 from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
@@ -49,11 +60,16 @@ class Source(Protocol):
 
 
 SOURCES: dict[str, Source] = {
+    "alidisplay": alidisplay,
+    "alipay": alipay,
     "ebnerd": ebnerd,
     "eleme": eleme,
+    "iaac": iaac,
+    "marketbias": marketbias,
     "movielens": movielens,
     "table": table,
     "taobao": taobao,
+    "tmall": tmall,
 }
 
 

@@ -5,6 +5,7 @@ A source describes rows; `staging.py` reads, checks and sorts them. Every value 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ class RawLog:
     request: str | None = None
     p_true: str | None = None
     defect: str = "NULL"  # what is wrong with the row, or null
+    left_out: str | None = None  # why a row is no part of the log and not counted, though nothing is wrong with it
     missing: tuple[str, ...] = field(default=("",))  # texts that mean a missing value, beside null
 
     def __post_init__(self) -> None:
@@ -95,6 +97,63 @@ def lines(file: Path, root: Path) -> str:
     )
 
 
+def separated(
+    file: Path, root: Path, columns: Sequence[str], *, separator: str = ",", header: Sequence[str] | None = None
+) -> str:
+    """Relation of a CSV file: `columns` as texts, `_defect`, and the columns every relation has.
+
+    The file's first line names its columns unless `header` does. Values may be quoted but hold no line break.
+    DataError if one of `columns` is not there.
+    """
+    present = csv_header(file, separator) if header is None else header
+    require_columns(file, present, columns)
+    selected = ", ".join(f"parts[{present.index(column) + 1}] AS {name(column)}" for column in columns)
+    return f"""
+        SELECT _file, _row, _part, {selected}, CASE
+            WHEN parts IS NULL THEN 'a quote is out of place'
+            WHEN len(parts) <> {len(present)} THEN '{len(present)} columns expected, ' || len(parts) || ' found'
+        END AS _defect
+        FROM (SELECT *, {split_csv("line", separator)} AS parts
+              FROM ({lines(file, root)}) {"WHERE _row > 1" if header is None else ""})"""
+
+
+def csv_header(file: Path, separator: str) -> list[str]:
+    """The names in the first line; DataError if it is not readable."""
+    try:
+        with file.open("rb") as stream:
+            line = stream.readline(16_000_000).decode("utf-8-sig")
+        return next(csv.reader([line], delimiter=separator), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: its header is not readable: {error}") from None
+
+
+def checked(relation: str, *defects: str) -> str:
+    """The relation, its `_defect` being the first that is not null of its own and these expressions."""
+    return f"SELECT * REPLACE (coalesce(_defect, {', '.join(defects)}) AS _defect) FROM ({relation})"
+
+
+def unrepeated(relation: str, key: str) -> str:
+    """The relation, in which a good row with the key of an earlier good one has a defect."""
+    return f"""
+        SELECT * REPLACE (CASE
+            WHEN _defect IS NULL
+                AND row_number() OVER (PARTITION BY _defect IS NULL, {name(key)} ORDER BY _file, _row) > 1
+            THEN {text(key)} || ' ''' || left({name(key)}, 40) || ''' is repeated'
+            ELSE _defect END AS _defect)
+        FROM ({relation})"""
+
+
+def bad_rows(relation: str) -> str:
+    """The rows of a joined relation that have a defect, to be set aside beside those of the log."""
+    return f"SELECT _file, _row, _part, _defect FROM {relation} WHERE _defect IS NOT NULL"
+
+
+def not_among(value: str, allowed: Sequence[str]) -> str:
+    """Expression: a defect of the text column `value`, null if it is one of `allowed`."""
+    return f"""CASE WHEN {name(value)} NOT IN ({", ".join(map(text, allowed))})
+        THEN {text(value)} || ' ''' || left({name(value)}, 40) || ''' is none of {", ".join(allowed)}' END"""
+
+
 def whole_seconds(number: str, unit: str) -> str:
     """Seconds from an integer in `unit`."""
     return f"TRY_CAST({number} AS BIGINT) // {UNITS[unit]}"
@@ -103,6 +162,12 @@ def whole_seconds(number: str, unit: str) -> str:
 def seconds_of_timestamp(value: str) -> str:
     """Seconds since 1970 from a timestamp, a date or its text; one without a zone is read as UTC."""
     return f"epoch_us(TRY_CAST({value} AS TIMESTAMP)) // 1000000"
+
+
+def seconds_of_day(digits: str) -> str:
+    """Seconds since 1970 at the start of a day that eight digits tell (20151231), read as UTC."""
+    return rf"""CASE WHEN regexp_full_match({digits}, '\d{{8}}')
+        THEN epoch_us(try_strptime({digits}, '%Y%m%d')) // 1000000 END"""
 
 
 def split_list(joined: str, separator: str) -> str:
@@ -120,6 +185,15 @@ def split_csv(line: str, separator: str) -> str:
             regexp_extract_all({joined}, '{cut}({value})', 1),
             lambda value: CASE WHEN starts_with(value, '"') THEN replace(value[2:-2], '""', '"') ELSE value END)
     END"""
+
+
+def named_files(root: str, names: Sequence[str]) -> tuple[Path, ...]:
+    """The files of these names in `root`, or none of them; DataError if some are there and one is not."""
+    files = tuple(Path(root) / name for name in names) if root else ()
+    absent = [file for file in files if not file.is_file()]
+    if not absent or len(absent) == len(files):
+        return () if absent else files
+    raise DataError(f"{absent[0]}: no such file; this source is {', '.join(names)}")
 
 
 def require_columns(file: Path, present: Sequence[str], needed: Sequence[str]) -> None:

@@ -45,14 +45,23 @@ class Staging:
     """The rows of a raw log, normalised and checked, in a table of the engine.
 
     Its columns: file, row, part, ts, label, request, p_true, reason (null in rows that are kept), and v0,
-    v1, ... for the texts of `RawLog.values` in their order.
+    v1, ... for the texts of `RawLog.values` in their order. `left_out` tells why and how many rows of the raw
+    files are no part of it.
     """
 
     def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, *, history_length: int) -> None:
         self._engine = engine
         self._log = log
         self._run(f"CREATE TABLE staged AS {_normalised(log, history_length)}")
+        self.left_out = self._leave_out() if log.left_out is not None else []
         self._add_unreadable_lines()
+
+    def _leave_out(self) -> list[tuple[str, int]]:
+        """Removes the rows that are no part of the log; why, and how many."""
+        which = "FROM staged WHERE left_out IS NOT NULL AND reason IS NULL"
+        counts = self._run(f"SELECT left_out, count(*) {which} GROUP BY ALL ORDER BY ALL")
+        self._run(f"DELETE {which}")
+        return counts
 
     def count(self) -> tuple[int, int]:
         """Rows there are, and rows rejected."""
@@ -183,6 +192,7 @@ def _normalised(log: RawLog, history_length: int) -> str:
         END AS reason
         FROM (
             SELECT _file AS file, _row AS row, _part AS part, {log.defect} AS defect,
+                {log.left_out or "NULL"} AS left_out,
                 CAST({log.time} AS VARCHAR) AS time_text, {log.ts} AS ts,
                 CAST({log.label} AS VARCHAR) AS label_text,
                 CASE TRY_CAST({log.label} AS DOUBLE) WHEN 0 THEN 0 WHEN 1 THEN 1 END::TINYINT AS label,

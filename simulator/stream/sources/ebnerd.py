@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from pkb.errors import DataError
 from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
@@ -40,12 +39,7 @@ SCHEMA = Schema(
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    """The four files, or none of them; DataError if some are there and one is not."""
-    files = tuple(Path(stream.root) / name for name in (*BEHAVIORS, *CLICKS)) if stream.root else ()
-    absent = [file for file in files if not file.is_file()]
-    if not absent or len(absent) == len(files):
-        return () if absent else files
-    raise DataError(f"{absent[0]}: no such file; EB-NeRD is {', '.join((*BEHAVIORS, *CLICKS))}")
+    return raw.named_files(stream.root, (*BEHAVIORS, *CLICKS))
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:

@@ -15,7 +15,7 @@ import pytest
 from pkb.errors import DataError, SettingError
 from simulator.settings import StreamSettings, WorldSettings
 from simulator.stream import staging, writing
-from simulator.stream.ingest import ingest
+from simulator.stream.ingest import SOURCES, ingest
 from tests.simulator.stream.raw_files import (
     DAY,
     MONDAY,
@@ -115,7 +115,7 @@ def test_a_killed_ingest_leaves_nothing_half_written_and_the_next_one_gives_the_
     whole = ingested(settings_for(tmp_path, source="world", world=world, data=str(tmp_path / "whole")))
     code = f"""
 from simulator.settings import *
-from simulator.stream.ingest import ingest
+from simulator.stream.ingest import SOURCES, ingest
 ingest(Settings(stream={settings.stream!r}), print)"""
     data = Path(settings.stream.data)
     child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
@@ -206,7 +206,7 @@ def test_a_source_without_rows_is_an_error(tmp_path: Path) -> None:
         ingested(settings_for(tmp_path, source="eleme"))
 
 
-@pytest.mark.parametrize("source", ["eleme", "ebnerd", "table"])
+@pytest.mark.parametrize("source", sorted(SOURCES))
 def test_an_absent_root_is_an_error_that_says_what_was_looked_for(tmp_path: Path, source: str) -> None:
     with pytest.raises(DataError, match=r"stream\.root='.*raw' holds no"):
         ingested(settings_for(tmp_path, source=source))

@@ -1,0 +1,52 @@
+"""Alipay (IJCAI-16): ijcai2016_taobao.csv (use_ID, sel_ID, ite_ID, cat_ID, act_ID, time).
+
+Every row is a click, whatever the action, and gets a negative as in RIM (`negatives.py`), which replaces seller,
+item and category and keeps the action. Times are days, written YYYYMMDD, and are read as UTC, so that periods
+begin with them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pkb.batch import Field, Schema
+from simulator.settings import StreamSettings
+from simulator.stream import raw
+from simulator.stream.raw import RawLog
+from simulator.stream.sources.negatives import with_negatives
+
+FILES = ("ijcai2016_taobao.csv",)
+ABSENT = f"holds no {FILES[0]}: get the data at https://tianchi.aliyun.com/dataset/53"
+
+ITEM = ("sel_ID", "ite_ID", "cat_ID")
+ACTIONS = ("0", "1")  # click, buy
+
+SCHEMA = Schema(
+    fields=(
+        Field(name="use_ID", role="user"),
+        *(Field(name=name, role="item") for name in ITEM),
+        Field(name="act_ID", role="context"),
+    ),
+    user="use_ID",
+    item="ite_ID",
+)
+
+
+def find(stream: StreamSettings) -> tuple[Path, ...]:
+    return raw.named_files(stream.root, FILES)
+
+
+def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
+    rows = raw.separated(files[0], Path(stream.root), ("use_ID", *ITEM, "act_ID", "time"))
+    timed = f"SELECT *, {raw.seconds_of_day('time')} AS _ts FROM ({rows})"
+    return RawLog(
+        source="alipay",
+        schema=SCHEMA,
+        root=Path(stream.root),
+        relation=with_negatives(raw.checked(timed, raw.not_among("act_ID", ACTIONS)), ITEM),
+        time="time",
+        ts="_ts",
+        label="_label",
+        values={name: name for name in SCHEMA.names},
+        defect="_defect",
+    )

@@ -1,0 +1,60 @@
+"""IAAC (IJCAI-18, Alimama): round1_ijcai_18_train_20180301.txt, ads clicked in search and whether they sold.
+
+Separated by blanks, with a header of 27 columns; missing is -1; some rows stand twice, the second is a reject.
+The label is the trade. Taken are the columns that hold one category each, and of item_category_list the last
+entry, the narrowest. Left out are the ids of row and context, which name one impression, the lists of properties,
+and the shop's rates and scores, which are fractions. MI-DPG does not tell its scenario: here it is the page of
+the search results.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pkb.batch import Field, Schema
+from simulator.settings import StreamSettings
+from simulator.stream import raw
+from simulator.stream.raw import RawLog
+
+FILES = ("round1_ijcai_18_train_20180301.txt",)
+ABSENT = f"holds no {FILES[0]}: get the data of IJCAI-18 at https://tianchi.aliyun.com/competition/entrance/231647"
+
+USER = ("user_id", "user_gender_id", "user_age_level", "user_occupation_id", "user_star_level")
+ITEM = (
+    *("item_id", "item_category_list", "item_brand_id", "item_city_id", "item_price_level"),
+    *("item_sales_level", "item_collected_level", "item_pv_level"),
+    *("shop_id", "shop_review_num_level", "shop_star_level"),
+)
+
+SCHEMA = Schema(
+    fields=(
+        *(Field(name=name, role="user") for name in USER),
+        *(Field(name=name, role="item") for name in ITEM),
+        Field(name="context_page_id", role="scenario"),
+    ),
+    user="user_id",
+    item="item_id",
+    labels=("is_trade",),
+)
+
+
+def find(stream: StreamSettings) -> tuple[Path, ...]:
+    return raw.named_files(stream.root, FILES)
+
+
+def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
+    columns = ("instance_id", *SCHEMA.names, "context_timestamp", "is_trade")
+    rows = raw.separated(files[0], Path(stream.root), columns, separator=" ")
+    return RawLog(
+        source="iaac",
+        schema=SCHEMA,
+        root=Path(stream.root),
+        relation=raw.unrepeated(rows, "instance_id"),
+        time="context_timestamp",
+        ts=raw.whole_seconds("context_timestamp", "s"),
+        label="is_trade",
+        values={name: name for name in SCHEMA.names}
+        | {"item_category_list": "string_split(item_category_list, ';')[-1]"},
+        defect="_defect",
+        missing=("", "-1"),
+    )

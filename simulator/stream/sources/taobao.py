@@ -1,0 +1,59 @@
+"""Taobao UserBehavior: UserBehavior.csv, without a header: user, item, category, behaviour, Unix seconds.
+
+Every row is a click, whatever the behaviour, and gets a negative as in RIM (`negatives.py`), which replaces item
+and category and keeps the behaviour. The official span is nine days, cut in UTC+8; some rows lie outside it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from pkb.batch import Field, Schema
+from simulator.settings import StreamSettings
+from simulator.stream import raw
+from simulator.stream.raw import RawLog
+from simulator.stream.sources.negatives import with_negatives
+
+FILES = ("UserBehavior.csv",)
+ABSENT = f"holds no {FILES[0]}: get the data at https://tianchi.aliyun.com/dataset/649"
+
+COLUMNS = ("user_id", "item_id", "category_id", "behavior", "timestamp")
+BEHAVIORS = ("pv", "cart", "fav", "buy")
+BEIJING = timezone(timedelta(hours=8))
+START, END = (int(datetime(2017, month, day, tzinfo=BEIJING).timestamp()) for month, day in ((11, 25), (12, 4)))
+
+SCHEMA = Schema(
+    fields=(
+        Field(name="user_id", role="user"),
+        Field(name="item_id", role="item"),
+        Field(name="category_id", role="item"),
+        Field(name="behavior", role="context"),
+    ),
+    user="user_id",
+    item="item_id",
+)
+
+
+def find(stream: StreamSettings) -> tuple[Path, ...]:
+    return raw.named_files(stream.root, FILES)
+
+
+def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
+    rows = raw.separated(files[0], Path(stream.root), COLUMNS, header=COLUMNS)
+    outside = f"""CASE WHEN _ts < {START} OR _ts >= {END}
+        THEN 'time ''' || timestamp || ''' is not in 2017-11-25 to 2017-12-03, UTC+8' END"""
+    timed = f"SELECT *, {raw.whole_seconds('timestamp', 's')} AS _ts FROM ({rows})"
+    return RawLog(
+        source="taobao",
+        schema=SCHEMA,
+        root=Path(stream.root),
+        relation=with_negatives(
+            raw.checked(timed, raw.not_among("behavior", BEHAVIORS), outside), ("item_id", "category_id")
+        ),
+        time="timestamp",
+        ts="_ts",
+        label="_label",
+        values={name: name for name in SCHEMA.names},
+        defect="_defect",
+    )
