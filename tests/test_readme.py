@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -104,14 +105,14 @@ def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
 
 
 def test_the_shown_backbone_is_trained_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    namespace: dict[str, object] = {"__name__": "pkb.backbones.logistic"}
-    exec(compile(block("python", "class LogisticRegression"), "README.md", "exec"), namespace)
-    model = namespace["LogisticRegression"]
+    (tmp_path / "logistic.py").write_text(block("python", "class LogisticRegression"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = importlib.import_module("logistic").LogisticRegression
     monkeypatch.setitem(BACKBONES, "logistic", model)
     file = tmp_path / "one.yaml"
     file.write_text("arms: {logistic: {backbone: logistic}}")
     settings: Settings = load(file)
-    object.__setattr__(settings.backbones, "logistic", model.Settings())  # type: ignore[attr-defined]
+    object.__setattr__(settings.backbones, "logistic", model.Settings())
     log = tiny_log(tmp_path / "log")
     contender = Contender("logistic", 0, settings, SCHEMA)
     rows = log.read(log.periods[0])
