@@ -130,9 +130,6 @@ class Batch:
         """The rows of a boolean mask, an index tensor or a slice (a slice is a view)."""
         return self._map(lambda column: column[rows])
 
-    def to(self, device: torch.device | str) -> Self:
-        return self._map(lambda column: column.to(device))
-
     def minibatches(self, size: int, order: Tensor | None = None) -> Iterator[Self]:
         """Consecutive minibatches of `size` rows (the last may be shorter), in `order` if given."""
         for start in range(0, len(self), size):

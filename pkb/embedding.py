@@ -65,15 +65,8 @@ class EmbeddingTable(nn.Module):
     def forward(self, ids_BF: Tensor) -> Tensor:
         """[B, F] global ids, one column per field -> [B, F, D]."""
         columns = torch.arange(self.fields, device=ids_BF.device)
-        return self._lookup(self.known(ids_BF, columns))
-
-    def lookup_field(self, ids: Tensor, column: int) -> Tensor:
-        """Ids of any shape that all belong to field number `column` (a history, say) -> [..., D]."""
-        return self._lookup(self.known(ids, torch.tensor(column, device=ids.device)))
-
-    def _lookup(self, ids: Tensor) -> Tensor:
         # padding_idx keeps the missing row out of the gradient, so it stays zero
-        return functional.embedding(ids, self.weight, padding_idx=MISSING, sparse=True)
+        return functional.embedding(self.known(ids_BF, columns), self.weight, padding_idx=MISSING, sparse=True)
 
     def rows_in_use(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: the rows in use, without the spare capacity."""
