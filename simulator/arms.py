@@ -161,7 +161,7 @@ class Contender:
         self.trained_through, self.built_until = -1, None
 
     def knowledge_bytes(self) -> int:
-        """Bytes of the weights that predict, 0 without a knowledge base."""
+        """Bytes of the base's float32 weights, those that serve compression alone included; 0 without a base."""
         if self.knowledge is None:
             return 0
         tables = sum(t.size * t.width for t in tables_of(self.knowledge).values())

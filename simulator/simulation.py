@@ -37,6 +37,7 @@ def simulate(settings: Settings, log: Log, run: Path, tell: Tell) -> None:
     for period, rows in replay(log, first=first, histories=False):
         book = Book(period, rows, log.schema, past.known_ids(period), time.perf_counter() - waiting)
         held = holdout_mask(rows, settings.stream.holdout_share)
+        learnable = rows.select(~held)
         past.remember(period, rows.select(held))
         stage = Stages(book, period, tell)
 
@@ -45,7 +46,7 @@ def simulate(settings: Settings, log: Log, run: Path, tell: Tell) -> None:
         for contender in active(contenders):
             compress_what_became_old(contender, period, past, stage)
         for contender in active(contenders):  # ... then train
-            learn_period(contender, period, rows.select(~held), past, stage)
+            learn_period(contender, period, learnable, past, stage)
         for contender in active(contenders):
             predict_holdouts(contender, period, past, stage)
         note_untrained_and_best(contenders, period, rows, past, book)

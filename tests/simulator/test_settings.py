@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from pkb.errors import SettingError
+from simulator.settings import SOURCES
 from simulator.settings_file import load, to_yaml
+from simulator.stream import ingest
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
@@ -69,6 +71,10 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
     broken.write_text("a: [1,\nb: }")
     with pytest.raises(SettingError, match=r"broken\.yaml: not readable as YAML"):
         load(broken)
+
+
+def test_every_source_that_settings_offer_can_be_ingested() -> None:
+    assert set(SOURCES) == {*ingest.SOURCES, "world"}
 
 
 def test_yaml_tags_execute_nothing(tmp_path: Path) -> None:
