@@ -6,10 +6,10 @@ READY  := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench clean
+.PHONY: help demo test test-fast test-comparison lint bench clean
 
 help:  ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -26,6 +26,10 @@ test: $(READY)  ## install, then run every test
 
 test-fast: $(READY)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"
+
+test-comparison: $(READY)  ## hold the backbones to FuxiCTR, deepctr-torch and scikit-learn (installs them)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[comparison]'
+	$(BIN)/python -m pytest tests/comparison
 
 lint: $(READY)  ## formatting, lint and strict type checks
 	$(BIN)/ruff format --check .

@@ -53,7 +53,7 @@ class Schema:
     user: str
     item: str
     histories: tuple[History, ...] = ()
-    labels: tuple[str, ...] = ("click",)
+    labels: tuple[str, ...] = ("click",)  # the first is what models predict
     has_request: bool = False
     has_p_true: bool = False
 
@@ -74,6 +74,11 @@ class Schema:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.fields)
+
+    @property
+    def scenario(self) -> str | None:
+        """The field that names the scenario; None where there is none."""
+        return next((f.name for f in self.fields if f.role == "scenario"), None)
 
     @property
     def first_value_id(self) -> int:
@@ -109,12 +114,26 @@ class Batch:
     row_id: Tensor  # [B] int64, unique in the log
     ids_BF: Tensor  # [B, F] int32
     label: Tensor  # [B] float32, 0 or 1
+    ts: Tensor | None = None  # [B] int64, seconds; None where time plays no part, as in serving
+    further_labels: dict[str, Tensor] = field(default_factory=dict)  # each [B] float32: cart, purchase, ...
     histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last
     request: Tensor | None = None  # [B] int64
     p_true: Tensor | None = None  # [B] float64, a synthetic world's click probability
 
     def __len__(self) -> int:
         return self.row_id.shape[0]
+
+    @property
+    def end_of_ids(self) -> int:
+        """No id of these rows is as large; 0 without rows."""
+        columns = [self.ids_BF, *self.histories.values()]
+        return max((int(ids.max()) + 1 for ids in columns if ids.numel()), default=0)
+
+    def unique_ids(self) -> Tensor:
+        """The ids of these rows, each once, ascending."""
+        ids = torch.cat([ids.flatten() for ids in (self.ids_BF, *self.histories.values())])
+        unique: Tensor = ids.unique()
+        return unique
 
     def _map(self, change: Any) -> Self:
         changed: dict[str, Any] = {}
@@ -150,6 +169,9 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
         return torch.cat([functional.pad(p, (0, longest - p.shape[1]), value=MISSING) for p in parts])
 
     return Batch(
-        **{f.name: joined(f.name) for f in fields(Batch) if f.name != "histories"},
+        **{f.name: joined(f.name) for f in fields(Batch) if f.name not in ("histories", "further_labels")},
+        further_labels={
+            name: torch.cat([b.further_labels[name] for b in batches]) for name in batches[0].further_labels
+        },
         histories={name: joined_history(name) for name in batches[0].histories},
     )

@@ -26,6 +26,7 @@ class EmbeddingTable(nn.Module):
 
     `weight` is [capacity, D], of which the first `size` rows are in use.
     `second_moment` is [capacity], the row-wise Adagrad state, beside the weights so that both grow together.
+    `tenants` says whose row each is where rows are given up again (`renew`); without it, id and row are one.
     """
 
     def __init__(self, fields: int, width: int, *, scale: float = 0.01, new_value_rate: float = 0.1) -> None:
@@ -35,6 +36,7 @@ class EmbeddingTable(nn.Module):
         self.weight = nn.Parameter(torch.empty(0, width))
         self.register_buffer("second_moment", torch.empty(0))
         self.second_moment: Tensor
+        self.tenants: Tenants | None = None
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         """Make room for ids below `size`; new rows are drawn from N(0, scale^2), the missing row is zero."""
@@ -55,8 +57,29 @@ class EmbeddingTable(nn.Module):
         self.weight.data[MISSING] = 0
         self.size = size
 
+    def renew(self, ids: Tensor, *, now: int, keep: int, generator: torch.Generator) -> None:
+        """Give a row to each of `ids`, seen in period `now`, and take theirs from ids unseen for `keep` periods.
+
+        An id that comes back starts anew. The rows in use are bounded by the ids of `keep` periods.
+        """
+        if self.tenants is None:
+            self.grow(self.size, generator)
+        tenants = self.tenants or Tenants(torch.arange(self.size, dtype=torch.int32), now)
+        rows = tenants.rows_of(ids)
+        tenants.last_seen[rows[rows < len(tenants)]] = now
+        tenants.last_seen[: 1 + self.fields] = now  # these are nobody's
+        staying = (tenants.last_seen > now - keep).nonzero().squeeze(1)
+        self.weight.data[: len(staying)] = self.weight.data[staying]
+        self.second_moment[: len(staying)] = self.second_moment[staying]
+        fresh = ids[(rows >= len(tenants)) & (ids > self.fields)]
+        self.tenants, self.size = tenants.moved(staying, fresh, now), len(staying)
+        self.grow(len(self.tenants), generator)
+        self.second_moment[len(staying) : self.size] = 0
+
     def known(self, ids: Tensor, columns: Tensor) -> Tensor:
-        """`ids` with those new to this table replaced by `1 + column`, the new-value row of their field."""
+        """Rows of `ids`; for one that is new to this table `1 + column`, the new-value row of its field."""
+        if self.tenants is not None:
+            ids = self.tenants.rows_of(ids)
         new = ids >= self.size
         if self.training and self.new_value_rate:
             new = new | ((ids >= self.size_before) & (torch.rand(ids.shape, device=ids.device) < self.new_value_rate))
@@ -64,19 +87,52 @@ class EmbeddingTable(nn.Module):
 
     def forward(self, ids_BF: Tensor) -> Tensor:
         """[B, F] global ids, one column per field -> [B, F, D]."""
-        columns = torch.arange(self.fields, device=ids_BF.device)
+        return self._vectors(ids_BF, torch.arange(self.fields, device=ids_BF.device))
+
+    def look_up(self, ids: Tensor, columns: int | Tensor) -> Tensor:
+        """Global ids of any shape with the column of their field, one for all or one each -> [..., D]."""
+        return self._vectors(ids, torch.as_tensor(columns, device=ids.device))
+
+    def _vectors(self, ids: Tensor, columns: Tensor) -> Tensor:
         # padding_idx keeps the missing row out of the gradient, so it stays zero
-        return functional.embedding(self.known(ids_BF, columns), self.weight, padding_idx=MISSING, sparse=True)
+        return functional.embedding(self.known(ids, columns), self.weight, padding_idx=MISSING, sparse=True)
 
     def rows_in_use(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: the rows in use, without the spare capacity."""
-        return {"weight": self.weight.data[: self.size], "second_moment": self.second_moment[: self.size]}
+        rows = {"weight": self.weight.data[: self.size], "second_moment": self.second_moment[: self.size]}
+        if self.tenants is not None:
+            rows |= {"ids": self.tenants.ids, "last_seen": self.tenants.last_seen}
+        return rows
 
     def restore(self, rows: dict[str, Tensor]) -> None:
         """Inverse of `rows_in_use`."""
         self.size = rows["weight"].shape[0]
         self.weight = nn.Parameter(rows["weight"].clone())
         self.second_moment = rows["second_moment"].clone()
+        if "ids" in rows:
+            self.tenants = Tenants(rows["ids"].clone(), rows["last_seen"].clone())
+
+
+class Tenants:
+    """Whose id each row of a table holds, and when that id was last seen; a look-up takes O(log rows)."""
+
+    def __init__(self, ids: Tensor, last_seen: Tensor | int) -> None:
+        self.ids = ids  # [rows] int32
+        self.last_seen = last_seen if isinstance(last_seen, Tensor) else torch.full_like(ids, last_seen)
+        self._sorted, self._row = ids.sort()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows_of(self, ids: Tensor) -> Tensor:
+        """The row of each id, any shape; `len(self)` for one that has none."""
+        place = torch.searchsorted(self._sorted, ids.contiguous()).clamp_(max=len(self) - 1)
+        return torch.where(self._sorted[place] == ids, self._row[place], len(self))
+
+    def moved(self, staying: Tensor, fresh: Tensor, now: int) -> Tenants:
+        """The tenants of these rows move up, and `fresh` ids move in behind them."""
+        seen = torch.cat([self.last_seen[staying], torch.full((len(fresh),), now, dtype=torch.int32)])
+        return Tenants(torch.cat([self.ids[staying], fresh.to(torch.int32)]), seen)
 
 
 class RowwiseAdagrad:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,39 +15,28 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pkb.backbones import BACKBONES
+from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Batch, Schema
-from pkb.errors import FutureError
+from pkb.dated import Dated
 from pkb.knowledge import KnowledgeBase
-from pkb.plug import ClickModel, ExtraFields
+from pkb.plug import EMPTY, Sockets, make_plug, sockets_for
+from simulator.measure.ranking import auc
+from simulator.policies import POLICIES
 from simulator.seeding import derived_seed, generator
 from simulator.settings import Settings
 from simulator.stream.log import Period
 from simulator.train.ranks import Ranks
-from simulator.train.steps import DivergedError, Steps, dense_parameters, tables_of
+from simulator.train.steps import DivergedError, Steps, dense_parameters, nbytes, tables_of
 
 Progress = Callable[[int], None]  # told the number of rows of each minibatch that is done
+Extra = Callable[[Batch, Tensor], Tensor]  # what a policy adds to the loss of a batch with these logits
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What a policy makes of a new period: the periods whose rows to learn, mixed, and whether from scratch."""
+class Fit(Protocol):
+    """Learns rows, with a policy's part of the loss if there is one."""
 
-    periods: range
-    afresh: bool = False
-
-
-def lesson(policy: str, period: int, frozen_after: int) -> Lesson | None:
-    """The lesson of `policy` when period number `period` has become known; None is to learn nothing."""
-    match policy:
-        case "frozen":
-            return Lesson(periods=range(period, period + 1)) if period < frozen_after else None
-        case "finetune":
-            return Lesson(periods=range(period, period + 1))
-        case "retrain_all":
-            return Lesson(periods=range(period + 1), afresh=True)
-        case _:
-            raise ValueError(policy)
+    def __call__(self, rows: Batch, extra: Extra | None = None) -> None: ...
 
 
 class Contender:
@@ -58,6 +51,9 @@ class Contender:
         self.compressed_through = -1
         self.knowledge_built_until: int | None = None
         self.stopped: str | None = None  # why this contender takes no further part
+        self.policy = POLICIES[self.choice.policy](getattr(settings.policies, self.choice.policy), seed)
+        self._spent = (-1, 0)  # period, and the row updates in it
+        self.ledger: list[Tensor] = []  # row ids that this rank has learned in the present period
         self.knowledge, self.knowledge_steps = self._new_knowledge()
         self.model, self.model_steps = self._new_model()
 
@@ -69,9 +65,22 @@ class Contender:
         """Untrained; the same weights for every arm with this backbone, knowledge and seed."""
         cls = BACKBONES[self.choice.backbone]
         torch.manual_seed(derived_seed(self.seed, "weights", self.choice.backbone))
-        extra = 0 if self.knowledge is None else self.knowledge.vectors
-        backbone = cls(self.schema, getattr(self.settings.backbones, self.choice.backbone), extra)
-        plug = None if self.knowledge is None else ExtraFields(self.knowledge.width, backbone.embedding_width)
+        choice, knowledge, sockets = self.choice, self.knowledge, Sockets()
+        plug_name = "columns" if issubclass(cls, FittedBackbone) else choice.plug
+        if knowledge is not None:
+            sockets = sockets_for(plug_name, knowledge.vectors, knowledge.width, choice.layer)
+        shape = getattr(self.settings.backbones, choice.backbone)
+        backbone = cls(self.schema, replace(shape, width=choice.width) if choice.width else shape, sockets)
+        plug = None
+        if knowledge is not None:
+            plug = make_plug(
+                plug_name,
+                knowledge.vectors,
+                knowledge.width,
+                fields=len(self.schema.fields),
+                embedding_width=backbone.embedding_width,
+                hidden_width=backbone.hidden_width,
+            )
         model = ClickModel(backbone, plug)
         backbone.grow(self.schema.first_value_id, generator(self.seed, "new rows", self.choice.backbone))
         train = self.settings.train
@@ -88,10 +97,10 @@ class Contender:
         groups = base.parameter_groups(self.settings.compress.learning_rate)
         return base, Steps(base, groups, self.settings.train.embedding_learning_rate, self.ranks)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """[B]; knowledge takes part once the base has been compressed from something."""
+    def logits(self, batch: Batch, model: ClickModel | None = None) -> Tensor:
+        """[B], of this contender's or another model; knowledge takes part once there has been something to compress."""
         compressed = self.knowledge if self.compressed_through >= 0 else None
-        logits: Tensor = self.model(batch, compressed.knowledge(batch) if compressed else None)
+        logits: Tensor = (model or self.model)(batch, compressed.knowledge(batch) if compressed else None)
         return logits
 
     @torch.inference_mode()
@@ -109,56 +118,138 @@ class Contender:
 
     def predict_prequentially(self, period: Period, batch: Batch, progress: Progress | None = None) -> np.ndarray:
         """`predict` on a period that nothing here may have seen; FutureError if something has."""
-        for artefact, until in [("model", self.built_until), ("knowledge base", self.knowledge_built_until)]:
-            if until is not None and until > period.start:
-                raise FutureError(f"the {artefact} of {self.key}", until, period.start)
+        for artefact, part, until in [
+            ("model", self.model, self.built_until),
+            ("knowledge base", self.knowledge, self.knowledge_built_until),
+        ]:
+            Dated(what=f"the {artefact} of {self.key}", value=part, built_until=until).at(period.start)
         return self.predict(batch, progress)
 
-    def compress(self, period: Period, rows: Batch, now: Period, progress: Progress | None = None) -> None:
-        """Compress `rows` of an old `period` into the knowledge base, at the time of `now`."""
+    def compress(self, rows: Batch, old: Period, now: Period, progress: Progress | None = None) -> None:
+        """Compress the rows of an old period into the knowledge base, if there is one, at the start of `now`."""
         if self.knowledge is None or self.knowledge_steps is None:
             return
-        if period.end > now.start:
-            raise FutureError(f"the knowledge base of {self.key}", period.end, now.start)
-        base, size = self.knowledge, self.settings.compress.batch_size
-        base.grow(
-            period.vocabulary_size,
-            generator(self.seed, "new rows", self.choice.knowledge or "", period.index),
-        )
+        self._check_known(f"the knowledge base of {self.key}", rows, old.end, now.start)
+        base, choice = self.knowledge, self.settings.compress
+        draw = generator(self.seed, "new rows", self.choice.knowledge or "", old.index)
+        self._make_room(base, rows, old, draw)
         base.train()
-        self._seed_draws("compress", period)
-        for step, minibatch in enumerate(self._minibatches(rows, size, "compress", period)):
-            part = self.ranks.share(minibatch)
-            loss = base.compression_losses(part)["total"] * (len(part) / len(minibatch)) if len(part) else None
-            self._take(self.knowledge_steps, loss, f"compressing period {period.index}, step {step}")
-            if progress:
-                progress(len(minibatch))
-        self.compressed_through, self.knowledge_built_until = period.index, period.end
+        self._seed_draws("compress", old)
+        for order in self._passes(rows, choice.epochs, "compress", old, now):
+            for step, minibatch in enumerate(rows.minibatches(choice.batch_size, order)):
+                part = self.ranks.share(minibatch)
+                loss = base.compression_losses(part)["total"] * (len(part) / len(minibatch)) if len(part) else None
+                self._take(self.knowledge_steps, loss, f"compressing period {old.index}, step {step}")
+                if progress:
+                    progress(len(minibatch))
+        self.compressed_through, self.knowledge_built_until = old.index, old.end
 
-    def learn(self, period: Period, rows: Batch, now: Period, progress: Progress | None = None) -> None:
-        """Learn `rows`, the latest of which are of `period`, at the end of period `now`."""
-        if period.end > now.end:
-            raise FutureError(f"the model of {self.key}", period.end, now.end)
+    def learn(
+        self,
+        now: Period,
+        window: range,
+        rows: Callable[[range], Batch],
+        progress: Progress | None = None,
+        validation: Batch | None = None,
+    ) -> None:
+        """Meet the end of period `now` as the arm's policy says; `rows` gives what is known of earlier periods."""
+
+        def fit(rows: Batch, extra: Extra | None = None) -> None:
+            self.fit(rows, now, extra, progress, validation)
+
+        self.policy.learn(self, window.stop - 1, window, rows, fit)
+
+    def fit(
+        self,
+        rows: Batch,
+        now: Period,
+        extra: Extra | None = None,
+        progress: Progress | None = None,
+        validation: Batch | None = None,
+    ) -> None:
+        """Learn `rows` at the end of period `now`; with `validation`, stop early and keep the best epoch.
+
+        Without rows, as when no label has arrived yet, nothing happens.
+        """
+        if not len(rows):
+            return
+        self._check_known(f"the model of {self.key}", rows, now.start, now.end)
+        self._make_room(self.model, rows, now, generator(self.seed, "new rows", self.choice.backbone, now.index))
+        self._seed_draws("learn", now)
+        best = Best(self.settings.train.patience)
+        for order in self._passes(rows, self.settings.train.epochs, "learn", now, now):
+            if isinstance(self.model.backbone, FittedBackbone):
+                self._fit_whole(self.model.backbone, rows.select(order), progress)
+                break
+            self._learn_once(rows, order, now, extra, progress)
+            if validation is not None and best.stop(self, validation):
+                break
+        best.restore(self)
+        self.trained_through, self.built_until = now.index, now.end
+
+    def _learn_once(
+        self, rows: Batch, order: Tensor, now: Period, extra: Extra | None, progress: Progress | None
+    ) -> None:
         self.model.train()
-        self.model.backbone.grow(
-            period.vocabulary_size, generator(self.seed, "new rows", self.choice.backbone, period.index)
-        )
-        self._seed_draws("learn", period)
-        for step, minibatch in enumerate(self._minibatches(rows, self.settings.train.batch_size, "learn", period)):
+        for step, minibatch in enumerate(rows.minibatches(self.settings.train.batch_size, order)):
             part = self.ranks.share(minibatch)
             loss = None
             if len(part):
-                loss = binary_cross_entropy_with_logits(self.logits(part), part.label, reduction="sum")
-                loss = loss / len(minibatch)
-            self._take(self.model_steps, loss, f"learning period {period.index}, step {step}")
+                logits = self.logits(part)
+                loss = binary_cross_entropy_with_logits(logits, part.label)
+                if extra is not None:
+                    loss = loss + extra(part, logits)
+                loss = loss * (len(part) / len(minibatch))
+            self._take(self.model_steps, loss, f"learning period {now.index}, step {step}")
+            if self.settings.train.ledger:
+                self.ledger.append(part.row_id)
             if progress:
                 progress(len(minibatch))
-        self.trained_through, self.built_until = now.index, now.end
+
+    def _fit_whole(self, backbone: FittedBackbone, rows: Batch, progress: Progress | None) -> None:
+        """One pass of a backbone that takes no steps, alike on every rank: each fits all rows."""
+        plugged = EMPTY
+        if self.knowledge is not None and self.compressed_through >= 0:
+            parts = rows.minibatches(self.settings.measure.predict_batch_size)
+            plugged = self.model.plugged(torch.cat([self.knowledge.knowledge(part) for part in parts]))
+        backbone.fit(rows, plugged)
+        if self.settings.train.ledger:
+            self.ledger.append(self.ranks.share(rows).row_id)
+        if progress:
+            progress(len(rows))
+
+    def _check_known(self, what: str, rows: Batch, until: int, now: int) -> None:
+        """FutureError unless `until` and every row's label lie before `now`."""
+        if rows.ts is not None and len(rows):
+            until = max(until, int(rows.ts.max()) + 1 + (self.settings.stream.label_delay_seconds or 0))
+        Dated(what=what, value=rows, built_until=until).at(now)
+
+    def _make_room(
+        self, module: Backbone | KnowledgeBase | ClickModel, rows: Batch, at: Period, draw: torch.Generator
+    ) -> None:
+        """Every id of `rows` gets a row of its own; long unseen ones lose theirs if the settings say so."""
+        keep = self.settings.train.evict_after
+        if keep:
+            ids = rows.unique_ids()
+            for table in tables_of(module).values():
+                table.renew(ids, now=at.index, keep=keep, generator=draw)
+        else:
+            grown = module.backbone if isinstance(module, ClickModel) else module
+            grown.grow(rows.end_of_ids, draw)
 
     def start_afresh(self) -> None:
         """Forget the click model; the knowledge base stays."""
         self.model, self.model_steps = self._new_model()
         self.trained_through, self.built_until = -1, None
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Bytes that the arm must keep to go on, by part: model, optimiser, knowledge base, policy."""
+        parts = {"model": nbytes(self.model), "policy": self.policy.nbytes(), "knowledge": 0}
+        if self.knowledge is not None:
+            parts["knowledge"] = nbytes(self.knowledge)
+        steps = [s for s in (self.model_steps, self.knowledge_steps) if s is not None]
+        parts["optimiser"] = sum(s.nbytes() for s in steps)
+        return parts
 
     def knowledge_bytes(self) -> int:
         """Bytes of the base's float32 weights, those that serve compression alone included; 0 without a base."""
@@ -173,11 +264,49 @@ class Contender:
         except DivergedError as error:
             raise DivergedError(f"{error} while {where}") from None
 
-    def _minibatches(self, rows: Batch, size: int, stage: str, period: Period) -> Iterable[Batch]:
-        """In an order that seed and period decide, so that every arm sees the same minibatches."""
-        order = torch.randperm(len(rows), generator=generator(self.seed, "order", stage, period.index))
-        return rows.minibatches(size, order)
+    def _passes(self, rows: Batch, epochs: int, stage: str, period: Period, now: Period) -> Iterator[Tensor]:
+        """The rows of each pass in an order that seed, period and pass decide, so that every arm sees the same.
+
+        Under a budget of row updates compression may use half of it, and learning goes on until it is used up.
+        """
+        if self._spent[0] != now.index:
+            self._spent = (now.index, 0)
+        budget = self.settings.budget.row_updates
+        most = budget // 2 if stage == "compress" else budget
+        for epoch in itertools.count():
+            left = most - self._spent[1]
+            if left <= 0 if budget and stage == "learn" else epoch == epochs or (budget and left <= 0):
+                return
+            order = torch.randperm(len(rows), generator=generator(self.seed, "order", stage, period.index, epoch))
+            order = order[:left] if budget else order
+            self._spent = (now.index, self._spent[1] + len(order))
+            yield order
 
     def _seed_draws(self, stage: str, period: Period) -> None:
         """Dropout and sampled masks: the same for every arm, different on every rank."""
         torch.manual_seed(derived_seed(self.seed, stage, period.index, self.ranks.rank))
+
+
+class Best:
+    """The weights of the epoch that did best on the validation rows."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.auc = -math.inf
+        self.since = 0  # epochs
+        self.weights: dict[str, Tensor] | None = None
+
+    def stop(self, contender: Contender, validation: Batch) -> bool:
+        """Whether so many epochs have brought nothing; to be asked after each."""
+        reached = auc(validation.label.numpy(), contender.predict(validation)).value
+        if reached is not None and reached > self.auc:
+            self.auc, self.since = reached, 0
+            self.weights = deepcopy(contender.model.state_dict())
+            return False
+        self.since += 1
+        return self.since >= self.patience
+
+    def restore(self, contender: Contender) -> None:
+        """Go back to them, if there was a validation and later epochs were worse."""
+        if self.weights is not None and self.since:
+            contender.model.load_state_dict(self.weights)

@@ -2,8 +2,9 @@
 
     predictions/period-00003.parquet    a row per prediction, see PREDICTIONS
     costs/period-00003.json             seconds, rows and bytes of every arm and stage
+    ledger/period-00003-rank-0.parquet  the rows that each rank has learned, if `train.ledger` asks for it
 
-Both are written before the period's checkpoint; a period counts as committed once that checkpoint does,
+All are written before the period's checkpoint; a period counts as committed once that checkpoint does,
 and what a killed run left beyond its last checkpoint is dropped when it starts again.
 """
 
@@ -18,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
-from pkb.batch import Batch, Schema
 from simulator.arms import Contender
 from simulator.files import write_parquet, write_text
 from simulator.stream.log import Period
+from simulator.stream.shown import Shown
+from simulator.train.ranks import Ranks
 
 PREDICTIONS = pa.schema(
     [
@@ -38,48 +41,60 @@ PREDICTIONS = pa.schema(
         ("request", pa.int64()),  # null where the log has no requests
         ("new_user", pa.bool_()),  # not seen before the period it was shown in
         ("new_item", pa.bool_()),
+        ("activity", pa.int32()),  # impressions of the user before that period
+        ("scenario", pa.int32()),  # id; null where the log has no scenarios
     ]
 )
 BEST_ATTAINABLE = "best_attainable"  # the pseudo-arm that predicts a synthetic world's true probability
+
+
+LEDGER = pa.schema([("arm", pa.string()), ("seed", pa.int32()), ("row_id", pa.int64())])
 
 
 def period_file(run: Path, kind: str, period: int) -> Path:
     return run / kind / f"period-{period:05d}.{'parquet' if kind == 'predictions' else 'json'}"
 
 
+def write_ledger(run: Path, period: Period, contenders: list[Contender], ranks: Ranks) -> None:
+    """Which rows this rank has learned in the period, one for each time; empties the contenders' own lists."""
+    learned = [c for c in contenders if c.ledger]
+    if not learned:
+        return
+    tables = []
+    for c in learned:
+        row_id = torch.cat(c.ledger).numpy()
+        columns = [pa.array([c.arm] * len(row_id)), pa.array(np.full(len(row_id), c.seed, np.int32)), row_id]
+        tables.append(pa.table(columns, schema=LEDGER))
+        c.ledger.clear()
+    (run / "ledger").mkdir(parents=True, exist_ok=True)
+    write_parquet(run / "ledger" / f"period-{period.index:05d}-rank-{ranks.rank}.parquet", pa.concat_tables(tables))
+
+
 def drop_uncommitted(run: Path, committed_through: int) -> None:
     """Remove what a killed run left of periods beyond its last checkpoint."""
-    for kind in ("predictions", "costs"):
+    for kind in ("predictions", "costs", "ledger"):
         for file in (run / kind).glob("period-*"):
-            if int(file.stem.removeprefix("period-")) > committed_through:
+            if int(file.name.split("-")[1].split(".")[0]) > committed_through:
                 file.unlink()
 
 
 class Book:
     """Collects one period's predictions and costs."""
 
-    def __init__(self, period: Period, rows: Batch, schema: Schema, known_ids: int, gap_seconds: float) -> None:
-        self.period, self.schema = period, schema
+    def __init__(self, period: Period, now: Shown, gap_seconds: float) -> None:
+        self.period = period
         self.tables: list[pa.Table] = []
-        new = self._new(rows, known_ids)
         self.facts: dict[str, Any] = {
             "period": period.index,
             "start": period.start,
             "end": period.end,
-            "rows": len(rows),
-            "positives": int(rows.label.sum()),
-            "new_user_share": float(new["new_user"].mean()),
-            "new_item_share": float(new["new_item"].mean()),
+            "rows": len(now.rows),
+            "positives": int(now.rows.label.sum()),
+            "new_user_share": float(now.new_user.mean()),
+            "new_item_share": float(now.new_item.mean()),
             "gap_seconds": gap_seconds,
         }
         self.stages: dict[str, dict[str, dict[str, float]]] = {}
-
-    def _new(self, rows: Batch, known_ids: int) -> dict[str, np.ndarray]:
-        ids = rows.ids_BF.numpy()
-        return {
-            "new_user": ids[:, self.schema.user_column] >= known_ids,
-            "new_item": ids[:, self.schema.item_column] >= known_ids,
-        }
 
     def predicted(
         self,
@@ -87,14 +102,13 @@ class Book:
         seed: int,
         trained_through: int,
         evaluated_on: int,
-        rows: Batch,
+        shown: Shown,
         probability: np.ndarray,
         *,
         holdout: bool,
-        known_ids: int,
     ) -> None:
-        """Take note of predictions for `rows`, of which ids below `known_ids` had been seen before their period."""
-        n = len(rows)
+        """Take note of predictions for these rows."""
+        rows, n = shown.rows, len(shown.rows)
         columns: dict[str, Any] = {
             "row_id": rows.row_id.numpy(),
             "arm": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([arm])),
@@ -104,9 +118,12 @@ class Book:
             "holdout": np.full(n, holdout),
             "probability": probability.astype(np.float32),
             "label": rows.label.numpy().astype(np.int8),
-            "user": rows.ids_BF[:, self.schema.user_column].numpy(),
+            "user": shown.user,
             "request": pa.nulls(n, pa.int64()) if rows.request is None else rows.request.numpy(),
-            **self._new(rows, known_ids),
+            "new_user": shown.new_user,
+            "new_item": shown.new_item,
+            "activity": shown.activity,
+            "scenario": pa.nulls(n, pa.int32()) if shown.scenario is None else shown.scenario,
         }
         self.tables.append(pa.table([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS))
 
@@ -131,6 +148,7 @@ class Book:
                 "stopped": c.stopped,
                 "stages": self.stages.get(c.key, {}),
                 "knowledge_bytes": c.knowledge_bytes(),
+                "memory_bytes": c.memory_bytes(),
                 "checkpoint_bytes": checkpoint_bytes[c.key],
             }
             for c in contenders

@@ -1,4 +1,9 @@
-"""The command line: `python -m simulator run CONFIG [key=value ...]`."""
+"""The command line.
+
+python -m simulator run CONFIG [key=value ...]   replay a log and measure every arm
+python -m simulator report RUN                   measure again from the stored predictions
+python -m simulator compare RUN RUN ...          put runs side by side
+"""
 
 from __future__ import annotations
 
@@ -16,22 +21,24 @@ from simulator.settings_file import load
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 an error of one line, 2 a wrong command line, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__, formatter_class=layout)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="replay a log and measure every arm; resumes a run that was killed")
     run.add_argument("config", type=Path, help="one YAML file states one experiment; see configs/")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="any setting, in Hydra's grammar")
     run.add_argument("--address", help="of an existing Ray cluster ('auto' inside one); default: this machine alone")
+    report = commands.add_parser("report", help="measure a run again from its stored predictions, and report on it")
+    report.add_argument("run", type=Path, help="folder of the run: runs/NAME")
+    compare = commands.add_parser("compare", help="put runs side by side that were measured on the same rows")
+    compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs; the first is the baseline")
     given, rest = parser.parse_known_args(arguments)  # `rest`: overrides that stand behind an option
-    unknown = [word for word in rest if word.startswith("-")]
+    unknown = [word for word in rest if word.startswith("-") or given.command != "run"]
     if unknown:
-        parser.error(f"unknown option {unknown[0]}")
+        parser.error(f"unknown {'option' if unknown[0].startswith('-') else 'argument'} {unknown[0]}")
     console = Console(width=None if sys.stdout.isatty() else 110)  # a file or a pipe has no width of its own
     try:
-        settings = load(given.config, [*given.overrides, *rest])
-        from simulator.run import run as play  # Ray takes seconds to import; a wrong setting should not
-
-        play(settings, console, given.address)
+        perform(given, rest, console)
     except Error as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -42,3 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def perform(given: argparse.Namespace, overrides: Sequence[str], console: Console) -> None:
+    """The command asked for; each imports what it needs, since Ray and torch take seconds."""
+    if given.command == "run":
+        settings = load(given.config, [*given.overrides, *overrides])
+        from simulator.run import run
+
+        run(settings, console, given.address)
+    elif given.command == "report":
+        from simulator.report.commands import report
+
+        report(given.run, console)
+    else:
+        from simulator.report.commands import compare_runs
+
+        compare_runs(given.runs, console)

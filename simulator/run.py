@@ -14,11 +14,10 @@ from pathlib import Path
 from rich.console import Console
 
 from pkb.errors import RunError
+from simulator.budget import within_budget
 from simulator.files import write_text
-from simulator.measure.evaluate import evaluate
 from simulator.progress import Board, shown
-from simulator.report.report import write_report
-from simulator.report.table import summary
+from simulator.report.commands import conclude
 from simulator.serve.deploy import free_port
 from simulator.serve.serving import serve_and_measure
 from simulator.session import ray_session
@@ -39,6 +38,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     log = ingest(settings, say)
     if log.manifest.source == "world" != settings.stream.source:  # what stands in for a real log says so in its name
         settings = replace(settings, name=f"{settings.name}-synthetic")
+    settings = within_budget(settings, log)
     folder = open_run(settings, log.manifest.name)
     say(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
     if settings.serve.enabled:
@@ -49,11 +49,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
             checkpoint = train(settings, log, folder.resolve(), board)
         if settings.serve.enabled:
             serve_and_measure(folder, settings, checkpoint, log, say)
-    table = evaluate(folder, settings)
-    report = write_report(folder, settings)
-    console.print(summary(table))
-    say(f"results: {folder / 'results.parquet'}")
-    say(f"report:  {report}")
+    conclude(folder, settings, console)
     return folder
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import ray
 
+OBJECT_STORE_BYTES = 2**30  # blocks of the replay on their way; Ray's own default is a third of the memory
+
 
 @contextlib.contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
@@ -22,6 +24,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         logging_level=logging.ERROR,
         log_to_driver=False,
         include_dashboard=False if address is None else None,
+        object_store_memory=OBJECT_STORE_BYTES if address is None else None,
     )
     _private_token()
     try:

@@ -16,9 +16,10 @@ from typing import Any
 from pkb.backbones import BACKBONES
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
+from pkb.plug import PLUGS
+from simulator.policies import POLICIES
 from simulator.serve.request import MAX_CANDIDATES, MAX_HISTORY
 
-POLICIES = ("frozen", "finetune", "retrain_all")
 SOURCES = (
     *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
     *("movielens", "table", "taobao", "tmall", "world"),
@@ -26,16 +27,29 @@ SOURCES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldSettings:
-    """The built-in synthetic world (simulator/stream/world.py)."""
+class DriftSettings:
+    """Strength of each part of the synthetic world's drift; 0 leaves it out (docs/world.md)."""
 
-    preset: str = "eleme"
+    wander: float = 1.0  # users' tastes change a little every period
+    turnover: float = 1.0  # items appear and retire
+    regimes: float = 1.0  # meal times and weekends come back after an absence
+    promotions: float = 1.0  # a spurious pattern is profitable for a few periods
+    shifts: float = 0.0  # at one moment many effects change at once
+    label_noise: float = 0.0  # share of labels that are drawn without regard to row and user
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSettings:
+    """The built-in synthetic world (docs/world.md)."""
+
+    preset: str = "eleme"  # or alidisplay
     periods: int = 8
     rows_per_period: int = 55_000
-    users: int = 20_000
-    items: int = 5_000
-    click_rate: float = 0.05
-    drift: float = 1.0  # 0 is a stationary world
+    scale: float = 0.003  # 1 has as many users and items as the papers' data set
+    users: int | None = None  # in place of what `scale` says
+    items: int | None = None
+    click_rate: float | None = None  # in place of the data set's
+    drift: DriftSettings = field(default_factory=DriftSettings)
     seed: int = 0
 
 
@@ -47,6 +61,7 @@ class TableSettings:
     time: str = ""  # column of the impression's time
     time_unit: str = "s"  # s, ms, us: of an integer column; ignored for timestamps and text
     label: str = ""  # column that is 0 or 1
+    further_labels: list[str] = field(default_factory=list)  # such as cart, purchase; columns that are 0 or 1
     request: str | None = None  # column that is equal for rows shown together
     user: list[str] = field(default_factory=list)  # the first one identifies the user
     item: list[str] = field(default_factory=list)  # the first one identifies the item
@@ -58,18 +73,38 @@ class TableSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """The papers' protocol: pool < train_from <= training < test_from <= test, times on the stream's clock."""
+
+    train_from: str = ""  # T0: 2017-12-02, or 2017-12-02 16:00
+    test_from: str = ""  # T1
+    validation_share: float = 0.1  # of the time from T0 to T1, its last part
+    target_share: float = 1.0  # of the rows from T0 on that are kept, drawn by row (RIM: 0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StreamSettings:
     source: str = "world"  # the raw format (docs/data.md), or world
     root: str = ""  # folder of the raw files
     when_missing: str = "error"  # or synthetic: replay the world in the shape of the source
     data: str = "data"  # folder of the logs that ingests write
-    period: str = "1d"  # width of a period: 30m, 6h, 1d, ...
+    protocol: str = "stream"  # periods by time; or split: pool, training, validation and test
+    split: SplitSettings = field(default_factory=SplitSettings)
+    period: str = "1d"  # width of a period: 30m, 6h, 1d, ..., or its rows: 100000rows
+    window: int = 1  # periods that a lesson spans; above 1 it is a sliding window, moved on by a period
+    label_delay: str = "0m"  # 30m, 6h, 1d, ...: a row is learned once so much time has passed since it was shown
     utc_offset_hours: int = 0  # days are cut at this clock's midnight
     time_unit: str = "s"  # of a source whose time unit is not certain (eleme): s, ms, us
     holdout_share: float = 0.1  # of each period's requests (or rows), never trained on
     history_length: int = 20  # latest behaviours kept per impression
     world: WorldSettings = field(default_factory=WorldSettings)
     table: TableSettings = field(default_factory=TableSettings)
+
+    @property
+    def label_delay_seconds(self) -> int | None:
+        """None if the setting does not parse."""
+        match = re.fullmatch(r"(\d+)([mhd])", self.label_delay)
+        return int(match[1]) * {"m": 60, "h": 3_600, "d": 86_400}[match[2]] if match else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +120,10 @@ class TrainSettings:
     batch_size: int = 1024  # rows of a minibatch over all workers together
     learning_rate: float = 1e-3  # of Adam, for the dense parameters
     embedding_learning_rate: float = 0.02  # of row-wise Adagrad, for the embedding tables
-    frozen_after: int = 1  # periods that the `frozen` policy learns before it stops
+    epochs: int = 1  # passes over the rows of a lesson
+    patience: int = 1  # epochs without a better validation AUC that end a lesson (protocol `split`)
+    evict_after: int = 0  # an id unseen in so many periods loses its embedding; 0 keeps all
+    ledger: bool = False  # write down which rows each rank has learned (folder `ledger` of the run)
     max_failures: int = 3  # restarts of the worker group from the last committed period
 
 
@@ -95,6 +133,7 @@ class CompressSettings:
 
     batch_size: int = 1024
     learning_rate: float = 1e-3
+    epochs: int = 1
     lag: int = 1  # a period becomes old this many periods after it was learned by the backbones
 
 
@@ -104,7 +143,18 @@ class ArmSettings:
 
     backbone: str = "deepfm"
     knowledge: str | None = None
+    plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate (pkb/plug.py)
+    layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
     policy: str = "finetune"
+    width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSettings:
+    """The same for every arm; 0 leaves each arm what its policy asks for (simulator/budget.py)."""
+
+    bytes: int = 0  # that an arm keeps after the last period: model, optimiser, knowledge base, buffers
+    row_updates: int = 0  # rows that an arm trains on in a period, repeated ones and compression included
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +186,7 @@ def _section(name: str, registry: dict[str, type[Any]]) -> type[Any]:
 
 Backbones = _section("Backbones", BACKBONES)
 KnowledgeBases = _section("KnowledgeBases", KNOWLEDGE_BASES)
+Policies = _section("Policies", POLICIES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +203,8 @@ class Settings:
     arms: dict[str, ArmSettings] = field(default_factory=dict)
     backbones: Backbones = field(default_factory=Backbones)  # type: ignore[valid-type]
     knowledge: KnowledgeBases = field(default_factory=KnowledgeBases)  # type: ignore[valid-type]
+    policies: Policies = field(default_factory=Policies)  # type: ignore[valid-type]
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
 
@@ -182,27 +235,51 @@ def check(settings: Settings) -> None:
         if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
             raise SettingError(f"arms.{name}: name arms with letters, digits, _, - and . only")
         among(f"arms.{name}.backbone", arm.backbone, list(BACKBONES))
-        among(f"arms.{name}.policy", arm.policy, POLICIES)
+        among(f"arms.{name}.policy", arm.policy, list(POLICIES))
+        among(f"arms.{name}.plug", arm.plug, PLUGS)
+        if arm.policy == "ewc" and settings.train.evict_after:
+            raise SettingError(f"arms.{name}.policy=ewc: holds rows by their place; set train.evict_after=0")
+        if arm.layer < 1:
+            raise SettingError(f"arms.{name}.layer={arm.layer}: must be at least 1")
         if arm.knowledge is not None:
             among(f"arms.{name}.knowledge", arm.knowledge, list(KNOWLEDGE_BASES))
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise SettingError(f"seeds={settings.seeds}: must be one or more different numbers")
     within("stream.holdout_share", 0.001, 0.5)
+    among("stream.protocol", settings.stream.protocol, ("stream", "split"))
+    within("stream.window", 1)
+    within("stream.split.validation_share", 0.001, 0.9)
+    within("stream.split.target_share", 0.001, 1)
     within("stream.history_length", 1, MAX_HISTORY)
     within("stream.utc_offset_hours", -23, 23)
     within("stream.world.periods", 2)
     within("stream.world.rows_per_period", 1)
-    within("stream.world.users", 1)
-    within("stream.world.items", 8)  # one for each city
-    within("stream.world.click_rate", 0.001, 0.999)
-    within("stream.world.drift", 0)
+    within("stream.world.scale", 1e-5, 1)
+    if settings.stream.world.users is not None:
+        within("stream.world.users", 1)
+    if settings.stream.world.items is not None:
+        within("stream.world.items", 8)
+    if settings.stream.world.click_rate is not None:
+        within("stream.world.click_rate", 0.001, 0.999)
+    for part in ("wander", "turnover", "regimes", "promotions", "shifts"):
+        within(f"stream.world.drift.{part}", 0)
+    within("stream.world.drift.label_noise", 0, 1)
     within("ingest.max_reject_share", 0, 1)
     within("ingest.memory_limit_gb", 0.1)
     within("train.workers", 1)
     within("train.batch_size", settings.train.workers)
-    within("train.frozen_after", 1)
+    within("train.epochs", 1)
+    within("train.patience", 1)
+    within("train.evict_after", 0)
+    within("compress.epochs", 1)
+    if settings.stream.label_delay_seconds is None:
+        raise SettingError(
+            f"stream.label_delay={settings.stream.label_delay}: write a number and m, h or d, such as 6h"
+        )
     within("compress.batch_size", settings.train.workers)
     within("compress.lag", 1)
+    within("budget.bytes", 0)
+    within("budget.row_updates", 0)
     within("measure.holdout_periods", 0)
     within("measure.bootstrap", 0)
     within("serve.port", 0, 65_535)

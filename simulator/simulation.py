@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray.train
-import torch
 
+from pkb.backbones import BACKBONES
 from pkb.batch import Batch, concatenate
-from simulator.arms import Contender, lesson
-from simulator.book import BEST_ATTAINABLE, Book, drop_uncommitted
+from simulator.arms import Contender
+from simulator.book import BEST_ATTAINABLE, Book, drop_uncommitted, write_ledger
+from simulator.plan import Plan, holdout_share, plan
 from simulator.settings import Settings
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log, Period
 from simulator.stream.replay import replay
+from simulator.stream.shown import Activity, Shown, shown
 from simulator.train.checkpoint import checkpoint_bytes, load_contenders, save_contenders
 from simulator.train.ranks import Ranks
 from simulator.train.steps import DivergedError
@@ -34,22 +36,23 @@ def simulate(settings: Settings, log: Log, run: Path, tell: Tell) -> None:
     past = Past(log, settings, first)
     waiting = time.perf_counter()
 
-    for period, rows in replay(log, first=first, histories=False):
-        book = Book(period, rows, log.schema, past.known_ids(period), time.perf_counter() - waiting)
-        held = holdout_mask(rows, settings.stream.holdout_share)
-        learnable = rows.select(~held)
-        past.remember(period, rows.select(held))
+    for period, rows in replay(log, first=first, histories=past.histories):
+        gap = time.perf_counter() - waiting
+        past.arrive(period, rows)
+        book = Book(period, past.now, gap)
+        todo = plan(settings, log.periods, period.index)
         stage = Stages(book, period, tell)
 
         for contender in active(contenders):  # test ...
-            predict_period(contender, period, rows, held, past, stage)
+            predict_period(contender, period, todo, past, stage)
         for contender in active(contenders):
-            compress_what_became_old(contender, period, past, stage)
+            compress_what_became_old(contender, period, todo, past, stage)
         for contender in active(contenders):  # ... then train
-            learn_period(contender, period, learnable, past, stage)
+            learn_period(contender, period, todo, past, stage)
         for contender in active(contenders):
             predict_holdouts(contender, period, past, stage)
-        note_untrained_and_best(contenders, period, rows, past, book)
+        note_untrained_and_best(contenders, period, todo, past, book)
+        write_ledger(run, period, contenders, ranks)
         commit(run, period, book, contenders, settings, log, ranks)
         waiting = time.perf_counter()
 
@@ -71,30 +74,53 @@ def active(contenders: list[Contender]) -> list[Contender]:
 
 
 class Past:
-    """Earlier periods: their holdouts in memory, their other rows read again from the log when asked for."""
+    """The present period, and earlier ones: their holdouts in memory, their other rows read again when asked for."""
 
     def __init__(self, log: Log, settings: Settings, first: int) -> None:
-        self.log, self.share = log, settings.stream.holdout_share
+        self.log, self.settings = log, settings
+        self.share = holdout_share(settings)
+        self.delay = settings.stream.label_delay_seconds or 0
+        self.histories = any(BACKBONES[arm.backbone].uses_histories for arm in settings.arms.values())
         self.kept = settings.measure.holdout_periods or len(log.periods)
-        self.holdouts: dict[int, Batch] = {}
-        for period in log.periods[max(0, first - self.kept) : first]:
-            rows = log.read(period)
-            self.remember(period, rows.select(holdout_mask(rows, self.share)))
+        self.activity = Activity()
+        self.holdouts: dict[int, Shown] = {}
+        for period in log.periods[:first]:
+            self.arrive(period, self._read(period))
 
-    def known_ids(self, period: Period) -> int:
-        """Ids below this had appeared before `period`."""
-        if period.index == 0:
-            return self.log.schema.first_value_id
-        return self.log.periods[period.index - 1].vocabulary_size
+    def arrive(self, period: Period, rows: Batch) -> None:
+        """`period` is the present one."""
+        vocabulary, activity = self.log.vocabulary_before(period), self.activity.counts()
+        self.period, self.held = period, holdout_mask(rows, self.share)
+        self.now = shown(rows, self.log.schema, period.start, vocabulary, activity)
+        self.activity.add(self.now.user, period.end)
+        if self.share:
+            self.holdouts[period.index] = self.now.select(self.held)
+            self.holdouts.pop(period.index - self.kept, None)
 
-    def remember(self, period: Period, holdout: Batch) -> None:
-        self.holdouts[period.index] = holdout
-        self.holdouts.pop(period.index - self.kept, None)
+    def old(self, index: int) -> Batch:
+        """The rows of an earlier period outside its holdout."""
+        rows = self._read(self.log.periods[index])
+        return rows.select(~holdout_mask(rows, self.share))
 
-    def learnable(self, periods: range) -> Batch:
-        """The rows of earlier periods outside their holdouts."""
-        read = [self.log.read(self.log.periods[index]) for index in periods]
-        return concatenate([rows.select(~holdout_mask(rows, self.share)) for rows in read])
+    def known(self, periods: range) -> Batch:
+        """The rows, outside holdouts, whose labels arrived in these periods."""
+        log = self.log.periods
+        since = log[periods[0]].start - self.delay if periods[0] else log[0].start
+        until = log[periods[-1]].end - self.delay
+        shown = [p for p in log[: self.period.index + 1] if p.start < until and p.end > since] or log[:1]
+        return concatenate([self._between(p, since, until) for p in shown])
+
+    def _between(self, period: Period, since: int, until: int) -> Batch:
+        at_hand = period.index == self.period.index
+        rows = self.now.rows if at_hand else self._read(period)
+        wanted = ~(self.held if at_hand else holdout_mask(rows, self.share))
+        if not since <= period.start < period.end <= until:
+            assert rows.ts is not None
+            wanted &= (rows.ts >= since) & (rows.ts < until)
+        return rows.select(wanted)
+
+    def _read(self, period: Period) -> Batch:
+        return self.log.read(period, histories=self.histories)
 
 
 class Stages:
@@ -119,62 +145,53 @@ class Stages:
                 contender.stopped = str(error)
 
 
-def predict_period(
-    contender: Contender, period: Period, rows: Batch, held: torch.Tensor, past: Past, stage: Stages
-) -> None:
+def predict_period(contender: Contender, period: Period, todo: Plan, past: Past, stage: Stages) -> None:
+    if not todo.predict:
+        return
     with stage(contender, "predict") as done:
-        probability = contender.predict_prequentially(period, rows, done)
-    known = past.known_ids(period)
+        probability = contender.predict_prequentially(period, past.now.rows, done)
     through, index = period.index - 1, period.index
     note = stage.book.predicted
-    note(contender.arm, contender.seed, through, index, rows, probability, holdout=False, known_ids=known)
-    # the same predictions once more: R[j-1, j]
-    holdout, its = rows.select(held), probability[held.numpy()]
-    note(contender.arm, contender.seed, through, index, holdout, its, holdout=True, known_ids=known)
+    note(contender.arm, contender.seed, through, index, past.now, probability, holdout=False)
+    if index in past.holdouts:  # the same predictions once more: R[j-1, j]
+        its = probability[past.held.numpy()]
+        note(contender.arm, contender.seed, through, index, past.holdouts[index], its, holdout=True)
 
 
-def compress_what_became_old(contender: Contender, period: Period, past: Past, stage: Stages) -> None:
-    old = period.index - contender.settings.compress.lag
-    if contender.knowledge is None or old < 0:
+def compress_what_became_old(contender: Contender, period: Period, todo: Plan, past: Past, stage: Stages) -> None:
+    if contender.knowledge is None:
         return
-    with stage(contender, "compress") as done:
-        contender.compress(past.log.periods[old], past.learnable(range(old, old + 1)), period, done)
+    for old in todo.compress[contender.compressed_through + 1 :]:
+        with stage(contender, "compress") as done:
+            contender.compress(past.old(old), past.log.periods[old], period, done)
 
 
-def learn_period(contender: Contender, period: Period, rows: Batch, past: Past, stage: Stages) -> None:
-    plan = lesson(contender.choice.policy, period.index, contender.settings.train.frozen_after)
-    if plan is None:
+def learn_period(contender: Contender, period: Period, todo: Plan, past: Past, stage: Stages) -> None:
+    if not todo.learn:
         return
     with stage(contender, "learn") as done:
-        if plan.afresh:
-            contender.start_afresh()
-        if len(plan.periods) > 1:
-            rows = concatenate([past.learnable(plan.periods[:-1]), rows])
-        contender.learn(period, rows, period, done)
+        contender.learn(period, todo.learn, past.known, done, None if todo.stop_by is None else past.now.rows)
 
 
 def predict_holdouts(contender: Contender, period: Period, past: Past, stage: Stages) -> None:
     """One row of R: the model trained through `period` on every holdout so far."""
     for index, holdout in past.holdouts.items():
         with stage(contender, "measure") as done:
-            probability = contender.predict(holdout, done)
-        known = past.known_ids(past.log.periods[index])
-        through = period.index
-        stage.book.predicted(
-            contender.arm, contender.seed, through, index, holdout, probability, holdout=True, known_ids=known
-        )
+            probability = contender.predict(holdout.rows, done)
+        who = (contender.arm, contender.seed, period.index, index)
+        stage.book.predicted(*who, holdout, probability, holdout=True)
 
 
-def note_untrained_and_best(contenders: list[Contender], period: Period, rows: Batch, past: Past, book: Book) -> None:
+def note_untrained_and_best(contenders: list[Contender], period: Period, todo: Plan, past: Past, book: Book) -> None:
     """The two ends of the scale: the untrained model on this holdout, and a synthetic world's true probability."""
-    known, holdout = past.known_ids(period), past.holdouts[period.index]
-    for c in contenders if period.index > 0 else []:  # at period 0 the prequential prediction is the untrained one
-        untrained = Contender(c.arm, c.seed, c.settings, c.schema, c.ranks)
-        probability = untrained.predict(holdout)
-        book.predicted(c.arm, c.seed, -1, period.index, holdout, probability, holdout=True, known_ids=known)
-    if rows.p_true is not None:
-        through, truth = period.index - 1, rows.p_true.numpy()
-        book.predicted(BEST_ATTAINABLE, 0, through, period.index, rows, truth, holdout=False, known_ids=known)
+    holdout, truth = past.holdouts.get(period.index), past.now.rows.p_true
+    if holdout is not None and period.index > 0:  # at period 0 the prequential prediction is the untrained one
+        for c in contenders:
+            untrained = Contender(c.arm, c.seed, c.settings, c.schema, c.ranks)
+            probability = untrained.predict(holdout.rows)
+            book.predicted(c.arm, c.seed, -1, period.index, holdout, probability, holdout=True)
+    if truth is not None and todo.predict:
+        book.predicted(BEST_ATTAINABLE, 0, period.index - 1, period.index, past.now, truth.numpy(), holdout=False)
 
 
 def commit(

@@ -117,7 +117,7 @@ def test_the_shown_backbone_is_trained_like_any_other(tmp_path: Path, monkeypatc
     contender = Contender("logistic", 0, settings, SCHEMA)
     rows = log.read(log.periods[0])
     for _ in range(20):
-        contender.learn(log.periods[0], rows, log.periods[0])
+        contender.fit(rows, log.periods[0])
     clicked = torch.nn.functional.binary_cross_entropy
     probability = torch.from_numpy(contender.predict(rows))
     base_rate = rows.label.mean().expand(len(rows))

@@ -1,33 +1,130 @@
-"""What every backbone offers.
+"""What every backbone offers: click logits for a batch, and sockets for knowledge.
 
-Shapes: B rows, F fields, K extra fields, D embedding width.
+Shapes: B rows, F fields, K extra fields, D embedding width, J joined width, H hidden width, X inputs of the tower.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pkb.batch import Batch, Schema
+from pkb.embedding import EmbeddingTable
+from pkb.layers import dense
+from pkb.plug import EMPTY, Plug, Plugged, Sockets
 
 
 class Backbone(nn.Module, ABC):
-    """A click model over a schema's fields, with room for `extra_fields` embeddings that come from outside."""
+    """A click model over a schema's fields."""
 
     Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
+    uses_histories: ClassVar[bool] = False
     embedding_width: int  # D
+    hidden_width: int  # H, of the layer at which knowledge is added or gates
 
-    def __init__(self, schema: Schema, settings: Any, extra_fields: int = 0) -> None:
+    def __init__(self, schema: Schema, settings: Any, sockets: Sockets = Sockets()) -> None:
         super().__init__()
-        self.extra_fields = extra_fields
+        self.sockets = sockets
 
-    @abstractmethod
     def grow(self, size: int, generator: torch.Generator) -> None:
-        """Make room for ids below `size`; ids above it read the new-value row of their field."""
+        """Make room for ids below `size` in every table; ids above it read the new-value row of their field."""
+        for module in self.modules():
+            if isinstance(module, EmbeddingTable):
+                module.grow(size, generator)
 
     @abstractmethod
-    def forward(self, batch: Batch, extra_BKD: Tensor | None = None) -> Tensor:
-        """Click logits, [B]. `extra_BKD` are embeddings of `extra_fields` more fields, zero if None."""
+    def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
+        """Click logits, [B]. An empty socket reads zeros, and a gate of ones."""
+
+    def with_auxiliary(self, batch: Batch, plugged: Plugged = EMPTY) -> tuple[Tensor, Tensor | None]:
+        """Click logits, [B], and what the model adds to their loss, weighted, a mean over rows; None if nothing.
+
+        Training calls this instead of `forward`; a model with an auxiliary loss gets both from one pass.
+        """
+        return self(batch, plugged), None
+
+    def with_knowledge(self, v_BFD: Tensor, plugged: Plugged) -> Tensor:
+        """Embeddings with what was joined to them and the extra fields behind them: [B, F + K, D + J]."""
+        rows, fields, width = v_BFD.shape
+        joined, extra = plugged.joined_BFJ, plugged.fields_BKD
+        if self.sockets.joined:
+            if joined is None:
+                joined = v_BFD.new_zeros(rows, fields, self.sockets.joined)
+            v_BFD = torch.cat([v_BFD, joined], dim=2)
+        if self.sockets.fields:
+            full = v_BFD.new_zeros(rows, self.sockets.fields, width + self.sockets.joined)
+            if extra is not None:
+                full = torch.cat([extra, full[:, :, width:]], dim=2)
+            v_BFD = torch.cat([v_BFD, full], dim=1)
+        return v_BFD
+
+
+class FittedBackbone(Backbone):
+    """A click model that is fitted to whole rows instead of taking optimiser steps.
+
+    Knowledge enters as more columns (plug `columns`), whatever plug an arm names: there is no layer to plug it into.
+    """
+
+    embedding_width = hidden_width = 0
+
+    @abstractmethod
+    def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
+        """Learn `rows` after all that was learnt before."""
+
+
+class Tower(nn.Module):
+    """Dense layers to one logit, with a socket at one of them; [B, X] -> [B]."""
+
+    def __init__(self, width_in: int, hidden: Sequence[int], sockets: Sockets, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        widths = [width_in, *hidden]
+        self.layers = nn.ModuleList(
+            dense(width, following, dropout=dropout) for width, following in zip(widths, hidden, strict=False)
+        )
+        self.last = nn.Linear(widths[-1], 1)
+        self.socket = min(sockets.layer, len(hidden))  # 0 without hidden layers: the logit itself
+        self.socket_width = hidden[self.socket - 1] if hidden else 1
+
+    def forward(self, x_BX: Tensor, plugged: Plugged = EMPTY) -> Tensor:
+        for number, layer in enumerate(self.layers, start=1):
+            x_BX = layer(x_BX)
+            if number == self.socket:
+                x_BX = enter(x_BX, plugged)
+        logit_B1: Tensor = self.last(x_BX)
+        return (logit_B1 if self.socket else enter(logit_B1, plugged)).squeeze(1)
+
+
+def enter(hidden_BH: Tensor, plugged: Plugged) -> Tensor:
+    """A hidden layer's output, scaled by the gate, plus what is added."""
+    if plugged.gate_BH is not None:
+        hidden_BH = hidden_BH * plugged.gate_BH
+    if plugged.added_BH is not None:
+        hidden_BH = hidden_BH + plugged.added_BH
+    return hidden_BH
+
+
+class ClickModel(nn.Module):
+    """A backbone, with or without knowledge plugged in: the learnt part of an arm."""
+
+    def __init__(self, backbone: Backbone, plug: Plug | None = None) -> None:
+        super().__init__()
+        self.backbone, self.plug = backbone, plug
+
+    def forward(self, batch: Batch, knowledge_BKd: Tensor | None = None) -> Tensor:
+        """Click logits, [B]."""
+        logits: Tensor = self.backbone(batch, self.plugged(knowledge_BKd))
+        return logits
+
+    def with_auxiliary(self, batch: Batch, knowledge_BKd: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Click logits, [B], and the backbone's auxiliary loss, if it has one."""
+        return self.backbone.with_auxiliary(batch, self.plugged(knowledge_BKd))
+
+    def plugged(self, knowledge_BKd: Tensor | None) -> Plugged:
+        if self.plug is None or knowledge_BKd is None:
+            return EMPTY
+        plugged: Plugged = self.plug(knowledge_BKd)
+        return plugged

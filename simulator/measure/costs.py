@@ -30,6 +30,7 @@ def cost_results(period: dict[str, Any]) -> Iterator[Result]:
 
         learned = int(stages.get("learn", {}).get("rows", 0))
         trained = seconds("learn") + seconds("compress")
+        memory = arm.get("memory_bytes")  # by part; older runs did not note it
         values = {
             "train_seconds": of_stages(trained, learned),
             "train_rows_per_second": of_stages(learned / trained, learned)
@@ -38,6 +39,9 @@ def cost_results(period: dict[str, Any]) -> Iterator[Result]:
             "compress_seconds": of_stages(seconds("compress"), int(stages.get("compress", {}).get("rows", 0))),
             "predict_seconds": of_stages(seconds("predict"), int(stages.get("predict", {}).get("rows", 0))),
             "knowledge_bytes": Value(value=float(arm["knowledge_bytes"]), n=1),
+            "memory_bytes": Value(value=float(sum(memory.values())), n=len(memory))
+            if memory is not None
+            else undefined("not noted by this run"),
             "checkpoint_bytes": Value(value=float(arm["checkpoint_bytes"]), n=1),
         }
         for metric, value in values.items():

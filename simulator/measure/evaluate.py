@@ -14,14 +14,14 @@ from simulator.measure import stored
 from simulator.measure.continual import Matrix, bwt, forgetting, fwt, intransigence, plasticity
 from simulator.measure.costs import cost_results, serving_results
 from simulator.measure.prequential import Contender, Prequential
-from simulator.measure.quality import SLICED, quality
+from simulator.measure.quality import DIRECTED, MOST_SCENARIOS, quality
 from simulator.measure.results import Result, to_table
 from simulator.measure.value import undefined
 from simulator.settings import Settings
 
 Cell = tuple[int, int, bool]  # trained through, evaluated on, holdout
+CONTINUAL = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
 Cells = dict[Cell, dict[str, float | None]]  # of one contender, by metric
-LARGER_IS_BETTER = {"auc": True, "logloss": False}
 
 
 def evaluate(run: Path, settings: Settings) -> pa.Table:
@@ -31,7 +31,10 @@ def evaluate(run: Path, settings: Settings) -> pa.Table:
     """
     periods, serving = stored.costs(run), stored.serving(run)
     stopped = stored.stop_reasons(periods)
-    prequential = Prequential(settings.measure.bootstrap, settings.seeds[0], references(settings), stopped)
+    prequential = Prequential(
+        settings.measure.bootstrap, settings.seeds, references(settings), baselines(settings), stopped
+    )
+    scenarios = stored.frequent_scenarios(run, MOST_SCENARIOS)
     results: list[Result] = []
     measured: dict[Contender, Cells] = {(arm, seed): {} for arm in settings.arms for seed in settings.seeds}
     for pieces in stored.predictions(run):
@@ -40,13 +43,15 @@ def evaluate(run: Path, settings: Settings) -> pa.Table:
             cell = (p.trained_through, p.evaluated_on, p.holdout)
             if cell in cells:
                 raise DataError(f"{run}: predictions of {p.arm} (seed {p.seed}) for {cell} are stored twice; run again")
-            numbers = list(quality(p))
+            numbers = list(quality(p, scenarios))
             results += numbers
-            cells[cell] = {r.metric: r.value.value for r in numbers if r.slice == "all" and r.metric in SLICED}
+            cells[cell] = {r.metric: r.value.value for r in numbers if r.slice == "all"}
         if not pieces[0].holdout:
             results += prequential.add(pieces)
+    if not any(measured.values()):
+        raise DataError(f"{run}: holds no predictions; the run has not come to the period that it predicts")
     last = max(period for cells in measured.values() for _, period, _ in cells)
-    results += prequential.results(sorted(measured), last)
+    results += prequential.results(measured, last)
     arms = {who: cells for who, cells in measured.items() if who[0] != BEST_ATTAINABLE}
     results += holes(arms, stopped)
     results += continual_results(arms, stopped, settings, last)
@@ -67,6 +72,13 @@ def references(settings: Settings) -> dict[str, str | None]:
     }
 
 
+def baselines(settings: Settings) -> dict[str, str]:
+    """What each arm is tested against: itself without knowledge, where there is such an arm, else the first arm."""
+    found, first = references(settings), next(iter(settings.arms))
+    against = {name: found.get(name) or first for name in settings.arms}
+    return {name: other for name, other in against.items() if other != name}
+
+
 def data_name(run: Path, settings: Settings) -> str:
     """What the replayed data set is called: as the run noted it, else the source that the settings name."""
     return str(stored.environment(run).get("data", settings.stream.source))
@@ -74,11 +86,11 @@ def data_name(run: Path, settings: Settings) -> str:
 
 def holes(arms: dict[Contender, Cells], stopped: dict[Contender, str]) -> Iterator[Result]:
     """A null with its reason for every cell that another arm has and this one has not."""
-    everything = {cell for cells in arms.values() for cell in cells}
+    everything = {(cell, metric) for cells in arms.values() for cell, numbers in cells.items() for metric in numbers}
     for (arm, seed), cells in arms.items():
         value = undefined(stopped.get((arm, seed), "no predictions are stored"))
-        for through, on, holdout in everything - cells.keys():
-            for metric in SLICED:
+        for (through, on, holdout), metric in everything:
+            if (through, on, holdout) not in cells:
                 yield Result(
                     arm=arm,
                     seed=seed,
@@ -96,30 +108,32 @@ def continual_results(
     settings: Settings,
     last: int,
 ) -> Iterator[Result]:
-    """Forgetting, transfer, plasticity and intransigence of AUC and log loss."""
+    """Forgetting, transfer, plasticity and intransigence of every metric that has a direction."""
     joint = {
         arm.backbone: name
         for name, arm in reversed(settings.arms.items())
         if arm.policy == "retrain_all" and arm.knowledge is None
     }
-    for (arm, seed), cells in arms.items():
-        for metric, larger in LARGER_IS_BETTER.items():
-            if (arm, seed) in stopped:
-                names = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
-                values = dict.fromkeys(names, undefined(stopped[arm, seed]))
+    measured = {metric for cells in arms.values() for numbers in cells.values() for metric in numbers}
+    for arm, seed in arms:
+        backbone = settings.arms[arm].backbone if arm in settings.arms else ""
+        teacher = (joint.get(backbone, ""), seed)
+        for metric, larger in DIRECTED.items():
+            if metric not in measured:
+                continue
+            if settings.stream.protocol == "split":
+                values = dict.fromkeys(CONTINUAL, undefined("the protocol split has no holdouts, hence no R"))
+            elif (arm, seed) in stopped:
+                values = dict.fromkeys(CONTINUAL, undefined(stopped[arm, seed]))
             else:
-                R = matrix(cells, metric)
-                backbone = settings.arms[arm].backbone if arm in settings.arms else ""
-                teacher = (joint.get(backbone, ""), seed)
-                values = {
-                    "forgetting": forgetting(R, larger_is_better=larger),
-                    "bwt": bwt(R, larger_is_better=larger),
-                    "fwt": fwt(R, larger_is_better=larger),
-                    "plasticity": plasticity(R),
-                    "intransigence": intransigence(R, matrix(arms[teacher], metric), larger_is_better=larger)
+                R = matrix(arms[arm, seed], metric)
+                missed = (
+                    intransigence(R, matrix(arms[teacher], metric), larger_is_better=larger)
                     if teacher in arms and teacher not in stopped
-                    else undefined(f"no sound retrain_all arm of {backbone} without knowledge to compare with"),
-                }
+                    else undefined(f"no sound retrain_all arm of {backbone} without knowledge to compare with")
+                )
+                moved = (measure(R, larger_is_better=larger) for measure in (forgetting, bwt, fwt))
+                values = dict(zip(CONTINUAL, (*moved, plasticity(R), missed), strict=True))
             for name, value in values.items():
                 yield Result(
                     arm=arm,

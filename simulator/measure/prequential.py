@@ -1,23 +1,27 @@
-"""The headline of a run: each arm's mean prequential AUC, and how arms differ in it."""
+"""The headline of a run: each arm's metrics over the periods, and how arms differ in them.
+
+Every mean is over the periods after the first, each predicted before it was learned; under the protocol `split` that
+is the test period alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import permutations, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pkb.errors import DataError
 from simulator.book import BEST_ATTAINABLE
-from simulator.measure.ranking import Ranking
+from simulator.measure.estimate import Estimate, holm
+from simulator.measure.redraw import redraws
 from simulator.measure.results import Result
-from simulator.measure.significance import bootstrap_aucs, delong_difference, percentile_interval
+from simulator.measure.significance import delong_difference, percentile_interval
 from simulator.measure.stored import Predictions
+from simulator.measure.tally import Floats
 from simulator.measure.value import Value, undefined
 
 Contender = tuple[str, int]  # arm and seed
-Floats = NDArray[np.float64]
 Formula = Callable[[Floats, Floats], Floats]
 
 
@@ -40,116 +44,178 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
 
 
 class Prequential:
-    """Collects prequential predictions period by period; keeps AUCs and their replicates only.
+    """Collects prequential predictions period by period; keeps metrics and their redraws only.
 
-    Period 0 has nothing before it and does not count. Where a period's AUC is undefined (its rows are of one
-    class, for every arm alike) the mean is over the others, and `n` says over how many.
+    Where a metric is undefined in a period (its rows are of one class, for every arm alike) the mean is over the
+    others, and `n` says over how many. `seeds` are those of every arm but the best attainable one, which has one.
     """
 
     def __init__(
-        self, replicates: int, seed: int, references: dict[str, str | None], stopped: dict[Contender, str]
+        self,
+        replicates: int,
+        seeds: list[int],
+        references: Mapping[str, str | None],
+        baselines: Mapping[str, str],
+        stopped: Mapping[Contender, str],
     ) -> None:
-        self.replicates, self.seed = replicates, seed
+        self.replicates, self.seeds = replicates, seeds
         self.references = references  # of each arm with knowledge, the same arm without it
+        self.baselines = baselines  # of each arm, the one that it is tested against
         self.stopped = stopped
-        self.periods: set[int] = set()
-        self.samples: dict[Contender, dict[int, Floats]] = {}  # by period: AUC, then its replicates
+        self.samples: dict[str, dict[Contender, dict[int, Floats]]] = {}  # by metric; by period [1 + R]
 
     def add(self, pieces: list[Predictions]) -> Iterator[Result]:
-        """Take in one period's prequential predictions; yields what knowledge changed in it."""
+        """Take in one period's prequential predictions; yields how arms differ from their baselines in it."""
         sound = [p for p in pieces if np.isfinite(p.probability).all()]
         for p in sound:
-            self._same_rows(p, sound[0])
+            _same_rows(p, sound[0])
         if sound and sound[0].evaluated_on >= 1:
-            self._sample(sound)
+            for metric, values in redraws(sound, self.replicates, self.seeds[0]).items():
+                for p, sample in zip(sound, values, strict=True):
+                    self.samples.setdefault(metric, {}).setdefault((p.arm, p.seed), {})[p.evaluated_on] = sample
         by_contender = {(p.arm, p.seed): p for p in sound}
         for p in sound:
-            reference = by_contender.get((self.references.get(p.arm) or "", p.seed))
-            if reference is not None:
-                value = delong_difference(p.label, p.probability, reference.probability)
-                yield Result(
-                    arm=p.arm,
-                    seed=p.seed,
-                    metric="auc_difference",
-                    of=reference.arm,
-                    value=value,
-                    trained_through=p.trained_through,
-                    evaluated_on=p.evaluated_on,
-                    holdout=False,
-                )
+            baseline = by_contender.get((self.baselines.get(p.arm, ""), p.seed))
+            if baseline is not None:
+                yield from _period_difference(p, baseline)
 
-    def results(self, contenders: list[Contender], last: int) -> Iterator[Result]:
-        """Of the whole run: each contender, each pair of one seed, and each against the best attainable.
+    def results(self, contenders: Iterable[Contender], last: int) -> Iterator[Result]:
+        """Of the whole run, by seed and, where there are several, over all of them (`seed` None).
 
         `last` is the period that the run was trained through.
         """
+        names = sorted({arm for arm, _ in contenders})
+        for seed in self._seeds_told():
+            for arm, metric, of, value in self._told(names, seed):
+                yield Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=False)
 
-        def result(contender: Contender, metric: str, value: Value, of: str | None = None) -> Result:
-            arm, seed = contender
-            return Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=False)
+    def _seeds_told(self) -> list[int | None]:
+        return [*self.seeds, None] if len(self.seeds) > 1 else [*self.seeds]
 
-        for contender in contenders:
-            yield result(contender, "auc_prequential", self._mean(contender))
-        arms = [contender for contender in contenders if contender[0] != BEST_ATTAINABLE]
-        best = [contender for contender in contenders if contender[0] == BEST_ATTAINABLE]
-        for mine, other in [*permutations(arms, 2), *product(arms, best)]:
-            if mine[1] == other[1] or other in best:
-                value = self._compare(mine, other, difference)
-                yield result(mine, "auc_prequential_difference", value, of=other[0])
-        for mine in arms:
-            if mine[0] in self.references:
-                reference = self.references[mine[0]]
+    def _told(self, names: list[str], seed: int | None) -> Iterator[tuple[str, str, str | None, Value]]:
+        """Arm, metric, of what, and the value."""
+        arms, best = [name for name in names if name != BEST_ATTAINABLE], [n for n in names if n == BEST_ATTAINABLE]
+        own_seed = seed in (self.seeds[0], None)  # the best attainable has one seed, and is told once for all
+        for metric in ("auc", *(name for name in self.samples if name != "auc")):
+            for arm in [*arms, *(best if own_seed else [])]:
+                yield arm, f"{metric}_prequential", None, self._mean(metric, arm, seed)
+            pairs = [*permutations(arms, 2), *product(arms, best)] if metric == "auc" else self.baselines.items()
+            for arm, other in pairs:
+                if arm in arms and other in names:
+                    value = self._compare(metric, arm, other, seed, difference)
+                    yield arm, f"{metric}_prequential_difference", other, value
+        for arm in arms:
+            if arm in self.references:
                 for formula in (rel_impr_auc, rel_impr_auc_minus_half):
-                    value = (
-                        self._compare(mine, (reference, mine[1]), formula)
-                        if reference
-                        else undefined("no arm has the same backbone and policy without knowledge")
-                    )
-                    yield result(mine, formula.__name__, value, of=reference)
+                    yield arm, formula.__name__, self.references[arm], self._improvement(arm, seed, formula)
+        if seed == self._seeds_told()[-1]:
+            yield from self._tests([arm for arm in arms if self.baselines.get(arm) in arms], seed)
 
-    def _same_rows(self, p: Predictions, first: Predictions) -> None:
-        if not np.array_equal(p.row_id, first.row_id):
-            raise DataError(
-                f"predictions of period {p.evaluated_on}: {p.arm} (seed {p.seed}) and {first.arm} "
-                f"(seed {first.seed}) hold different rows, so they cannot be compared; run again"
-            )
+    def _tests(self, arms: list[str], seed: int | None) -> Iterator[tuple[str, str, str | None, Value]]:
+        """Whether arms differ from their baselines in mean AUC: one family of tests, an arm each."""
+        p_values: dict[str, Value] = {}
+        for arm in arms:
+            samples = self._differences("auc", arm, self.baselines[arm], seed, difference)
+            estimate = samples if isinstance(samples, Value) else Estimate.over_seeds(samples, self._count("auc"))
+            p_values[arm] = estimate if isinstance(estimate, Value) else estimate.p_value()
+            detectable = estimate if isinstance(estimate, Value) else estimate.detectable()
+            yield arm, "detectable_difference", self.baselines[arm], detectable
+        known = {arm: p.value for arm, p in p_values.items() if p.value is not None}
+        adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+        for arm, p in p_values.items():
+            yield arm, "p_value", self.baselines[arm], p
+            corrected = Value(value=adjusted[arm], n=len(known)) if arm in known else p
+            yield arm, "p_value_holm", self.baselines[arm], corrected
 
-    def _sample(self, pieces: list[Predictions]) -> None:
-        label, user, period = pieces[0].label, pieces[0].user, pieces[0].evaluated_on
-        if not 0 < np.count_nonzero(label > 0) < len(label):
-            return
-        self.periods.add(period)
-        scores = [p.probability for p in pieces]
-        replicated = bootstrap_aucs(label, scores, user, self.replicates, self.seed)
-        for p, replicates in zip(pieces, replicated, strict=True):
-            auc = Ranking(label, p.probability).auc()
-            self.samples.setdefault((p.arm, p.seed), {})[period] = np.concatenate([[auc], replicates])
+    def _improvement(self, arm: str, seed: int | None, formula: Formula) -> Value:
+        reference = self.references[arm]
+        if reference is None:
+            return undefined("no arm has the same backbone and policy without knowledge")
+        return self._compare("auc", arm, reference, seed, formula)
 
-    def _means(self, contender: Contender) -> Floats | Value:
-        """The mean over periods of the AUC and of each replicate, or why there is none."""
-        if contender in self.stopped:
-            return undefined(self.stopped[contender])
-        if not self.periods:
-            return undefined("no period after the first holds both classes")
-        mine = self.samples.get(contender, {})
-        missing = sorted(self.periods - mine.keys())
-        if missing:
-            return undefined(f"{contender[0]} (seed {contender[1]}) has no sound predictions for period {missing[0]}")
-        means: Floats = np.stack([mine[period] for period in sorted(self.periods)]).mean(axis=0)
-        return means
+    def _mean(self, metric: str, arm: str, seed: int | None) -> Value:
+        means = self._means(metric, arm, seed)
+        return means if isinstance(means, Value) else self._value(metric, means)
 
-    def _mean(self, contender: Contender) -> Value:
-        means = self._means(contender)
-        return means if isinstance(means, Value) else self._value(means)
+    def _compare(self, metric: str, arm: str, other: str, seed: int | None, formula: Formula) -> Value:
+        samples = self._differences(metric, arm, other, seed, formula)
+        return samples if isinstance(samples, Value) else self._value(metric, samples)
 
-    def _compare(self, mine: Contender, other: Contender, formula: Formula) -> Value:
-        means, reference = self._means(mine), self._means(other)
+    def _differences(self, metric: str, arm: str, other: str, seed: int | None, formula: Formula) -> Floats | Value:
+        """[S, 1 + R] of the formula, seed by seed."""
+        means, reference = self._means(metric, arm, seed), self._means(metric, other, seed)
         if isinstance(means, Value):
             return means
-        return reference if isinstance(reference, Value) else self._value(formula(means, reference))
+        return reference if isinstance(reference, Value) else formula(means, np.broadcast_to(reference, means.shape))
 
-    def _value(self, means: Floats) -> Value:
-        if np.isnan(means[0]):
-            return undefined("the reference stands at zero, so that nothing is relative to it", len(self.periods))
-        low, high = percentile_interval(means[1:])
-        return Value(value=float(means[0]), low=low, high=high, n=len(self.periods))
+    def _means(self, metric: str, arm: str, seed: int | None) -> Floats | Value:
+        """[S, 1 + R], the mean over periods of the metric and of each redraw for each seed, or why there is none."""
+        seeds = self.seeds if seed is None else [seed]
+        if arm == BEST_ATTAINABLE:
+            seeds = [each for name, each in self.samples.get(metric, {}) if name == arm] or seeds
+        rows = []
+        for each in seeds:
+            found = self._mean_sample(metric, (arm, each))
+            if isinstance(found, Value):
+                return found
+            rows.append(found)
+        return np.stack(rows)
+
+    def _mean_sample(self, metric: str, contender: Contender) -> Floats | Value:
+        if contender in self.stopped:
+            return undefined(self.stopped[contender])
+        periods = self._periods(metric)
+        if not periods:
+            return undefined("no period after the first holds both classes")
+        mine = self.samples[metric].get(contender, {})
+        missing = [period for period in periods if period not in mine]
+        if missing:
+            return undefined(f"{contender[0]} (seed {contender[1]}) has no sound predictions for period {missing[0]}")
+        means: Floats = np.stack([mine[period] for period in periods]).mean(axis=0)
+        return means
+
+    def _periods(self, metric: str) -> list[int]:
+        """In which the metric is defined."""
+        samples = self.samples.get(metric, {}).values()
+        return sorted({period for mine in samples for period, sample in mine.items() if np.isfinite(sample[0])})
+
+    def _count(self, metric: str) -> int:
+        return len(self._periods(metric))
+
+    def _value(self, metric: str, samples: Floats) -> Value:
+        n = self._count(metric)
+        if np.isnan(samples[:, 0]).any():
+            return undefined("the reference stands at zero, so that nothing is relative to it", n)
+        if len(samples) > 1:
+            return Estimate.over_seeds(samples, n).interval()
+        low, high = percentile_interval(samples[0, 1:])
+        return Value(value=float(samples[0, 0]), low=low, high=high, n=n)
+
+
+def _period_difference(p: Predictions, baseline: Predictions) -> Iterator[Result]:
+    """How two arms' AUC differs in one period, by DeLong's test."""
+    estimate = delong_difference(p.label, p.probability, baseline.probability)
+    undefined_value = isinstance(estimate, Value)
+    values = {
+        "auc_difference": estimate if undefined_value else estimate.interval((-1.0, 1.0)),
+        "p_value": estimate if undefined_value else estimate.p_value(),
+    }
+    for metric, value in values.items():
+        yield Result(
+            arm=p.arm,
+            seed=p.seed,
+            metric=metric,
+            of=baseline.arm,
+            value=value,
+            trained_through=p.trained_through,
+            evaluated_on=p.evaluated_on,
+            holdout=False,
+        )
+
+
+def _same_rows(p: Predictions, first: Predictions) -> None:
+    if not p.same_rows(first):
+        raise DataError(
+            f"predictions of period {p.evaluated_on}: {p.arm} (seed {p.seed}) and {first.arm} "
+            f"(seed {first.seed}) hold different rows, so they cannot be compared; run again"
+        )

@@ -1,54 +1,91 @@
-"""The metrics of one set of predictions."""
+"""The metrics of one set of predictions, over all its rows and over slices of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from itertools import pairwise
+from operator import add
 
 import numpy as np
 
-from simulator.measure.ranking import brier, grouped_auc, logloss, ne, pcoc
+from simulator.measure.calibration import brier, ece, logloss, ne, pcoc
+from simulator.measure.ranking import grouped_auc, pr_auc
 from simulator.measure.results import Result
 from simulator.measure.significance import delong
 from simulator.measure.stored import Predictions
+from simulator.measure.tally import GroupedTally, Tally
 from simulator.measure.value import Value, undefined
 
-Metric = Callable[[np.ndarray, np.ndarray], Value]
-
-SLICED: dict[str, Metric] = {"auc": delong, "logloss": logloss}  # also measured on slices, and the base of R
-POOLED: dict[str, Metric] = {**SLICED, "ne": ne, "pcoc": pcoc, "brier": brier}
+TALLIED: dict[str, Callable[[Tally], Value]] = {
+    "logloss": logloss,
+    "ne": ne,
+    "pcoc": pcoc,
+    "brier": brier,
+    "ece": ece,
+    "pr_auc": pr_auc,
+}
 USER_METRICS = ("gauc_impression", "gauc_user", "gauc_impression_coverage", "gauc_user_coverage")
 REQUEST_METRICS = ("auc_request", "auc_request_coverage")
+SLICED = ("auc", "logloss", "pcoc")  # also measured on slices
+DIRECTED = {  # whether larger is better; PCOC is best at 1 and has no direction
+    **dict.fromkeys(("auc", "gauc_impression", "gauc_user", "auc_request", "pr_auc"), True),
+    **dict.fromkeys(("logloss", "ne", "brier", "ece"), False),
+}
+ACTIVITY = (0, 50, 150, 300)  # impressions of the user before the period: KEEP's groups [0, 50), ..., 300 and more
+MOST_SCENARIOS = 10  # slices by scenario, of the most frequent ones
 
 
-def quality(p: Predictions) -> Iterator[Result]:
-    """Every metric of these predictions; AUC and log loss of prequential ones also by what was new."""
-    for name, value in _overall(p).items():
+def quality(p: Predictions, scenarios: Sequence[int]) -> Iterator[Result]:
+    """Every metric of these predictions; of prequential ones those in SLICED also by slice."""
+    parts = {name: (p.label[rows], p.probability[rows]) for name, rows in activity_slices(p).items()}
+    tallies = {name: Tally.of(*rows) for name, rows in parts.items() if np.isfinite(rows[1]).all()}
+    for name, value in _overall(p, tallies).items():
         yield _result(p, name, value)
     if p.holdout:
         return
-    slices = {
+    others = {
         "new_user": p.new_user,
         "seen_user": ~p.new_user,
         "new_item": p.new_item,
         "seen_item": ~p.new_item,
+        **({} if p.scenario is None else {f"scenario={each}": p.scenario == each for each in scenarios}),
     }
-    for name, rows in slices.items():
-        for metric, measure in SLICED.items():
-            value = _not_finite(p.probability[rows]) or measure(p.label[rows], p.probability[rows])
+    parts |= {name: (p.label[rows], p.probability[rows]) for name, rows in others.items()}
+    for name, (label, probability) in parts.items():
+        broken = _not_finite(probability)
+        values = dict.fromkeys(SLICED, broken) if broken else _sliced(label, probability, tallies.get(name))
+        for metric, value in values.items():
             yield _result(p, metric, value, name)
 
 
-def _overall(p: Predictions) -> dict[str, Value]:
-    grouped = USER_METRICS + (REQUEST_METRICS if p.request is not None else ())
+def activity_slices(p: Predictions) -> dict[str, np.ndarray]:
+    """The rows of the tail, the torso and the head of users: every row is in one slice."""
+    slices = {f"activity_{low}_{high}": (p.activity >= low) & (p.activity < high) for low, high in pairwise(ACTIVITY)}
+    return {**slices, f"activity_{ACTIVITY[-1]}": p.activity >= ACTIVITY[-1]}
+
+
+def _sliced(label: np.ndarray, probability: np.ndarray, tally: Tally | None) -> dict[str, Value]:
+    tally = Tally.of(label, probability) if tally is None else tally
+    return {metric: TALLIED[metric](tally) if metric in TALLIED else delong(label, probability) for metric in SLICED}
+
+
+def _overall(p: Predictions, parts: dict[str, Tally]) -> dict[str, Value]:
+    """Over all rows; `parts` are the tallies of slices that every row is in one of."""
+    requests = () if p.request is None else REQUEST_METRICS
     if broken := _not_finite(p.probability):
-        return dict.fromkeys((*POOLED, *grouped), broken)
-    values = [measure(p.label, p.probability) for measure in POOLED.values()]
-    users = grouped_auc(p.label, p.probability, p.user)
-    values += [users.by_row(), users.by_group(), users.row_coverage(), users.group_coverage()]
+        return dict.fromkeys(("auc", *TALLIED, *USER_METRICS, *requests), broken)
+    tally = reduce(add, parts.values())
+    values = {"auc": delong(p.label, p.probability)}
+    values |= {metric: measure(tally) for metric, measure in TALLIED.items()}
+    users = grouped_auc(GroupedTally.of(p.label, p.probability, p.user))
+    of_users = (users.by_row(), users.by_group(), users.row_coverage(), users.group_coverage())
+    values |= dict(zip(USER_METRICS, of_users, strict=True))
     if p.request is not None:
-        requests = grouped_auc(p.label, p.probability, p.request)
-        values += [requests.by_group(), requests.group_coverage()]
-    return dict(zip((*POOLED, *grouped), values, strict=True))
+        by_request = grouped_auc(GroupedTally.of(p.label, p.probability, p.request))
+        of_requests = (by_request.by_group(), by_request.group_coverage())
+        values |= dict(zip(REQUEST_METRICS, of_requests, strict=True))
+    return values
 
 
 def _not_finite(probability: np.ndarray) -> Value | None:

@@ -1,7 +1,7 @@
-"""How well one set of predicted click probabilities ranks and how well it is calibrated.
+"""How well scores rank clicks before other rows: AUC, the grouped AUCs and PR-AUC.
 
-Labels are 0 or 1, one per row; scores and probabilities are finite. Ties take mid-ranks. What is undefined,
-such as the AUC of rows of one class, is a `Value` without a value and with a reason.
+Labels are 0 or 1, one per row; scores are finite. Ties take mid-ranks. What is undefined, such as the AUC of rows
+of one class, is a `Value` without a value and with a reason.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.measure.tally import GroupedTally, Tally
 from simulator.measure.value import Value, undefined
 
 
@@ -47,17 +48,36 @@ class Ranking:
 
 def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> Value:
     """Area under the ROC curve, exact; with weights, a pair counts the product of its two rows' weights."""
-    if one_class := is_one_class(label):
+    return tally_auc(Tally.of(label, score, weight))
+
+
+def tally_auc(tally: Tally) -> Value:
+    """Area under the ROC curve of rows that have been tallied."""
+    if one_class := tally.one_class():
         return one_class
-    value = Ranking(label, score).auc(weight)
-    return undefined("no weight on one class", len(label)) if np.isnan(value) else Value(value=value, n=len(label))
+    wins, pairs = _twice_wins(tally.clicks, tally.others, np.zeros(len(tally.score), np.int64), 1)
+    return Value(value=float(wins[0] / (2 * pairs[0])), n=int(tally.rows))
+
+
+def pr_auc(tally: Tally) -> Value:
+    """Area under the precision-recall curve as average precision: sum of (R_k - R_k-1) P_k, without interpolation.
+
+    k runs over the distinct scores from the highest down; P_k and R_k are precision and recall of the rows down to
+    the k-th. A ranking by chance has the click rate.
+    """
+    if one_class := tally.one_class():
+        return one_class
+    clicks, rows = np.cumsum(tally.clicks[::-1]), np.cumsum(tally.mass[::-1])
+    precision = np.divide(clicks, rows, out=np.zeros_like(rows), where=rows > 0)
+    return Value(value=float(tally.clicks[::-1] @ precision / tally.click_count), n=int(tally.rows))
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedAuc:
     """The AUC within each group of rows that holds both classes."""
 
-    aucs: np.ndarray  # [G] of the groups that count
+    names: np.ndarray  # [G] of the groups that count
+    aucs: np.ndarray  # [G]
     sizes: np.ndarray  # [G] their rows
     groups: int  # all groups
     rows: int  # all rows
@@ -86,74 +106,33 @@ class GroupedAuc:
         return undefined(f"none of {self.groups} groups holds both classes")
 
 
-def grouped_auc(label: np.ndarray, score: np.ndarray, group: np.ndarray) -> GroupedAuc:
-    """AUC within each group (user or request), by the rank sums of all groups at once."""
-    total, (_, group) = len(label), np.unique(group, return_inverse=True)
-    size = np.bincount(group)
-    positives = np.bincount(group[label > 0], minlength=len(size))
-    mixed = (positives > 0) & (positives < size)
-
-    kept = mixed[group]
-    label, score, group = label[kept], score[kept], (np.cumsum(mixed) - 1)[group[kept]]
-    size, positives, groups = size[mixed], positives[mixed], len(size)
-    order = np.lexsort((score, group))
-    label, score, group = label[order] > 0, score[order], group[order]
-
-    new_run = np.ones(len(order), dtype=bool)  # a run is rows of one group that tie
-    new_run[1:] = (group[1:] != group[:-1]) | (score[1:] != score[:-1])
-    start = np.flatnonzero(new_run)
-    end = np.append(start[1:], len(order))
-    twice_rank = (start + end + 1)[np.cumsum(new_run) - 1]  # of the mid-rank, counted from 1 over all groups
-    rank_sum = np.bincount(group[label], weights=twice_rank[label], minlength=len(size)) / 2
-    rows_before = np.cumsum(size) - size
-    wins = rank_sum - rows_before * positives - positives * (positives + 1) / 2
-    return GroupedAuc(aucs=wins / (positives * (size - positives)), sizes=size, groups=groups, rows=total)
+def grouped_auc(tally: GroupedTally) -> GroupedAuc:
+    """AUC within each group (user or request), by running sums over all groups at once."""
+    names, place = np.unique(tally.group, return_inverse=True)
+    wins, pairs = _twice_wins(tally.clicks, tally.others, place, len(names))
+    sizes = np.bincount(place, weights=tally.clicks + tally.others, minlength=len(names))
+    mixed = pairs > 0
+    return GroupedAuc(
+        names=names[mixed],
+        aucs=wins[mixed] / (2 * pairs[mixed]),
+        sizes=sizes[mixed].astype(np.int64),
+        groups=len(names),
+        rows=int(sizes.sum()),
+    )
 
 
-def logloss(label: np.ndarray, probability: np.ndarray) -> Value:
-    """Mean negative log likelihood in nats."""
-    return Value(value=float(_nats(label, probability).mean()), n=len(label)) if len(label) else undefined("no rows")
+def _twice_wins(
+    clicks: np.ndarray, others: np.ndarray, group: np.ndarray, groups: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Twice the pairs in the right order (a tie is half in order), and all pairs, of each group: [groups] each.
 
-
-def _nats(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Negative log likelihood of each row; probabilities clipped by float64's eps, as scikit-learn does."""
-    eps = np.finfo(np.float64).eps
-    p = np.clip(probability.astype(np.float64), eps, 1 - eps)
-    return -np.log(np.where(label > 0, p, 1 - p))
-
-
-def ne(label: np.ndarray, probability: np.ndarray) -> Value:
-    """Normalised entropy: log loss over that of the rows' click rate (He et al. 2014, eq. 1)."""
-    if one_class := is_one_class(label):
-        return one_class
-    rate = float(np.mean(label > 0))
-    entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    return Value(value=float(_nats(label, probability).mean() / entropy), n=len(label))
-
-
-def pcoc(label: np.ndarray, probability: np.ndarray) -> Value:
-    """Predicted clicks over clicks that happened: 1 is calibrated, above 1 predicts too many."""
-    clicks = int(np.count_nonzero(label > 0))
-    if not clicks:
-        return undefined(f"none of {len(label)} rows is a click", len(label))
-    return Value(value=float(probability.astype(np.float64).sum() / clicks), n=len(label))
-
-
-def brier(label: np.ndarray, probability: np.ndarray) -> Value:
-    """Mean squared difference of probability and label."""
-    if not len(label):
-        return undefined("no rows")
-    return Value(value=float(np.mean((probability.astype(np.float64) - (label > 0)) ** 2)), n=len(label))
-
-
-def is_one_class(label: np.ndarray) -> Value | None:
-    """The undefined value of a metric that needs both classes where the rows do not hold both."""
-    if not len(label):
-        return undefined("no rows")
-    clicks = int(np.count_nonzero(label > 0))
-    if 0 < clicks < len(label):
-        return None
-    return undefined(f"one class: {clicks} of {len(label)} rows are clicks", len(label))
+    Entries are sorted by group, then by score. The sums are of whole numbers where weights are, hence exact.
+    """
+    of_group = [np.bincount(group, weights=part, minlength=groups) for part in (clicks, others)]
+    before_group = np.cumsum(of_group[1]) - of_group[1]
+    below = np.cumsum(others) - others - before_group[group]
+    wins = np.bincount(group, weights=clicks * (2 * below + others), minlength=groups)
+    return wins, of_group[0] * of_group[1]
 
 
 def _share(part: int, whole: int) -> Value:

@@ -11,12 +11,12 @@ from simulator.measure.value import Value
 RESULTS = pa.schema(
     [
         ("run", pa.string()),
-        ("seed", pa.int32()),
+        ("seed", pa.int32()),  # null where the number is over all seeds of several
         ("arm", pa.string()),
         ("trained_through", pa.int32()),  # -1 before any training
         ("evaluated_on", pa.int32()),  # null where the number is of no single period
         ("holdout", pa.bool_()),  # null where the number is not of predictions
-        ("slice", pa.string()),  # all, new_user, ..., or the offered load: rate=50
+        ("slice", pa.string()),  # all, new_user, activity_0_50, scenario=7, ..., or the offered load: rate=50
         ("metric", pa.string()),
         ("of", pa.string()),  # what the number is about: a base metric, or the arm compared with
         ("value", pa.float64()),
@@ -33,7 +33,7 @@ class Result:
     """One number with everything that says which one it is; fields as the columns of `RESULTS`."""
 
     arm: str
-    seed: int
+    seed: int | None
     metric: str
     value: Value
     trained_through: int

@@ -14,15 +14,14 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, poisson
+from scipy.stats import poisson
 
-from simulator.measure.ranking import Ranking, is_one_class
-from simulator.measure.value import Value
+from simulator.measure.estimate import CONFIDENCE, Estimate
+from simulator.measure.ranking import Ranking
+from simulator.measure.value import Value, one_class
 
-CONFIDENCE = 0.95
 MIN_DEFINED = 0.95  # an interval needs so large a share of replicates to be defined
 
-_Z = float(norm.ppf(0.5 + CONFIDENCE / 2))
 _POISSON_CDF = poisson.cdf(np.arange(16), 1.0)
 
 
@@ -43,27 +42,26 @@ class Placements:
 
 def delong(label: np.ndarray, score: np.ndarray) -> Value:
     """AUC with its 95 % interval; the interval needs two rows of each class."""
-    if one_class := is_one_class(label):
-        return one_class
+    if missing := one_class(np.count_nonzero(label > 0), len(label)):
+        return missing
     placed = Placements(label, score)
-    return _around(placed.auc, placed.of_positives, placed.of_negatives, bounds=(0.0, 1.0))
+    return _estimate(placed.auc, placed.of_positives, placed.of_negatives).interval((0.0, 1.0))
 
 
-def delong_difference(label: np.ndarray, score: np.ndarray, reference: np.ndarray) -> Value:
-    """AUC of `score` minus AUC of `reference` on the same rows, with the interval of the difference."""
-    if one_class := is_one_class(label):
-        return one_class
+def delong_difference(label: np.ndarray, score: np.ndarray, reference: np.ndarray) -> Estimate | Value:
+    """AUC of `score` minus AUC of `reference` on the same rows; a Value, undefined, where one class is missing."""
+    if missing := one_class(np.count_nonzero(label > 0), len(label)):
+        return missing
     a, b = Placements(label, score), Placements(label, reference)
-    return _around(a.auc - b.auc, a.of_positives - b.of_positives, a.of_negatives - b.of_negatives, bounds=(-1.0, 1.0))
+    return _estimate(a.auc - b.auc, a.of_positives - b.of_positives, a.of_negatives - b.of_negatives)
 
 
-def _around(point: float, of_positives: np.ndarray, of_negatives: np.ndarray, bounds: tuple[float, float]) -> Value:
+def _estimate(point: float, of_positives: np.ndarray, of_negatives: np.ndarray) -> Estimate:
     n = len(of_positives) + len(of_negatives)
     if min(len(of_positives), len(of_negatives)) < 2:
-        return Value(value=point, n=n)
+        return Estimate(point=point, error=None, n=n)
     variance = of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives)
-    reach = _Z * sqrt(variance)
-    return Value(value=point, low=max(point - reach, bounds[0]), high=min(point + reach, bounds[1]), n=n)
+    return Estimate(point=point, error=sqrt(variance), n=n)
 
 
 def user_counts(users: np.ndarray, replicate: int, seed: int) -> NDArray[np.int64]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,15 @@ class Predictions:
     request: np.ndarray | None  # [N] int64
     new_user: np.ndarray  # [N] bool
     new_item: np.ndarray  # [N] bool
+    activity: np.ndarray  # [N] int32, impressions of the user before the period
+    scenario: np.ndarray | None  # [N] int32
+
+    def same_rows(self, other: Self) -> bool:
+        """Whether the two are for the same rows with the same labels, so that they can be compared."""
+        return np.array_equal(self.row_id, other.row_id) and np.array_equal(self.label, other.label)
+
+    def renamed(self, arm: str) -> Self:
+        return replace(self, arm=arm)
 
 
 def predictions(run: Path) -> Iterator[list[Predictions]]:
@@ -41,10 +50,7 @@ def predictions(run: Path) -> Iterator[list[Predictions]]:
 
     Memory holds one such piece. DataError where a file is not as it must be or a row was predicted twice.
     """
-    files = sorted((run / "predictions").glob("period-*.parquet"))
-    if not files:
-        raise DataError(f"{run / 'predictions'}: holds no period-*.parquet; the run has committed no period yet")
-    for file in files:
+    for file in prediction_files(run):
         try:
             kinds = pq.read_table(file, columns=["evaluated_on", "holdout"])
             pairs = kinds.group_by(["evaluated_on", "holdout"], use_threads=False).aggregate([])
@@ -53,15 +59,39 @@ def predictions(run: Path) -> Iterator[list[Predictions]]:
                 table = pq.read_table(file, columns=PREDICTIONS.names, filters=wanted)
                 yield _split(table, file, evaluated_on, holdout)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
-            raise DataError(f"{file}: not readable as predictions: {' '.join(str(error).split())}") from None
+            raise _unreadable(file, error) from None
+
+
+def prediction_files(run: Path) -> list[Path]:
+    """In time order; DataError where there is none."""
+    files = sorted((run / "predictions").glob("period-*.parquet"))
+    if not files:
+        raise DataError(f"{run / 'predictions'}: holds no period-*.parquet; the run has committed no period yet")
+    return files
+
+
+def frequent_scenarios(run: Path, most: int) -> list[int]:
+    """The scenarios with the most rows predicted before they were learned, at most so many; the more frequent first."""
+    counts: dict[int, int] = {}
+    for file in prediction_files(run):
+        try:
+            table = pq.read_table(file, columns=["scenario"], filters=~pc.field("holdout"))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
+            raise _unreadable(file, error) from None
+        for entry in pc.value_counts(table.column("scenario").drop_null()).to_pylist():
+            counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+    return sorted(counts, key=lambda scenario: (-counts[scenario], scenario))[:most]
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    return DataError(f"{file}: not readable as predictions: {' '.join(str(error).split())}")
 
 
 def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> list[Predictions]:
     arms = sorted(table.column("arm").unique().to_pylist())
     code = pc.index_in(table.column("arm").cast(pa.string()), value_set=pa.array(arms, pa.string())).to_numpy()
-    columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in ("arm", "request")}
-    has_request = table.column("request").null_count == 0
-    columns["request"] = table.column("request").to_numpy() if has_request else np.empty(len(code))
+    absent = {name for name in ("request", "scenario") if table.column(name).null_count}
+    columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in {"arm", *absent}}
 
     keys = (columns["row_id"], columns["trained_through"], columns["seed"], code)
     order = np.lexsort(keys)
@@ -84,9 +114,11 @@ def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> lis
             label=columns["label"][start:stop],
             probability=columns["probability"][start:stop],
             user=columns["user"][start:stop],
-            request=columns["request"][start:stop] if has_request else None,
+            request=None if "request" in absent else columns["request"][start:stop],
             new_user=columns["new_user"][start:stop],
             new_item=columns["new_item"][start:stop],
+            activity=columns["activity"][start:stop],
+            scenario=None if "scenario" in absent else columns["scenario"][start:stop],
         )
         for start, stop in pairwise(edges.tolist())
     ]

@@ -54,7 +54,9 @@ def colour(numbers: Numbers, arm: str) -> str:
 
 
 def auc_over_periods(numbers: Numbers) -> str:
-    """Prequential AUC of each arm and period, 95 % intervals shaded, the best attainable beside."""
+    """Prequential AUC of each arm and period, 95 % intervals shaded, the best attainable beside; empty for one."""
+    if len(numbers.periods) < 2:
+        return ""
     with _figure(11.2, 4.0) as (figure, svg):
         axes = figure.subplots()
         if numbers.has_best_attainable:
@@ -70,10 +72,33 @@ def auc_over_periods(numbers: Numbers) -> str:
     return svg.getvalue()
 
 
+def headline(numbers: Numbers) -> str:
+    """Each arm's AUC over the whole run with its 95 % interval, best first; a hollow point is a seed."""
+    arms = numbers.ranked
+    with _figure(11.2, 0.9 + 0.3 * len(arms)) as (figure, svg):
+        axes = figure.subplots()
+        for place, arm in enumerate(arms):
+            value, own = numbers.mean("auc_prequential", arm), colour(numbers, arm)
+            if value.value is None:
+                continue
+            if value.low is not None and value.high is not None:
+                axes.plot([value.low, value.high], [place, place], color=own, linewidth=2.2, alpha=0.55)
+            axes.plot([value.value], [place], color=own, marker=_marker(numbers, arm), markersize=6)
+            seeds = [row["value"] for row in numbers.rows("auc_prequential", arm)]
+            if len(seeds) > 1:
+                beside = [place + 0.26] * len(seeds)
+                axes.plot(seeds, beside, color=own, marker="o", markersize=4, fillstyle="none", linestyle="none")
+        axes.set_yticks(range(len(arms)), arms)
+        axes.set_ylim(len(arms) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(numbers.headline)
+    return svg.getvalue()
+
+
 def gain_over_periods(numbers: Numbers) -> str:
     """What knowledge changed in each period's AUC, with DeLong's 95 % interval; empty where there is none."""
-    arms = [arm for arm in numbers.arms if numbers.rows("auc_difference", arm)]
-    if not arms:
+    arms = [arm for arm in numbers.arms if numbers.reference(arm) and numbers.rows("auc_difference", arm)]
+    if not arms or len(numbers.periods) < 2:
         return ""
     with _figure(11.2, 2.9) as (figure, svg):
         axes = figure.subplots()

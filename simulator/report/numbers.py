@@ -15,7 +15,7 @@ Row = dict[str, Any]  # columns as simulator.measure.results.RESULTS
 
 
 class Numbers:
-    """Results averaged over seeds (and over periods where a figure is of the whole run)."""
+    """Results over all seeds (and averaged over periods where a figure is of the whole run)."""
 
     def __init__(self, table: pa.Table) -> None:
         self.data = data_name(table)
@@ -28,6 +28,8 @@ class Numbers:
         whole = [row for arm in self.arms for row in self.rows("auc_prequential", arm)]
         self.run = str(whole[0]["run"]) if whole else ""
         self.seeds = sorted({row["seed"] for row in whole})
+        self.has_holdouts = bool(self.rows("auc", holdout=True))  # not under the protocol `split`
+        self.headline = "mean prequential AUC" if self.has_holdouts else "AUC on the test period"
 
     @property
     def ranked(self) -> list[str]:
@@ -40,14 +42,21 @@ class Numbers:
         return sorted({row["evaluated_on"] for row in self.rows("auc", holdout=False)})
 
     def rows(self, metric: str, arm: str | None = None, *, slice: str = "all", **where: Any) -> list[Row]:
-        """Rows of a metric, of one arm or of all, whose columns have these values."""
+        """Rows of single seeds of a metric, of one arm or of all, whose columns have these values."""
+        return [row for row in self._matching(metric, arm, slice, where) if row["seed"] is not None]
+
+    def mean(self, metric: str, arm: str, *, slice: str = "all", **where: Any) -> Value:
+        """Over seeds: as evaluated, else the average of all rows that match (of periods where `where` names none).
+
+        Bounds are averaged too.
+        """
+        found = self._matching(metric, arm, slice, where)
+        return average([row for row in found if row["seed"] is None] or found)
+
+    def _matching(self, metric: str, arm: str | None, slice: str, where: dict[str, Any]) -> list[Row]:
         arms = self._everyone if arm is None else [arm]
         found = [row for each in arms for row in self._rows.get((metric, each, slice), [])]
         return [row for row in found if where.items() <= row.items()]
-
-    def mean(self, metric: str, arm: str, *, slice: str = "all", **where: Any) -> Value:
-        """Over all rows that match: seeds, and periods where `where` names none. Bounds are averaged too."""
-        return average(self.rows(metric, arm, slice=slice, **where))
 
     def prequential(self, metric: str, arm: str, *, slice: str = "all") -> Value:
         """Mean over the periods after the first, predicted before they were learned; none if stopped."""
@@ -83,6 +92,17 @@ class Numbers:
     def reference(self, arm: str) -> str | None:
         """The same backbone and policy without knowledge, of an arm with knowledge."""
         return next((row["of"] for row in self.rows("rel_impr_auc", arm)), None)
+
+    def baseline(self, arm: str) -> str | None:
+        """What an arm is tested against."""
+        return next((row["of"] for row in self._matching("p_value_holm", arm, "all", {})), None)
+
+    def slices(self, prefix: str) -> list[str]:
+        """Slices whose names begin so: by activity from the tail to the head, by scenario the largest first."""
+        found = {slice for metric, _, slice in self._rows if metric == "logloss" and slice.startswith(prefix)}
+        if prefix == "scenario=":
+            return sorted(found, key=lambda slice: (-self.prequential_rows(slice), slice))
+        return sorted(found, key=lambda slice: int(slice.split("_")[1]))
 
     def rates(self, arm: str | None = None) -> list[float]:
         """Rates of requests that were offered, requests/s."""

@@ -46,15 +46,20 @@ def write_report(run: Path, settings: Settings) -> Path:
             "periods": sheets.periods(costs, settings),
             "quality": sheets.quality(numbers),
             "gains": sheets.gains(numbers),
-            "slices": sheets.slices(numbers),
+            "new": sheets.slices(numbers, sheets.NEW),
+            "activity": sheets.slices(numbers, numbers.slices("activity_")),
+            "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,
             "continual": sheets.continual(numbers),
             "costs": sheets.costs(numbers),
             "serving": sheets.serving(numbers),
         },
         figures={
+            "headline": Markup(figures.headline(numbers)),
             "auc": Markup(figures.auc_over_periods(numbers)),
             "gain": Markup(figures.gain_over_periods(numbers)),
-            "matrices": [Markup(figures.forgetting_matrix(numbers, arm)) for arm in numbers.arms],
+            "matrices": [
+                Markup(figures.forgetting_matrix(numbers, arm)) for arm in numbers.arms if numbers.has_holdouts
+            ],
             "latency": Markup(figures.latency_curve(numbers, slo_ms)),
         },
         served=served,

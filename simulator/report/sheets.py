@@ -16,6 +16,7 @@ from simulator.report.words import (
     count,
     fixed,
     megabytes,
+    p_value,
     percent,
     seconds,
     signed,
@@ -23,7 +24,17 @@ from simulator.report.words import (
 )
 from simulator.settings import ArmSettings, Settings
 
-SLICES = ("all", "seen_user", "new_user", "seen_item", "new_item")
+NEW = ("all", "seen_user", "new_user", "seen_item", "new_item")
+QUALITY = {  # headers by metric, in the order of columns
+    "logloss": "log loss",
+    "ne": "NE",
+    "pcoc": "PCOC",
+    "ece": "ECE",
+    "pr_auc": "PR-AUC",
+    "gauc_impression": "GAUC by impression",
+    "gauc_user": "GAUC by user",
+    "auc_request": "AUC by request",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,41 +87,40 @@ def periods(costs: Sequence[dict[str, Any]], settings: Settings) -> Sheet:
 
 
 def quality(numbers: Numbers) -> Sheet:
-    """Mean over the prequential periods of every metric."""
-    metrics = ["logloss", "ne", "pcoc", "brier", "gauc_impression", "gauc_user", "auc_request"]
-    headers = ["log loss", "NE", "PCOC", "Brier", "GAUC by impression", "GAUC by user", "AUC by request"]
-    measured = [bool(numbers.rows(metric, holdout=False)) for metric in metrics]
-    shown = [metric for metric, has in zip(metrics, measured, strict=True) if has]
-    sheet = Sheet(headers=["arm", "AUC", *(header for header, has in zip(headers, measured, strict=True) if has)])
+    """Mean over the prequential periods of every metric, with the interval of those that have one."""
+    shown = {metric: header for metric, header in QUALITY.items() if numbers.rows(metric, holdout=False)}
+    sheet = Sheet(headers=["arm", "AUC", *shown.values()])
     for arm in _with_best_attainable(numbers):
-        auc = numbers.mean("auc_prequential", arm)
-        values = [numbers.prequential(metric, arm) for metric in shown]
-        cells = [_interval(auc), *(Cell(text=fixed(value.value)) for value in values)]
-        sheet.lines.append(_line(numbers, arm, cells))
+        values = [_whole(numbers, metric, arm) for metric in ("auc", *shown)]
+        sheet.lines.append(_line(numbers, arm, [_interval(value) for value in values]))
     return sheet
 
 
 def gains(numbers: Numbers) -> Sheet:
-    """Each arm with knowledge against the same backbone and policy without it."""
-    sheet = Sheet(headers=["arm", "against", "AUC difference", "Rel. Impr., raw AUC", "Rel. Impr., AUC − 0.5"])
+    """Each arm against its baseline: the difference, whether it is chance, and what could have been seen at all."""
+    tests = ["p", "p (Holm)", "detectable"]
+    headers = ["arm", "against", "AUC difference", *tests, "Rel. Impr., raw AUC", "Rel. Impr., AUC − 0.5"]
+    sheet = Sheet(headers=headers)
     for arm in numbers.ranked:
-        reference = numbers.reference(arm)
-        if reference is not None:
-            gain = numbers.mean("auc_prequential_difference", arm, of=reference)
-            relative = [numbers.mean(metric, arm) for metric in ("rel_impr_auc", "rel_impr_auc_minus_half")]
-            cells = [Cell(text=reference), Cell(text=signed(gain.value), below=between(gain, sign=True))]
-            cells += [Cell(text=signed_percent(r.value), below=_percent_bounds(r)) for r in relative]
+        against = numbers.baseline(arm)
+        if against is not None:
+            gain = numbers.mean("auc_prequential_difference", arm, of=against)
+            names = ("p_value", "p_value_holm", "detectable_difference")
+            p, holm, least = (numbers.mean(name, arm, of=against, evaluated_on=None).value for name in names)
+            cells = [Cell(text=against), Cell(text=signed(gain.value), below=between(gain, sign=True))]
+            cells += _cells(p_value(p), p_value(holm), fixed(least))
+            cells += [_improvement(numbers, metric, arm) for metric in ("rel_impr_auc", "rel_impr_auc_minus_half")]
             sheet.lines.append(_line(numbers, arm, cells))
     return sheet
 
 
-def slices(numbers: Numbers) -> Sheet:
-    """AUC on what was new to the models and what was not."""
-    sheet = Sheet(headers=["arm", *(name.replace("_", " ") + "s" if "_" in name else name for name in SLICES)])
+def slices(numbers: Numbers, names: Sequence[str]) -> Sheet:
+    """AUC on slices of the impressions, and how many there are."""
+    sheet = Sheet(headers=["arm", *(_slice_header(name) for name in names)])
     for arm in _with_best_attainable(numbers):
-        values = [numbers.prequential("auc", arm, slice=name) for name in SLICES]
+        values = [numbers.prequential("auc", arm, slice=name) for name in names]
         sheet.lines.append(_line(numbers, arm, _cells(*(fixed(value.value) for value in values))))
-    sizes = [numbers.prequential_rows(name) for name in SLICES]
+    sizes = [numbers.prequential_rows(name) for name in names]
     sheet.lines.append(Line(name="impressions", cells=_cells(*(count(size) for size in sizes))))
     return sheet
 
@@ -131,7 +141,7 @@ def continual(numbers: Numbers) -> Sheet:
 def costs(numbers: Numbers) -> Sheet:
     """Time over the whole run, and bytes at its end."""
     headers = ["training s", "of which compressing s", "learned rows/s", "predicting s"]
-    sheet = Sheet(headers=["arm", *headers, "knowledge MB", "checkpoint MB"])
+    sheet = Sheet(headers=["arm", *headers, "knowledge MB", "memory MB", "checkpoint MB"])
     for arm in numbers.ranked:
         cells = _cells(
             seconds(numbers.total("train_seconds", arm)),
@@ -139,6 +149,7 @@ def costs(numbers: Numbers) -> Sheet:
             count(numbers.rows_per_second(arm)),
             seconds(numbers.total("predict_seconds", arm)),
             megabytes(numbers.at_end("knowledge_bytes", arm)),
+            megabytes(numbers.at_end("memory_bytes", arm)),
             megabytes(numbers.at_end("checkpoint_bytes", arm)),
         )
         sheet.lines.append(_line(numbers, arm, cells))
@@ -176,6 +187,26 @@ def _latency(numbers: Numbers, arm: str, rate: float) -> Cell:
         text=" / ".join(fixed(value, 1) for value in values),
         below=f"{count(errors)} errors" if errors else "",
     )
+
+
+def _whole(numbers: Numbers, metric: str, arm: str) -> Value:
+    """Over the whole run; metrics that are not redrawn have a mean without an interval."""
+    redrawn = bool(numbers.rows(f"{metric}_prequential", arm))
+    return numbers.mean(f"{metric}_prequential", arm) if redrawn else numbers.prequential(metric, arm)
+
+
+def _improvement(numbers: Numbers, metric: str, arm: str) -> Cell:
+    if numbers.reference(arm) is None:
+        return Cell(text="")
+    value = numbers.mean(metric, arm)
+    return Cell(text=signed_percent(value.value), below=_percent_bounds(value))
+
+
+def _slice_header(name: str) -> str:
+    if name.startswith("activity_"):
+        bounds = name.removeprefix("activity_").split("_")
+        return f"{bounds[0]} to {int(bounds[1]) - 1}" if len(bounds) == 2 else f"{bounds[0]} and more"
+    return f"{name.replace('_', ' ')}s" if name.startswith(("new", "seen")) else name.replace("=", " ")
 
 
 def _with_best_attainable(numbers: Numbers) -> list[str]:

@@ -8,8 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.book import BEST_ATTAINABLE
+from simulator.measure.value import Value
 from simulator.report.numbers import Numbers
-from simulator.report.words import between, count, fixed, megabytes, seconds, signed
+from simulator.report.words import between, count, fixed, megabytes, p_value, seconds, signed
+
+TESTS = ("p_value", "p_value_holm", "detectable_difference")
 
 
 def summary(table: pa.Table) -> Table:
@@ -27,12 +30,12 @@ def summary(table: pa.Table) -> Table:
     )
     shown.add_column("arm", overflow="fold", min_width=12)
     at = f", {rates[0]:g}/s" if rates else ""
+    several, forgets = len(numbers.seeds) > 1, numbers.has_holdouts
     for header in (
-        "AUC\n95 %",
-        "minus without\nknowledge, 95 %",
+        "AUC\n95 %" + ("\nseeds" if several else ""),
+        "minus\nbaseline, 95 %\np (Holm)",
         "log loss\nGAUC",
-        "forget",
-        "BWT\nFWT",
+        *(("forget", "BWT\nFWT") if forgets else ()),
         "train s\nrows/s",
         "know.\nMB",
         f"p50, p99\nms{at}",
@@ -44,23 +47,73 @@ def summary(table: pa.Table) -> Table:
         shown.add_row(name, *_cells(numbers, arm))
     if numbers.has_best_attainable:
         shown.add_section()
-        shown.add_row(Text("best\nattainable", style="dim"), *_cells(numbers, BEST_ATTAINABLE)[:3], *[""] * 5)
+        shown.add_row(Text("best\nattainable", style="dim"), *_cells(numbers, BEST_ATTAINABLE)[:3])
     return shown
 
 
+def side_by_side(table: pa.Table) -> Table:
+    """Arms of several runs, best first, each against its baseline in the first run."""
+    numbers = Numbers(table)
+    shown = Table(
+        title=Text(f"runs {numbers.run}, data {numbers.data}", style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        caption=_caption(numbers),
+        caption_justify="left",
+        show_edge=False,
+    )
+    shown.add_column("run/arm", overflow="fold", min_width=16)
+    for header in (
+        "AUC\n95 %",
+        "minus baseline\n95 %",
+        "p\np (Holm)",
+        "detectable",
+        "log loss\nminus baseline",
+        "GAUC\nminus",
+    ):
+        shown.add_column(header, justify="right", no_wrap=True)
+    for arm in numbers.ranked:
+        shown.add_row(Text(arm), *_comparison(numbers, arm))
+    return shown
+
+
+def _comparison(numbers: Numbers, arm: str) -> list[str]:
+    auc, against = numbers.mean("auc_prequential", arm), numbers.baseline(arm)
+    levels = [numbers.mean(f"{metric}_prequential", arm).value for metric in ("logloss", "gauc_impression")]
+    if against is None:
+        return [f"{fixed(auc.value)}\n{between(auc)}", "", "", "", *(fixed(level) for level in levels)]
+
+    def compared(metric: str, **where: None) -> Value:
+        return numbers.mean(metric, arm, of=against, **where)
+
+    gain = compared("auc_prequential_difference")
+    p, holm, least = (compared(name, evaluated_on=None).value for name in TESTS)
+    gaps = [compared(f"{metric}_prequential_difference").value for metric in ("logloss", "gauc_impression")]
+    return [
+        f"{fixed(auc.value)}\n{between(auc)}",
+        f"{signed(gain.value)}\n{between(gain, sign=True).replace('…', ' ')}",
+        f"{p_value(p)}\n{p_value(holm)}",
+        fixed(least),
+        *(f"{fixed(level)}\n{signed(gap)}" for level, gap in zip(levels, gaps, strict=True)),
+    ]
+
+
 def _cells(numbers: Numbers, arm: str) -> list[str]:
-    reference, rates = numbers.reference(arm), numbers.rates(arm)
+    against, rates = numbers.baseline(arm), numbers.rates(arm)
     auc = numbers.mean("auc_prequential", arm)
-    cells = [f"{fixed(auc.value)}\n{between(auc)}"]
-    if reference is None:
+    cells = [f"{fixed(auc.value)}\n{between(auc)}{_over_seeds(numbers, arm)}"]
+    if against is None:
         cells.append("")
     else:
-        gain = numbers.mean("auc_prequential_difference", arm, of=reference)
-        cells.append(f"{signed(gain.value)}\n{between(gain, sign=True).replace(' … ', ' ')}")
+        gain = numbers.mean("auc_prequential_difference", arm, of=against)
+        p = numbers.mean("p_value_holm", arm, of=against).value
+        cells.append(f"{signed(gain.value)}\n{between(gain, sign=True).replace('…', ' ')}\n{p_value(p)}")
     loss, gauc = (numbers.prequential(metric, arm).value for metric in ("logloss", "gauc_impression"))
     cells.append(f"{fixed(loss)}\n{fixed(gauc)}")
-    lost, back, ahead = (numbers.mean(m, arm, of="auc").value for m in ("forgetting", "bwt", "fwt"))
-    cells += [fixed(lost), f"{signed(back)}\n{signed(ahead)}"]
+    if numbers.has_holdouts:
+        lost, back, ahead = (numbers.mean(m, arm, of="auc").value for m in ("forgetting", "bwt", "fwt"))
+        cells += [fixed(lost), f"{signed(back)}\n{signed(ahead)}"]
     cells.append(f"{seconds(numbers.total('train_seconds', arm))}\n{count(numbers.rows_per_second(arm))}")
     cells.append(megabytes(numbers.at_end("knowledge_bytes", arm)))
     latencies = [numbers.latency(f"latency_{q}_ms", arm, rates[0]).value for q in ("p50", "p99")] if rates else []
@@ -68,6 +121,19 @@ def _cells(numbers: Numbers, arm: str) -> list[str]:
     return cells
 
 
+def _over_seeds(numbers: Numbers, arm: str) -> str:
+    """The lowest and the highest of several seeds, on a line of its own."""
+    values = [row["value"] for row in numbers.rows("auc_prequential", arm) if row["value"] is not None]
+    return f"\n{fixed(min(values))}–{fixed(max(values))}" if len(numbers.seeds) > 1 and values else ""
+
+
 def _caption(numbers: Numbers) -> Text | None:
-    lines = [f"stopped: {arm} (seed {seed}): {reason}" for arm, seed, reason in numbers.stopped()]
-    return Text("\n".join(lines), style="red") if lines else None
+    against: dict[str, list[str]] = {}
+    for arm in numbers.ranked:
+        if baseline := numbers.baseline(arm):
+            against.setdefault(baseline, []).append(arm)
+    lines = [f"baseline {baseline}: of {', '.join(arms)}" for baseline, arms in sorted(against.items())]
+    caption = Text("\n".join(lines), style="dim")
+    for arm, seed, reason in numbers.stopped():
+        caption.append(f"\nstopped: {arm} (seed {seed}): {reason}", style="red")
+    return caption if caption.plain else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from simulator.book import BEST_ATTAINABLE
 from simulator.measure.value import Value
 from simulator.report.numbers import Numbers
-from simulator.report.words import between, fixed, listed, megabytes, percent, signed, signed_percent
+from simulator.report.words import between, fixed, listed, megabytes, p_value, percent, signed, signed_percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def verdict(numbers: Numbers) -> list[Finding]:
 def _best(numbers: Numbers, measured: list[str]) -> Finding:
     best, *others = measured
     auc = numbers.mean("auc_prequential", best)
-    text = f"{best} has the best mean prequential AUC, {fixed(auc.value)}{_interval(auc)}."
+    text = f"{best} has the best {numbers.headline}, {fixed(auc.value)}{_interval(auc)}."
     if not others:
         return Finding(tag="result", tone="plain", text=text)
     lead = numbers.mean("auc_prequential_difference", best, of=others[0])
@@ -61,10 +61,13 @@ def _knowledge(numbers: Numbers, arm: str, reference: str) -> Finding:
         f"{signed(gain.value)} AUC{_interval(gain, sign=True)}, {signed_percent(relative)} relative "
         f"({signed_percent(above_half)} of what lies above 0.5)"
     )
-    if not separable(gain):
+    tested = numbers.mean("p_value_holm", arm, of=reference)
+    if tested.value is not None:
+        amount += f", p {_compared(tested.value)} after Holm's correction over {tested.n} tests,"
+    if not beyond_chance(gain, tested):
         text = (
             f"Whether knowledge helps {arm} is not separable from chance: {amount} against {reference}, "
-            "the same backbone and policy without it."
+            f"the same backbone and policy without it.{_detectable(numbers, arm, reference)}"
         )
         return Finding(tag="knowledge: no clear effect", tone="plain", text=text)
     helps = gain.value > 0
@@ -73,6 +76,16 @@ def _knowledge(numbers: Numbers, arm: str, reference: str) -> Finding:
         f"{reference}, the same backbone and policy without it."
     )
     return Finding(tag=f"knowledge {'helps' if helps else 'hurts'}", tone="good" if helps else "bad", text=text)
+
+
+def _compared(p: float) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _detectable(numbers: Numbers, arm: str, reference: str) -> str:
+    least = numbers.mean("detectable_difference", arm, of=reference).value
+    return "" if least is None else f" A difference of {fixed(least)} would have been found 4 times in 5."
 
 
 def _price(numbers: Numbers, arm: str, reference: str) -> Finding:
@@ -133,6 +146,11 @@ def separable(difference: Value) -> bool:
     if difference.low is None or difference.high is None:
         return False
     return difference.low > 0 or difference.high < 0
+
+
+def beyond_chance(difference: Value, p_holm: Value) -> bool:
+    """By the test that is corrected for the number of arms; by the interval where there was no test."""
+    return separable(difference) if p_holm.value is None else p_holm.value < 0.05
 
 
 def _interval(value: Value, *, sign: bool = False) -> str:

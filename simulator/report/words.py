@@ -16,6 +16,13 @@ def signed(value: float | None, digits: int = 4) -> str:
     return DASH if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
+def p_value(value: float | None) -> str:
+    """Three digits, or `< 0.001`: more would claim more than a bootstrap knows."""
+    if value is None:
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def percent(value: float | None, digits: int = 2) -> str:
     return DASH if value is None else f"{100 * value:.{digits}f} %"
 

@@ -27,19 +27,19 @@ from simulator.settings import ServeSettings
 Stored = tuple[np.ndarray, np.ndarray]  # row_id [B] ascending, probability [B] float32
 
 
-def stored_predictions(run: Path, period: int, arm: str, seed: int) -> Stored:
-    """What a contender predicted offline for the holdout of `period` once it had learned that period."""
+def stored_predictions(run: Path, period: int, arm: str, seed: int, *, through: int, holdout: bool) -> Stored:
+    """What a contender trained through period `through` predicted offline for the rows of `period`."""
     file = period_file(run, "predictions", period)
     here = (
         (pc.field("arm") == arm)
         & (pc.field("seed") == seed)
-        & (pc.field("trained_through") == period)
+        & (pc.field("trained_through") == through)
         & (pc.field("evaluated_on") == period)
-        & pc.field("holdout")
+        & (pc.field("holdout") == holdout)
     )
     table = pq.read_table(file, columns=["row_id", "probability"], filters=here).sort_by("row_id")
     if not table.num_rows:
-        raise RunError(f"{file}: holds no predictions of {arm} (seed {seed}) for its own holdout; delete the run")
+        raise RunError(f"{file}: holds no predictions of {arm} (seed {seed}) for period {period}; delete the run")
     return table.column("row_id").to_numpy(), table.column("probability").to_numpy()
 
 

@@ -25,6 +25,7 @@ from pkb.batch import Batch, Schema
 from pkb.errors import RunError
 from simulator.book import period_file
 from simulator.files import write_text
+from simulator.plan import holdout_share, last_prediction
 from simulator.seeding import derived_seed
 from simulator.serve.app import Loader
 from simulator.serve.check import largest_difference, stored_predictions
@@ -58,7 +59,8 @@ def serve_and_measure(
     period = log.periods[-1]
     contenders = _contenders(run, period.index)
     rows = log.read(period, histories=bool(log.schema.histories))
-    holdout = rows.select(holdout_mask(rows, settings.stream.holdout_share))
+    share = holdout_share(settings)
+    holdout = rows.select(holdout_mask(rows, share)) if share else rows
     if not len(holdout):
         raise RunError(f"{log.path(period)}: has no holdout rows to ask for; raise stream.holdout_share")
     measured: list[dict[str, Any]] = []
@@ -129,7 +131,9 @@ class _Client:
         return checks, measured
 
     async def _check(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> dict[str, Any]:
-        stored = stored_predictions(self.run, self.period, endpoint.arm, endpoint.seed)
+        through, holdout = last_prediction(self.settings, self.period)
+        who = (endpoint.arm, endpoint.seed)
+        stored = stored_predictions(self.run, self.period, *who, through=through, holdout=holdout)
         rows, difference = await largest_difference(
             session, endpoint, self.holdout, stored, self.schema, self.settings.serve
         )

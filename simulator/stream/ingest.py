@@ -2,6 +2,7 @@
 
     find the raw files       a source of `sources/`, or the synthetic world
     read, check, sort        staging.py
+    cut into periods         periods.py
     give ids, write          writing.py
     sync, rename             here
 
@@ -18,7 +19,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from simulator.files import sync_folder
 from simulator.settings import IngestSettings, Settings, StreamSettings
 from simulator.stream import world
 from simulator.stream.log import Log, Manifest
-from simulator.stream.periods import check_spans, width_seconds
+from simulator.stream.periods import Cut, cut_of, thinned
 from simulator.stream.raw import RawLog
 from simulator.stream.sources import (
     alidisplay,
@@ -44,7 +45,7 @@ from simulator.stream.sources import (
 from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
-FORMAT = 1  # to be raised whenever the same input gives another log
+FORMAT = 2  # to be raised whenever the same input gives another log
 
 
 class Source(Protocol):
@@ -79,22 +80,23 @@ def ingest(settings: Settings, report: Callable[[str], None]) -> Log:
     DataError if raw files or columns are absent, too many rows are bad, or a period is empty.
     """
     stream = settings.stream
-    width = width_seconds(stream.period)
+    cut = cut_of(stream)
     source, files = _find(stream, report)
     name = {"table": settings.name, "world": f"{stream.world.preset}-synthetic"}.get(source, source)
-    fingerprint = _fingerprint(source, name, stream, files)
+    fingerprint = _fingerprint(source, name, stream, cut, files)
     data = Path(stream.data)
+    if "?" in str(data.resolve()):  # the engine would look for its own files elsewhere
+        raise SettingError(f"stream.data={stream.data}: the path {data.resolve()} must be one without '?'")
     folder = data / f"{name}-{fingerprint[:8]}"
     with _alone_in(data):
         if not folder.exists():
             with _becoming(folder) as partial, _staged(source, files, partial, settings) as (raw, staged):
                 rows_in, rejected = staged.count()
-                for why, rows in staged.left_out:
+                for why, rows in sorted(staged.left_out.items()):
                     report(f"{rows} raw rows are left out: {why}")
                 _check_rejects(staged, settings.ingest, report)
-                spans = staged.spans(width, stream.utc_offset_hours * 3600)
-                check_spans(spans, width, utc_offset_hours=stream.utc_offset_hours)
-                periods = write_periods(staged, raw, spans, width, partial)
+                spans = cut.spans(staged.counts(cut.number))
+                periods = write_periods(staged, raw.schema, spans, partial)
                 write_rejects(staged, partial)
                 kept = sum(period.rows for period in periods)
                 assert rows_in == kept + rejected, f"{rows_in} rows read, {kept} kept, {rejected} rejected"
@@ -124,9 +126,13 @@ def _find(stream: StreamSettings, report: Callable[[str], None]) -> tuple[str, t
     if stream.when_missing == "error":
         raise DataError(absent)
     _check_preset(stream)
-    if stream.world.preset != stream.source:
+    if stream.source not in world.PRESETS:
         raise SettingError(
             f"stream.when_missing=synthetic: no synthetic world has the shape of {stream.source}; and {absent}"
+        )
+    if stream.world.preset != stream.source:
+        raise SettingError(
+            f"stream.world.preset={stream.world.preset}: must be {stream.source} to stand in for it; and {absent}"
         )
     report(f"{absent}; replaying the synthetic world {stream.world.preset}-synthetic instead")
     return "world", ()
@@ -137,18 +143,18 @@ def _check_preset(stream: StreamSettings) -> None:
         raise SettingError(f"stream.world.preset={stream.world.preset}: is none of {', '.join(world.PRESETS)}")
 
 
-def _fingerprint(source: str, name: str, stream: StreamSettings, files: tuple[Path, ...]) -> str:
+def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files: tuple[Path, ...]) -> str:
     """Of the raw files (name, size, time of change) and of every setting that shapes the log."""
     shape: dict[str, Any] = {
         "format": FORMAT,
         "source": source,
         "name": name,
         "files": [[str(file.relative_to(stream.root)), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
-        "width": width_seconds(stream.period),
-        "utc_offset_hours": stream.utc_offset_hours,
+        "cut": [type(cut).__name__, asdict(cut)],
+        "target_share": stream.split.target_share if stream.protocol == "split" else None,
         "history_length": stream.history_length,
         "time_unit": stream.time_unit if source == "eleme" else None,
-        "world": asdict(stream.world) if source == "world" else None,
+        "world": [asdict(stream.world), stream.period, stream.utc_offset_hours] if source == "world" else None,
         "table": asdict(stream.table) if source == "table" else None,
     }
     return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
@@ -158,7 +164,7 @@ def _check_rejects(staged: Staging, settings: IngestSettings, report: Callable[[
     """DataError if there is no good row or there are too many bad ones; else a notice of the bad ones."""
     rows_in, rejected = staged.count()
     if rows_in == 0:
-        raise DataError("the raw files hold no rows")
+        raise DataError("the raw files hold no rows, or all are left out")
     if rejected == 0:
         return
     first = staged.first_reject()
@@ -166,6 +172,8 @@ def _check_rejects(staged: Staging, settings: IngestSettings, report: Callable[[
         f"{rejected} of {rows_in} rows ({rejected / rows_in:.2%}) are bad;"
         f" the first: {first.file}, row {first.row}: {first.reason}"
     )
+    if rejected == rows_in:
+        raise DataError(what)
     if rejected > settings.max_reject_share * rows_in:
         raise DataError(f"{what}; ingest.max_reject_share={settings.max_reject_share} allows fewer")
     report(f"{what}; they are set aside in rejects.parquet of the log")
@@ -180,7 +188,8 @@ def _staged(
     work = partial / "work"
     work.mkdir()
     raw = world.generate(stream, work) if source == "world" else SOURCES[source].describe(stream, files)
-    with staging(raw, work, settings.ingest, history_length=stream.history_length) as staged:
+    raw = replace(raw, files=files)
+    with staging(thinned(raw, stream), work, settings.ingest, history_length=stream.history_length) as staged:
         yield raw, staged
     shutil.rmtree(work)
 

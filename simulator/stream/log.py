@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 
 from pkb.batch import Batch, Schema
+from pkb.dated import Dated
 from pkb.errors import DataError
 
 
@@ -82,12 +83,20 @@ class Log:
         schema = self.schema
         return [
             "row_id",
+            "ts",
             *schema.names,
-            *schema.labels[:1],
+            *schema.labels,
             *([h.name for h in schema.histories] if histories else []),
             *(["request_id"] if schema.has_request else []),
             *(["p_true"] if schema.has_p_true else []),
         ]
+
+    def vocabulary_before(self, period: Period) -> Dated[int]:
+        """Ids below this had appeared before `period`."""
+        if period.index == 0:
+            return Dated(what="the empty vocabulary", value=self.schema.first_value_id, built_until=None)
+        last = self.periods[period.index - 1]
+        return Dated(what=f"the vocabulary of {last.file}", value=last.vocabulary_size, built_until=last.end)
 
     def path(self, period: Period) -> Path:
         return self.folder / period.file
@@ -112,6 +121,8 @@ def to_batch(table: pa.Table, schema: Schema) -> Batch:
         row_id=torch.tensor(numbers("row_id")),
         ids_BF=torch.from_numpy(ids_BF),
         label=torch.tensor(numbers(schema.labels[0]), dtype=torch.float32),
+        ts=torch.tensor(numbers("ts")),
+        further_labels={name: torch.tensor(numbers(name), dtype=torch.float32) for name in schema.labels[1:]},
         histories={h.name: _padded(table.column(h.name)) for h in schema.histories if h.name in present},
         request=torch.tensor(numbers("request_id")) if "request_id" in present else None,
         p_true=torch.tensor(numbers("p_true")) if "p_true" in present else None,

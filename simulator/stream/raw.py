@@ -6,17 +6,20 @@ A source describes rows; `staging.py` reads, checks and sorts them. Every value 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pkb.batch import Schema
 from pkb.errors import DataError
 
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}  # per second
+PARQUET = (".parquet", ".pq")  # how the names of such files end
 RESERVED = ("row_id", "ts", "request_id", "p_true")  # columns of the log itself
+PACKED = (".gz", ".tgz", ".zip", ".bz2", ".xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +39,19 @@ class RawLog:
     ts: str  # in whole seconds, null where `time` does not parse
     label: str
     values: dict[str, str]  # of each field, and of each history (a list, oldest first)
+    further_labels: dict[str, str] = field(default_factory=dict)  # of each label behind the first: 0 or 1
     request: str | None = None
     p_true: str | None = None
     defect: str = "NULL"  # what is wrong with the row, or null
     left_out: str | None = None  # why a row is no part of the log and not counted, though nothing is wrong with it
     missing: tuple[str, ...] = field(default=("",))  # texts that mean a missing value, beside null
+    files: tuple[Path, ...] = ()  # for messages
 
     def __post_init__(self) -> None:
         schema = self.schema
         columns = [*schema.names, *(h.name for h in schema.histories)]
         assert list(self.values) == columns, f"{list(self.values)} must be the schema's {columns}"
+        assert list(self.further_labels) == list(schema.labels[1:])
         for name in [*columns, *schema.labels]:
             if name in RESERVED:
                 raise DataError(f"column {name}: the log has a column of its own by this name; rename it")
@@ -75,10 +81,10 @@ def shown(file: Path, root: Path) -> str:
     return str(file.relative_to(root))
 
 
-def parquet(file: Path, root: Path) -> str:
-    """Relation of a Parquet file: its columns, and the columns every relation has."""
+def parquet(file: Path, root: Path, selected: str = "*") -> str:
+    """Relation of a Parquet file: its columns, or what is `selected` of them, and the columns every relation has."""
     return (
-        f"SELECT *, {text(shown(file, root))} AS _file, file_row_number + 1 AS _row, 1 AS _part"
+        f"SELECT {selected}, {text(shown(file, root))} AS _file, file_row_number + 1 AS _row, 1 AS _part"
         f" FROM read_parquet({path(file)}, file_row_number=true)"
     )
 
@@ -108,8 +114,10 @@ def separated(
     present = csv_header(file, separator) if header is None else header
     require_columns(file, present, columns)
     selected = ", ".join(f"parts[{present.index(column) + 1}] AS {name(column)}" for column in columns)
+    again = " AND ".join(f"parts[{present.index(column) + 1}] = {text(column)}" for column in columns)
     return f"""
         SELECT _file, _row, _part, {selected}, CASE
+            WHEN _row > 1 AND {again} THEN 'the header again'
             WHEN parts IS NULL THEN 'a quote is out of place'
             WHEN len(parts) <> {len(present)} THEN '{len(present)} columns expected, ' || len(parts) || ' found'
         END AS _defect
@@ -121,8 +129,10 @@ def csv_header(file: Path, separator: str) -> list[str]:
     """The names in the first line; DataError if it is not readable."""
     try:
         with file.open("rb") as stream:
-            line = stream.readline(16_000_000).decode("utf-8-sig")
-        return next(csv.reader([line], delimiter=separator), [])
+            line = stream.readline(16_000_000).partition(b"\r")[0]  # files of old Macs have no other line ends
+        if b"\0" in line:
+            raise DataError(f"{file}: its header is not readable: it holds zero bytes, so it is no text in UTF-8")
+        return next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: its header is not readable: {error}") from None
 
@@ -138,7 +148,7 @@ def unrepeated(relation: str, key: str) -> str:
         SELECT * REPLACE (CASE
             WHEN _defect IS NULL
                 AND row_number() OVER (PARTITION BY _defect IS NULL, {name(key)} ORDER BY _file, _row) > 1
-            THEN {text(key)} || ' ''' || left({name(key)}, 40) || ''' is repeated'
+            THEN {text(key)} || ' ' || {quoted(name(key))} || ' is repeated'
             ELSE _defect END AS _defect)
         FROM ({relation})"""
 
@@ -148,10 +158,15 @@ def bad_rows(relation: str) -> str:
     return f"SELECT _file, _row, _part, _defect FROM {relation} WHERE _defect IS NOT NULL"
 
 
+def quoted(value: str) -> str:
+    """Expression: a text as messages show it, in quotes, on one line and not too long."""
+    return f"'''' || regexp_replace(left({value}, 40), '[[:cntrl:]]', '?', 'g') || ''''"
+
+
 def not_among(value: str, allowed: Sequence[str]) -> str:
     """Expression: a defect of the text column `value`, null if it is one of `allowed`."""
     return f"""CASE WHEN {name(value)} NOT IN ({", ".join(map(text, allowed))})
-        THEN {text(value)} || ' ''' || left({name(value)}, 40) || ''' is none of {", ".join(allowed)}' END"""
+        THEN {text(value)} || ' ' || {quoted(name(value))} || ' is none of {", ".join(allowed)}' END"""
 
 
 def whole_seconds(number: str, unit: str) -> str:
@@ -188,24 +203,87 @@ def split_csv(line: str, separator: str) -> str:
 
 
 def named_files(root: str, names: Sequence[str]) -> tuple[Path, ...]:
-    """The files of these names in `root`, or none of them; DataError if some are there and one is not."""
+    """The files of these names in `root`, or none of them.
+
+    DataError if some are there and one is not, or if one is not but a packed file is.
+    """
     files = tuple(Path(root) / name for name in names) if root else ()
     absent = [file for file in files if not file.is_file()]
-    if not absent or len(absent) == len(files):
-        return () if absent else files
+    if not absent:
+        return files
+    if packed := sorted(file.name for file in Path(root).glob("*") if file.name.endswith(PACKED)):
+        raise DataError(f"{absent[0]}: no such file; packed files are not read, unpack {', '.join(packed)} there")
+    if len(absent) == len(files):
+        return ()
     raise DataError(f"{absent[0]}: no such file; this source is {', '.join(names)}")
 
 
+def matching_files(root: str, pattern: str) -> tuple[Path, ...]:
+    """The files in `root` of this name with wildcards, sorted; DataError if one is a link to nothing."""
+    found = sorted(Path(root).glob(pattern)) if root else []
+    for file in found:
+        if file.is_symlink() and not file.exists():
+            raise DataError(f"{file}: no such file; it is a link to {file.readlink()}")
+    return tuple(file for file in found if file.is_file())
+
+
+def optional_file(root: str, name: str) -> tuple[Path, ...]:
+    """The file of this name in `root`, or nothing; DataError if something else has the name."""
+    file = Path(root) / name
+    if not file.exists() and not file.is_symlink():
+        return ()
+    if not file.is_file():
+        raise DataError(f"{file}: is no file, and no link to one; put the file there, or take this away")
+    return (file,)
+
+
 def require_columns(file: Path, present: Sequence[str], needed: Sequence[str]) -> None:
-    absent = [column for column in needed if column not in present]
-    if absent:
-        raise DataError(f"{file}: no column {absent[0]!r}; there are {', '.join(present)}")
+    """DataError unless every one of `needed` stands once in `present`."""
+    for column in needed:
+        if column not in present:
+            raise DataError(f"{file}: no column {column!r}; {_there_are(present)}")
+        if present.count(column) > 1:
+            raise DataError(f"{file}: column {column!r} stands there twice; rename or drop one")
 
 
-def parquet_columns(file: Path) -> list[str]:
+def _there_are(columns: Sequence[str]) -> str:
+    """The names on one line, which may be as long as a line of garbage."""
+    names = "".join(c if c.isprintable() else "?" for c in ", ".join(columns))
+    return f"there are {names if len(names) <= 1_000 else names[:1_000] + '...'}" if names else "the file is empty"
+
+
+def parquet_schema(file: Path, needed: Sequence[str]) -> pa.Schema:
+    """Names and types of the columns; DataError if one of `needed` is not there or cannot be told from another."""
     try:
-        return list(pq.read_schema(file).names)
+        schema = pq.read_schema(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not readable as Parquet: {str(error).splitlines()[0]}") from None
+    require_columns(file, schema.names, needed)
+    for column in schema.names:
+        if column.lower() == "file_row_number":  # the reader's own name for it
+            raise DataError(f"{file}: column {column!r} has a name that is taken; rename or drop it")
+        if alike := [one for one in needed if one != column and one.lower() == column.lower()]:
+            raise DataError(f"{file}: columns {alike[0]!r} and {column!r} differ in capitals only; rename or drop one")
+    return schema
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def require_types(file: Path, schema: pa.Schema, wanted: Mapping[str, str]) -> None:
+    """DataError unless the columns have these types, as `_type_name` calls them."""
+    for column, name in wanted.items():
+        kind = schema.field(column).type
+        if _type_name(kind) != name:
+            raise DataError(f"{file}: column {column!r} is {kind}, must be {name}")
+
+
+def _type_name(kind: pa.DataType) -> str:
+    if is_list(kind):
+        return f"list of {_type_name(kind.value_type)}"
+    if pa.types.is_integer(kind):
+        return "integer"
+    return "timestamp without zone" if pa.types.is_timestamp(kind) and kind.tz is None else str(kind)

@@ -6,21 +6,28 @@ that stands in the data is executed: names and texts are quoted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pkb.errors import DataError
 from simulator.settings import IngestSettings
-from simulator.stream.raw import RawLog
+from simulator.stream import faults
+from simulator.stream.checking import checked_rows
+from simulator.stream.raw import PARQUET, RawLog
+from simulator.stream.vocabulary import WORDS, Numbering, Values, Vocabulary
 
-LATEST = 253_402_300_799  # the last second of the year 9999; a time beyond it has another unit
 BATCH_ROWS = 65_536
+ARRIVING_ROWS = 16_384  # fewer at a time where values are texts: the parser's buffers and copies are many times larger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,40 +40,39 @@ class Reject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
-    """The kept rows of one multiple of the period's width."""
+class Count:
+    """The kept rows that a cut gives one number."""
 
-    start: int  # seconds
+    number: int
+    first: int  # seconds
+    last: int
     rows: int
     positives: int
 
 
 class Staging:
-    """The rows of a raw log, normalised and checked, in a table of the engine.
+    """The rows of a raw log, checked, in tables of the engine.
 
-    Its columns: file, row, part, ts, label, request, p_true, reason (null in rows that are kept), and v0,
-    v1, ... for the texts of `RawLog.values` in their order. `left_out` tells why and how many rows of the raw
-    files are no part of it.
+    `staged` holds those that are kept: file, row, part, ts, request (a text), label0, label1, ..., p_true, and
+    v0, v1, ... with provisional ids in place of `RawLog.values`. `rejected` holds the others with their reason.
+    Texts go as they arrive, since ids are sorted several times as fast and need a fraction of the room.
     """
 
     def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, *, history_length: int) -> None:
         self._engine = engine
         self._log = log
-        self._run(f"CREATE TABLE staged AS {_normalised(log, history_length)}")
-        self.left_out = self._leave_out() if log.left_out is not None else []
+        self._columns = _staged_columns(log)
+        self._vocabulary = Vocabulary(log.schema.names, missing=log.missing)
+        for name, columns in (("staged", self._columns), ("rejected", _REJECTED), ("words", WORDS)):
+            self._run(f"CREATE TABLE {name} ({', '.join(f'{c.name} {_sql_type(c.type)}' for c in columns)})")
+        self.left_out: Counter[str] = Counter()  # why rows of the raw files are no part of the log: how many
+        self._fill(history_length)
         self._add_unreadable_lines()
-
-    def _leave_out(self) -> list[tuple[str, int]]:
-        """Removes the rows that are no part of the log; why, and how many."""
-        which = "FROM staged WHERE left_out IS NOT NULL AND reason IS NULL"
-        counts = self._run(f"SELECT left_out, count(*) {which} GROUP BY ALL ORDER BY ALL")
-        self._run(f"DELETE {which}")
-        return counts
 
     def count(self) -> tuple[int, int]:
         """Rows there are, and rows rejected."""
-        ((rows_in, rejected),) = self._run("SELECT count(*), count(reason) FROM staged")
-        return rows_in, rejected
+        ((kept, rejected),) = self._run("SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM rejected)")
+        return kept + rejected, rejected
 
     def first_reject(self) -> Reject:
         ((file, row, reason),) = self._run(f"{_REJECTS} LIMIT 1")
@@ -76,33 +82,49 @@ class Staging:
         """Columns file, row, reason."""
         return self._tables(_REJECTS)
 
-    def spans(self, width: int, offset: int) -> list[Span]:
-        """The multiples of `width` seconds, on a clock `offset` seconds ahead of UTC, that hold rows."""
+    def counts(self, number: str) -> list[Count]:
+        """The kept rows of each number that they have by this expression (`periods.Cut.number`), ascending."""
         found = self._run(f"""
-            SELECT CAST(floor((ts + {offset}) / {width}) AS BIGINT) AS number, count(*), sum(label)::BIGINT
-            FROM staged WHERE reason IS NULL GROUP BY number ORDER BY number""")
-        return [Span(start=k * width - offset, rows=rows, positives=clicks) for k, rows, clicks in found]
+            SELECT {number} AS number, min(ts), max(ts), sum(rows)::BIGINT, sum(positives)::BIGINT
+            FROM (SELECT *, (sum(rows) OVER (ORDER BY ts) - rows)::BIGINT AS before
+                  FROM (SELECT ts, count(*) AS rows, sum(label0) AS positives FROM staged GROUP BY ts))
+            GROUP BY number ORDER BY number""")
+        return [
+            Count(number=number, first=first, last=last, rows=rows, positives=positives)
+            for number, first, last, rows, positives in found
+        ]
 
-    def sorted_rows(self) -> Iterator[pa.Table]:
-        """Kept rows by (ts, file, row, part): columns ts, request, label, p_true, v0, v1, ..."""
-        request = "0 AS request"
-        numbers = ""
-        if self._log.request is not None:
-            request = "TRY_CAST(request AS BIGINT) AS request"
-            if not self._requests_are_integers():
-                request = "number AS request"
-                numbers = "JOIN request_number USING (request)"
-                self._number_requests()
-        values = ", ".join(f"v{i}" for i in range(len(self._log.values)))
+    def sorted_rows(self, start: int, end: int) -> Iterator[pa.Table]:
+        """Kept rows with start <= ts < end by (ts, file, row, part): ts, request, label0, ..., p_true, v0, v1, ..."""
+        request, numbers = self._requests
+        kept = ", ".join(c.name for c in self._columns if c.name not in ("file", "row", "part", "request"))
         return self._tables(f"""
-            SELECT ts, {request}, label, p_true, {values} FROM staged {numbers}
-            WHERE reason IS NULL ORDER BY ts, file, row, part""")
+            SELECT {request}, {kept} FROM staged {numbers}
+            WHERE ts >= {start} AND ts < {end} ORDER BY ts, file, row, part""")
+
+    def numbering(self) -> Numbering:
+        return Numbering(len(self._log.schema.fields), self._vocabulary.size)
+
+    def words(self, final: Numbering) -> Iterator[pa.Table]:
+        """Columns id, field, text of the values with final ids, in their order."""
+        self._engine.register("final", final.pairs())
+        return self._tables("SELECT id, field, text FROM words JOIN final USING (provisional) ORDER BY id")
+
+    @cached_property
+    def _requests(self) -> tuple[str, str]:
+        """Expression of a request's number, and the join that it needs."""
+        if self._log.request is None:
+            return "0 AS request", ""
+        if self._requests_are_integers():
+            return "TRY_CAST(request AS BIGINT) AS request", ""
+        self._number_requests()
+        return "number AS request", "JOIN request_number USING (request)"
 
     def _requests_are_integers(self) -> bool:
         """Whether every request is an integer, and no two that differ as texts are the same integer."""
         ((equal,),) = self._run("""
             SELECT bool_and(coalesce(CAST(TRY_CAST(request AS BIGINT) AS VARCHAR) = request, false))
-            FROM staged WHERE reason IS NULL""")
+            FROM staged""")
         return bool(equal)
 
     def _number_requests(self) -> None:
@@ -110,7 +132,42 @@ class Staging:
         self._run("""
             CREATE TABLE request_number AS
             SELECT request, row_number() OVER (ORDER BY min((ts, file, row, part))) - 1 AS number
-            FROM staged WHERE reason IS NULL GROUP BY request""")
+            FROM staged GROUP BY request""")
+
+    def _fill(self, history_length: int) -> None:
+        """Reads the raw files; one transaction, or each stretch of rows would be written twice."""
+        writer = self._engine.cursor()
+        writer.execute("BEGIN")
+        with _as_data_error(self._log):
+            for rows in self._tables(checked_rows(self._log, history_length), ARRIVING_ROWS):
+                bad, left = pc.is_valid(rows.column("reason")), pc.is_valid(rows.column("left_out"))
+                for why in rows.column("left_out").filter(pc.and_not(left, bad)).value_counts().to_pylist():
+                    self.left_out[why["values"]] += why["counts"]
+                _append(writer, "rejected", rows.select(_REJECTED.names).filter(bad))
+                good = pc.invert(pc.or_(bad, left))
+                staged, words = self._encoded(rows if pc.all(good).as_py() else rows.filter(good))
+                _append(writer, "staged", staged)
+                _append(writer, "words", words)
+            writer.execute("COMMIT")
+        writer.close()
+
+    def _encoded(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Rows with provisional ids in place of texts, and the values that were new."""
+        schema = self._log.schema
+        values = [whole(rows.column(f"v{i}")) for i in range(len(self._log.values))]
+        lists = values[len(schema.fields) :]
+        ids, words = self._vocabulary.encode(
+            [
+                *(Values(field=f.name, texts=texts) for f, texts in zip(schema.fields, values, strict=False)),
+                *(Values(field=h.field, texts=t.flatten()) for h, t in zip(schema.histories, lists, strict=True)),
+            ]
+        )
+        arrays = {f"v{i}": pa.array(column) for i, column in enumerate(ids)}
+        for i, texts in enumerate(lists, start=len(schema.fields)):
+            offsets = np.concatenate([[0], np.cumsum(texts.value_lengths().fill_null(0).to_numpy())])
+            arrays[f"v{i}"] = pa.ListArray.from_arrays(offsets.astype(np.int32), arrays[f"v{i}"])
+        names = self._columns.names
+        return pa.table([arrays[name] if name in arrays else rows.column(name) for name in names], names=names), words
 
     def _add_unreadable_lines(self) -> None:
         """Lines that the reader could not take are rejects, and shift the row numbers of the lines behind them."""
@@ -125,17 +182,20 @@ class Staging:
         for (file,) in self._run("SELECT DISTINCT file FROM unreadable"):
             shown = str(Path(file).relative_to(self._log.root))
             self._engine.execute("UPDATE unreadable SET file = ? WHERE file = ?", [shown, file])
-        self._run("""
-            UPDATE staged SET row = staged.row + shift.number FROM (
-                SELECT read.file, read.row, unreadable.number FROM (SELECT DISTINCT file, row FROM staged) AS read
-                ASOF JOIN unreadable ON read.file = unreadable.file AND read.row > unreadable.line - unreadable.number
-            ) AS shift
-            WHERE staged.file = shift.file AND staged.row = shift.row""")
-        self._run("INSERT INTO staged BY NAME SELECT file, line AS row, 1 AS part, reason FROM unreadable")
+        for table in ("staged", "rejected"):
+            self._run(f"""
+                UPDATE {table} SET row = {table}.row + shift.number FROM (
+                    SELECT read.file, read.row, number
+                    FROM (SELECT DISTINCT file, row FROM {table}) AS read
+                    ASOF JOIN (SELECT file, line - number AS behind, max(number) AS number FROM unreadable GROUP BY ALL)
+                        AS gap ON read.file = gap.file AND read.row > gap.behind
+                ) AS shift
+                WHERE {table}.file = shift.file AND {table}.row = shift.row""")
+        self._run("INSERT INTO rejected SELECT file, line, 1, reason FROM unreadable")
 
-    def _tables(self, query: str) -> Iterator[pa.Table]:
+    def _tables(self, query: str, rows: int | None = None) -> Iterator[pa.Table]:
         with _as_data_error(self._log):
-            for batch in self._engine.sql(query).to_arrow_reader(BATCH_ROWS):
+            for batch in self._engine.sql(query).to_arrow_reader(rows or BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 
     def _run(self, statement: str) -> list[Any]:
@@ -152,53 +212,56 @@ def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_leng
         config={
             "memory_limit": f"{settings.memory_limit_gb}GB",
             "temp_directory": str(folder / "spill"),
+            "preserve_insertion_order": "false",  # so that files are parsed side by side
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         },
     )
     try:
         engine.execute("SET enable_progress_bar = false")
+        engine.execute("SET streaming_buffer_size = '100MB'")  # parsed while rows before it get their ids
         yield Staging(engine, log, history_length=history_length)
     finally:
         engine.close()
 
 
-_REJECTS = "SELECT file, row, reason FROM staged WHERE reason IS NOT NULL ORDER BY file, row, part"
+_REJECTS = "SELECT file, row, reason FROM rejected ORDER BY file, row, part"
+_PLACE = [("file", pa.string()), ("row", pa.int64()), ("part", pa.int64())]
+_REJECTED = pa.schema([*_PLACE, ("reason", pa.string())])
 
 
-def _normalised(log: RawLog, history_length: int) -> str:
-    histories = {h.name for h in log.schema.histories}
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """The column in one piece; it is copied only if it is not."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
-    def as_text(name: str, value: str) -> str:
-        if name in histories:
-            return f"CAST(({value})[-{history_length}:] AS VARCHAR[])"
-        return f"CAST({value} AS VARCHAR)"
 
-    def shown(text: str) -> str:
-        return f"'''' || left({text}, 40) || ''''"
+def _staged_columns(log: RawLog) -> pa.Schema:
+    fields = len(log.schema.fields)
+    return pa.schema(
+        [
+            *_PLACE,
+            ("ts", pa.int64()),
+            ("request", pa.string()),
+            *((f"label{i}", pa.int8()) for i in range(len(log.schema.labels))),
+            ("p_true", pa.float64()),
+            *((f"v{i}", pa.int32() if i < fields else pa.list_(pa.int32())) for i in range(len(log.values))),
+        ]
+    )
 
-    values = ", ".join(f"{as_text(name, value)} AS v{i}" for i, (name, value) in enumerate(log.values.items()))
-    without_request = "false" if log.request is None else "request IS NULL OR request = ''"
-    return f"""
-        SELECT * EXCLUDE (defect, time_text, label_text), CASE
-            WHEN defect IS NOT NULL THEN defect
-            WHEN time_text IS NULL OR time_text = '' THEN 'no time'
-            WHEN ts IS NULL THEN 'time ' || {shown("time_text")} || ' does not parse'
-            WHEN ts NOT BETWEEN 0 AND {LATEST} THEN
-                'time ' || {shown("time_text")} || ' is not in the years 1970 to 9999; look at the unit of time'
-            WHEN label_text IS NULL OR label_text = '' THEN 'no label'
-            WHEN label IS NULL THEN 'label ' || {shown("label_text")} || ' is not 0 or 1'
-            WHEN {without_request} THEN 'no request'
-        END AS reason
-        FROM (
-            SELECT _file AS file, _row AS row, _part AS part, {log.defect} AS defect,
-                {log.left_out or "NULL"} AS left_out,
-                CAST({log.time} AS VARCHAR) AS time_text, {log.ts} AS ts,
-                CAST({log.label} AS VARCHAR) AS label_text,
-                CASE TRY_CAST({log.label} AS DOUBLE) WHEN 0 THEN 0 WHEN 1 THEN 1 END::TINYINT AS label,
-                CAST({log.request or "NULL"} AS VARCHAR) AS request,
-                TRY_CAST({log.p_true or "NULL"} AS DOUBLE) AS p_true, {values}
-            FROM ({log.relation}))"""
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    return {"string": "VARCHAR", "int8": "TINYINT", "int32": "INTEGER", "int64": "BIGINT", "double": "DOUBLE"}[
+        str(kind)
+    ]
+
+
+def _append(writer: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    if rows.num_rows:
+        writer.register("arrived", rows)
+        writer.execute(f"INSERT INTO {name} SELECT * FROM arrived")
+        writer.unregister("arrived")
 
 
 @contextmanager
@@ -211,6 +274,17 @@ def _as_data_error(log: RawLog) -> Iterator[None]:
     except duckdb.OutOfMemoryException:
         raise DataError(f"{log.source}: the ingest needs more memory; raise ingest.memory_limit_gb") from None
     except duckdb.Error as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        file = next((line.removeprefix("file = ") + ": " for line in lines if line.startswith("file = ")), "")
-        raise DataError(f"{log.source}: {file}{lines[0]}") from error
+        raise DataError(f"{log.source}: {_what_is_wrong(log, str(error))}") from error
+
+
+def _what_is_wrong(log: RawLog, complaint: str) -> str:
+    """The engine's complaint in one line, with the raw file that it is about."""
+    lines = [line.strip() for line in complaint.splitlines()]
+    named = next((line.removeprefix("file = ") for line in lines if line.startswith("file = ")), None)
+    what = "".join(c if c.isprintable() else "?" for c in lines[0])
+    if named is not None:
+        if (row := faults.lone_return(Path(named))) is not None:
+            return f"{named}, row {row}: a carriage return within the line; take it out, or end every line in \\n"
+        return f"{named}: {what}"
+    damaged = faults.damaged_parquet(file for file in log.files if file.suffix in PARQUET)
+    return what if damaged is None else f"{damaged}: not readable as Parquet: {what}"

@@ -1,7 +1,8 @@
-"""Sorted rows -> the log's files: ids for values, one Parquet file a period."""
+"""Sorted rows -> the log's files: final ids, one Parquet file a period."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,50 +12,49 @@ import pyarrow.parquet as pq
 
 from pkb.batch import Schema
 from simulator.stream.log import Period
-from simulator.stream.raw import RawLog
-from simulator.stream.staging import BATCH_ROWS, Span, Staging
-from simulator.stream.vocabulary import Entry, Values, Vocabulary
+from simulator.stream.periods import Span
+from simulator.stream.staging import BATCH_ROWS, Staging, whole
+from simulator.stream.vocabulary import Ids, Numbering
+
+SORTED_ROWS = 2_000_000  # by one query: short periods share one, since each may have to look at all rows
 
 VOCABULARY = pa.schema([("id", pa.int32()), ("field", pa.string()), ("text", pa.string())])
 REJECTS = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string())])
 
 
-def write_periods(staged: Staging, log: RawLog, spans: Sequence[Span], width: int, folder: Path) -> tuple[Period, ...]:
+def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder: Path) -> tuple[Period, ...]:
     """One file a span, and `vocabulary.parquet`; row groups hold at most BATCH_ROWS rows."""
-    vocabulary = Vocabulary(log.schema.names, missing=log.missing)
-    tables = _cut(staged.sorted_rows(), [size for span in spans for size in _group_sizes(span.rows)])
+    numbering = staged.numbering()
+    tables = _cut(_in_order(staged, spans), [size for span in spans for size in _group_sizes(span.rows)])
     periods: list[Period] = []
     row_id = 0
-    with _writer(folder / "vocabulary.parquet", VOCABULARY) as words:
-        for index, span in enumerate(spans):
-            file = f"period-{index:05d}.parquet"
-            first_row_id = row_id
-            with _writer(folder / file, columns_of(log.schema)) as writer:
-                for _ in _group_sizes(span.rows):
-                    table, added = _encode(next(tables), log.schema, vocabulary, row_id)
-                    writer.write_table(table)
-                    row_id += table.num_rows
-                    if added:
-                        words.write_table(pa.table(list(zip(*added, strict=True)), schema=VOCABULARY))
-            periods.append(
-                Period(
-                    index=index,
-                    start=span.start,
-                    end=span.start + width,
-                    rows=span.rows,
-                    positives=span.positives,
-                    first_row_id=first_row_id,
-                    vocabulary_size=vocabulary.size,
-                    file=file,
-                )
+    for index, span in enumerate(spans):
+        file = f"period-{index:05d}.parquet"
+        first_row_id = row_id
+        with _writer(folder / file, columns_of(schema)) as writer:
+            for _ in _group_sizes(span.rows):
+                table = _numbered(next(tables), schema, numbering, row_id)
+                writer.write_table(table)
+                row_id += table.num_rows
+        periods.append(
+            Period(
+                index=index,
+                start=span.start,
+                end=span.end,
+                rows=span.rows,
+                positives=span.positives,
+                first_row_id=first_row_id,
+                vocabulary_size=numbering.size,
+                file=file,
             )
+        )
+    assert next(tables, None) is None, "more rows than were counted"  # asking also ends the engine's query
+    _write(folder / "vocabulary.parquet", VOCABULARY, staged.words(numbering))
     return tuple(periods)
 
 
 def write_rejects(staged: Staging, folder: Path) -> None:
-    with _writer(folder / "rejects.parquet", REJECTS) as writer:
-        for table in staged.rejects():
-            writer.write_table(table.cast(REJECTS))
+    _write(folder / "rejects.parquet", REJECTS, staged.rejects())
 
 
 def columns_of(schema: Schema) -> pa.Schema:
@@ -67,43 +67,48 @@ def columns_of(schema: Schema) -> pa.Schema:
             *([("request_id", pa.int64())] if schema.has_request else []),
             *((name, ids) for name in schema.names),
             *((history.name, lists) for history in schema.histories),
-            (schema.labels[0], pa.int8()),
+            *((label, pa.int8()) for label in schema.labels),
             *([("p_true", pa.float64())] if schema.has_p_true else []),
         ]
     )
 
 
-def _encode(rows: pa.Table, schema: Schema, vocabulary: Vocabulary, first_row_id: int) -> tuple[pa.Table, list[Entry]]:
-    """Staged rows as rows of the log, and the vocabulary's new entries."""
-    values = [rows.column(f"v{i}").combine_chunks() for i in range(len(schema.fields) + len(schema.histories))]
-    plain, lists = values[: len(schema.fields)], values[len(schema.fields) :]
+def _in_order(staged: Staging, spans: Sequence[Span]) -> Iterator[pa.Table]:
+    """The rows of all spans, sorted stretch by stretch: a sort of everything would spill all of it to disk."""
+    first = 0
+    rows = 0
+    for index, span in enumerate(spans):
+        rows += span.rows
+        if index + 1 == len(spans) or rows + spans[index + 1].rows > SORTED_ROWS:
+            yield from staged.sorted_rows(spans[first].start, span.end)
+            first, rows = index + 1, 0
+
+
+def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id: int) -> pa.Table:
+    """Staged rows as rows of the log."""
+    names = [*schema.names, *(history.name for history in schema.histories)]
+    held = {name: whole(rows.column(f"v{i}")) for i, name in enumerate(names)}
     every_row = np.arange(rows.num_rows)
-    columns = [
-        *(Values(field=f.name, texts=texts, rows=every_row) for f, texts in zip(schema.fields, plain, strict=True)),
-        *(_flat(h.field, texts, every_row) for h, texts in zip(schema.histories, lists, strict=True)),
-    ]
-    ids, added = vocabulary.encode(columns)
+    lengths = {history.name: held[history.name].value_lengths().to_numpy() for history in schema.histories}
+    ids = numbering.number(
+        [
+            *(Ids(ids=held[name].to_numpy(), rows=every_row) for name in schema.names),
+            *(Ids(ids=held[h].flatten().to_numpy(), rows=np.repeat(every_row, n)) for h, n in lengths.items()),
+        ]
+    )
     arrays: dict[str, pa.Array] = {
         "row_id": pa.array(every_row + first_row_id),
         "ts": rows.column("ts"),
         "request_id": rows.column("request"),
-        schema.labels[0]: rows.column("label"),
+        **{label: rows.column(f"label{i}") for i, label in enumerate(schema.labels)},
         "p_true": rows.column("p_true"),
+        **{name: pa.array(column) for name, column in zip(names, ids, strict=True)},
     }
-    for i, name in enumerate(schema.names):
-        arrays[name] = pa.array(ids[i])
-    for i, history in enumerate(schema.histories):
-        lengths = np.bincount(columns[len(plain) + i].rows, minlength=rows.num_rows)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        arrays[history.name] = pa.ListArray.from_arrays(offsets, pa.array(ids[len(plain) + i]))
+    for name, n in lengths.items():
+        offsets = np.concatenate([[0], np.cumsum(n)]).astype(np.int32)
+        arrays[name] = pa.ListArray.from_arrays(offsets, arrays[name])
     target = columns_of(schema)
-    return pa.table([arrays[name] for name in target.names], names=target.names).cast(target), added
-
-
-def _flat(field: str, lists: pa.ListArray, every_row: np.ndarray) -> Values:
-    """A history's texts end to end; null lists are empty."""
-    lengths = lists.value_lengths().fill_null(0).to_numpy()
-    return Values(field=field, texts=lists.flatten(), rows=np.repeat(every_row, lengths))
+    return pa.table([arrays[name] for name in target.names], names=target.names).cast(target)
 
 
 def _group_sizes(rows: int) -> list[int]:
@@ -111,7 +116,7 @@ def _group_sizes(rows: int) -> list[int]:
 
 
 def _cut(tables: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]:
-    """Tables of exactly `sizes` rows from tables of any size."""
+    """Tables of exactly `sizes` rows from tables of any size, and behind them what is left."""
     rest: list[pa.Table] = []
     for size in sizes:
         while (held := sum(table.num_rows for table in rest)) < size:
@@ -119,6 +124,13 @@ def _cut(tables: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]
         joined = pa.concat_tables(rest)
         rest = [joined.slice(size)] if held > size else []
         yield joined.slice(0, size)
+    yield from itertools.chain(rest, tables)
+
+
+def _write(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    with _writer(file, schema) as writer:
+        for table in tables:
+            writer.write_table(table.cast(schema))
 
 
 def _writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:

@@ -109,6 +109,8 @@ def _state_of(contender: Contender) -> dict[str, Tensor]:
         for index, parameter in enumerate(steps.dense):
             for kind, value in steps.adam.state.get(parameter, {}).items():
                 state[f"{part}.adam.{index}.{kind}"] = value.clone()
+    for name, value in contender.policy.state().items():
+        state[f"policy.{name}"] = value.clone()
     return state
 
 
@@ -116,13 +118,16 @@ def _restore(contender: Contender, state: dict[str, Tensor]) -> None:
     for part, (module, steps) in _parts(contender).items():
         for name, table in tables_of(module).items():
             prefix = f"{part}.table.{name}."
-            table.restore({k: state[prefix + k] for k in ("weight", "second_moment")})
-        for name, value in _dense_state(module).items():
-            value.copy_(state[f"{part}.dense.{name}"])
+            table.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        dense = {name: state[f"{part}.dense.{name}"] for name in _dense_state(module)}
+        module.load_state_dict(dense, strict=False)  # all but the tables, which are restored above
         for key, value in state.items():
             if key.startswith(f"{part}.adam."):
                 index, kind = key.removeprefix(f"{part}.adam.").split(".")
                 steps.adam.state[steps.dense[int(index)]][kind] = value
+    kept = {k.removeprefix("policy."): v for k, v in state.items() if k.startswith("policy.")}
+    if kept:
+        contender.policy.restore(kept)
 
 
 def _dense_state(module: nn.Module) -> dict[str, Tensor]:

@@ -27,6 +27,15 @@ def dense_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if id(p) not in tables]
 
 
+def nbytes(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers, of its tables the rows in use with their optimiser state."""
+    tables = tables_of(module).values()
+    apart = {id(t) for table in tables for t in (table.weight, table.second_moment)}
+    dense = [t for t in (*module.parameters(), *module.buffers()) if id(t) not in apart]
+    rows = [t for table in tables for t in table.rows_in_use().values()]
+    return sum(t.numel() * t.element_size() for t in (*dense, *rows))
+
+
 class Steps:
     """Takes the steps of one module on this rank, in step with the others."""
 
@@ -37,6 +46,11 @@ class Steps:
         self.dense = [p for group in groups for p in group["params"]]
         self.adam = torch.optim.Adam(groups, fused=True)
         self.adagrad = RowwiseAdagrad(tables_of(module).values(), embedding_learning_rate)
+
+    def nbytes(self) -> int:
+        """Bytes of Adam's moments; Adagrad's stand in the tables."""
+        moments = [t for state in self.adam.state.values() for t in state.values()]
+        return sum(t.numel() * t.element_size() for t in moments)
 
     def step(self, loss: Tensor | None) -> float:
         """One step on this rank's part of a minibatch's loss (None: no row of it is here).

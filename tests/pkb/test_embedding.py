@@ -90,3 +90,58 @@ def test_training_shows_the_new_value_row_some_of_the_values_of_the_latest_growt
     assert (replaced[8:] - 0.3).abs().max() < 0.05
     t.eval()
     assert torch.equal(t.known(ids, torch.arange(1)), ids)
+
+
+def renewed(table: EmbeddingTable, ids: list[int], now: int, keep: int = 2) -> EmbeddingTable:
+    table.renew(torch.tensor(ids, dtype=torch.int32), now=now, keep=keep, generator=torch.Generator().manual_seed(now))
+    return table
+
+
+def stored(table: EmbeddingTable, identity: int) -> torch.Tensor:
+    """What an id of field 0 reads."""
+    ids = torch.full((1, table.fields), identity, dtype=torch.int32)
+    return table.eval()(ids)[0, 0].detach()
+
+
+def test_an_id_unseen_for_so_many_periods_reads_the_row_for_new_values_and_starts_anew_when_it_returns() -> None:
+    table = renewed(EmbeddingTable(fields=2, width=3), [10, 11], now=0)
+    own, other = stored(table, 10), stored(table, 11)
+    assert not torch.equal(own, other)
+    renewed(table, [10], now=1)
+    assert torch.equal(stored(table, 11), other)  # unseen for one period only
+    renewed(table, [10], now=2)
+    assert torch.equal(stored(table, 11), table.weight[1])
+    assert torch.equal(stored(table, 10), own)
+    renewed(table, [10, 11], now=3)
+    assert not torch.equal(stored(table, 11), other)
+    assert not torch.equal(stored(table, 11), table.weight[1])
+
+
+def test_with_eviction_a_table_stays_as_large_as_what_was_seen_lately() -> None:
+    table = EmbeddingTable(fields=1, width=4)
+    sizes = []
+    for now in range(50):
+        renewed(table, list(range(2 + 100 * now, 2 + 100 * (now + 1))), now=now, keep=3)
+        sizes.append((table.size, table.weight.shape[0]))
+    assert {size for size, _ in sizes[3:]} == {2 + 300}
+    assert len({capacity for _, capacity in sizes[5:]}) == 1
+
+
+def test_an_evicted_id_leaves_neither_weights_nor_optimiser_state_to_its_successor() -> None:
+    table = renewed(EmbeddingTable(fields=1, width=2), [2, 3], now=0, keep=1)
+    table.second_moment[2:4] = torch.tensor([5.0, 7.0])
+    renewed(table, [3, 9], now=1, keep=1)
+    assert table.tenants is not None
+    row_of = dict(zip(table.tenants.ids.tolist(), range(table.size), strict=True))
+    assert table.second_moment[row_of[3]] == 7
+    assert table.second_moment[row_of[9]] == 0
+
+
+def test_a_table_that_evicts_goes_on_from_its_stored_rows() -> None:
+    one = renewed(EmbeddingTable(fields=1, width=2), [4, 9, 2], now=0)
+    two = EmbeddingTable(fields=1, width=2)
+    two.restore(one.rows_in_use())
+    for table in (one, two):
+        renewed(table, [9, 30], now=5)
+    assert torch.equal(stored(one, 9), stored(two, 9))
+    assert torch.equal(stored(one, 30), stored(two, 30))

@@ -1,36 +1,101 @@
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import Tensor, nn
 
-from pkb.backbones.deepfm import DeepFM
-from pkb.plug import ClickModel, ExtraFields
-from tests.pkb.backbones.test_deepfm import SCHEMA, rows
+from pkb.backbones.base import ClickModel, enter
+from pkb.backbones.dnn import DNN
+from pkb.embedding import EmbeddingTable
+from pkb.plug import PLUGS, AddedToHidden, ExtraFields, Gate, JoinedEmbeddings, Plugged, make_plug, sockets_for
+from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows, stir
+
+KNOWLEDGE = torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(0))
 
 
-def plugged() -> ClickModel:
+def plugged_model(plug: str) -> ClickModel:
     torch.manual_seed(0)
-    backbone = DeepFM(SCHEMA, DeepFM.Settings(width=5, hidden=(7,)), extra_fields=2)
-    backbone.grow(20, torch.Generator().manual_seed(0))
-    return ClickModel(backbone, ExtraFields(3, backbone.embedding_width)).eval()
+    sockets = sockets_for(plug, 3, 5, layer=1)
+    backbone = DNN(SCHEMA, DNN.Settings(width=4, hidden=(7,)), sockets)
+    backbone.grow(IDS, torch.Generator().manual_seed(0))
+    shape = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
+    return ClickModel(backbone, make_plug(plug, 3, 5, fields=len(SCHEMA.fields), **shape)).eval()
 
 
-def test_a_new_plug_leaves_scores_as_they_were() -> None:
-    model = plugged()
-    assert torch.equal(model(rows(), torch.randn(6, 2, 3)), model(rows()))
+@pytest.mark.parametrize("plug", PLUGS)
+def test_a_new_plug_leaves_scores_as_they_were(plug: str) -> None:
+    model, rows = plugged_model(plug), make_rows(6)
+    assert torch.equal(model(rows, KNOWLEDGE), model(rows))
 
 
-def test_a_plug_learns_to_use_knowledge_that_tells_the_label() -> None:
-    model, label = plugged().train(), torch.tensor([0.0, 1.0] * 3)
-    knowledge = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0)) + 3 * label[:, None, None]
-    plug = model.plug
-    assert plug is not None
-    adam = torch.optim.Adam([*plug.parameters(), *model.backbone.parameters()], lr=0.01)
-    for _ in range(100):
+@pytest.mark.parametrize("plug", PLUGS)
+def test_a_plug_learns_to_use_knowledge_that_tells_the_label(plug: str) -> None:
+    model, rows, label = plugged_model(plug), make_rows(6), torch.tensor([0.0, 1.0] * 3)
+    knowledge = KNOWLEDGE + 3 * label[:, None, None]
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, EmbeddingTable)}
+    dense = [p for p in model.parameters() if id(p) not in tables]
+    adam = torch.optim.Adam(dense, lr=0.05)
+    for _ in range(40):
         adam.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(model(rows(), knowledge), label).backward()
-        for table in model.modules():  # the plug and the dense part alone must do it
-            if hasattr(table, "second_moment"):
-                table.weight.grad = None
+        nn.functional.binary_cross_entropy_with_logits(model(rows, knowledge), label).backward()
         adam.step()
-    scores = model.eval()(rows(), knowledge)
+    scores = model(rows, knowledge)
     assert scores[label == 1].min() > scores[label == 0].max()
+
+
+def test_extra_fields_map_each_vector_by_itself() -> None:
+    plug = stir(ExtraFields(5, 4))
+    together = plug(KNOWLEDGE).fields_BKD
+    alone = torch.cat([plug(KNOWLEDGE[:, k : k + 1]).fields_BKD for k in range(3)], dim=1)
+    assert together.shape == (6, 3, 4)
+    torch.testing.assert_close(together, alone)
+
+
+def test_joined_columns_are_a_fields_own_mixture_mapped_linearly() -> None:
+    plug = stir(JoinedEmbeddings(3, 5, fields=4, joined=2))
+    mixed = torch.einsum("fk,bkd->bfd", plug.mixture_FK, KNOWLEDGE)
+    torch.testing.assert_close(plug(KNOWLEDGE).joined_BFJ, plug.adapt(mixed))
+
+
+def test_with_one_vector_a_field_each_field_starts_with_its_own() -> None:
+    assert torch.equal(JoinedEmbeddings(4, 5, fields=4, joined=2).mixture_FK.detach(), torch.eye(4))
+    assert torch.equal(JoinedEmbeddings(2, 5, fields=4, joined=2).mixture_FK.detach(), torch.full((4, 2), 0.5))
+
+
+def test_a_gate_lies_between_zero_and_two() -> None:
+    plug = stir(Gate(3, 5, 7))
+    gate = plug(100 * KNOWLEDGE).gate_BH
+    assert gate.shape == (6, 7)
+    assert gate.min() >= 0
+    assert gate.max() <= 2
+    assert gate.max() - gate.min() > 1
+
+
+def test_a_hidden_layer_is_first_gated_then_added_to() -> None:
+    hidden, gate, added = torch.randn(3, 6, 7, generator=torch.Generator().manual_seed(1))
+    entered = enter(hidden, Plugged(gate_BH=gate, added_BH=added))
+    torch.testing.assert_close(entered, hidden * gate + added)
+    assert torch.equal(enter(hidden, Plugged()), hidden)
+
+
+@pytest.mark.parametrize(("plug", "hidden_width"), [(AddedToHidden, 1), (Gate, 1)])
+def test_a_socket_of_width_one_does_not_make_the_adapter_as_narrow(
+    plug: type[AddedToHidden | Gate], hidden_width: int
+) -> None:
+    first = plug(3, 5, hidden_width).adapt[0]
+    assert isinstance(first, nn.Linear)
+    assert first.out_features == 5
+
+
+def test_an_unknown_plug_is_refused() -> None:
+    with pytest.raises(ValueError, match="socket"):
+        make_plug("socket", 3, 5, fields=4, embedding_width=4, hidden_width=7)
+
+
+def test_joined_and_extra_columns_sit_behind_the_embeddings() -> None:
+    model = plugged_model("join").backbone
+    v: Tensor = torch.randn(6, 4, 4)
+    joined = torch.randn(6, 4, 5)
+    torch.testing.assert_close(model.with_knowledge(v, Plugged(joined_BFJ=joined)), torch.cat([v, joined], dim=2))
+    empty = model.with_knowledge(v, Plugged())
+    torch.testing.assert_close(empty, torch.cat([v, torch.zeros(6, 4, 5)], dim=2))

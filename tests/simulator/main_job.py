@@ -42,3 +42,17 @@ def play(folder: Path, *overrides: str) -> str:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Processes below `pid`, with their titles."""
+    listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    parents = {int(p): (int(q), title) for p, q, title in (line.split(None, 2) for line in listing.splitlines()[1:])}
+    below: dict[int, str] = {}
+    for child in parents:
+        node = child
+        while node in parents and node != pid:
+            node = parents[node][0]
+        if node == pid:
+            below[child] = parents[child][1]
+    return below

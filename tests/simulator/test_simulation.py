@@ -19,7 +19,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from simulator.book import BEST_ATTAINABLE
 from simulator.stream.log import Log
-from tests.simulator.main_job import SERVED, UNSERVED, play, start
+from tests.simulator.main_job import SERVED, UNSERVED, children_of, play, start
 
 PERIODS = 4
 ARMS = ("frozen", "finetune", "retrain_all", "finetune_edk")
@@ -142,20 +142,6 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.stdout and process.stdout.read()
         time.sleep(0.02)
     raise AssertionError(f"{file} did not appear")
-
-
-def children_of(pid: int) -> dict[int, str]:
-    """Processes below `pid`, with their titles."""
-    listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    parents = {int(p): (int(q), title) for p, q, title in (line.split(None, 2) for line in listing.splitlines()[1:])}
-    below: dict[int, str] = {}
-    for child in parents:
-        node = child
-        while node in parents and node != pid:
-            node = parents[node][0]
-        if node == pid:
-            below[child] = parents[child][1]
-    return below
 
 
 @pytest.mark.parametrize("victim", ["driver", "worker"])

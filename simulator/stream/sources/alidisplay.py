@@ -37,7 +37,7 @@ def schema(*, behaviors: bool) -> Schema:
         fields=(
             *(Field(name=name, role="user") for name in PROFILE),
             *(Field(name=name, role="item") for name in (*AD, *(("brand",) if behaviors else ()))),
-            Field(name="pid", role="context"),
+            Field(name="pid", role="scenario"),
         ),
         user="userid",
         item="adgroup_id",
@@ -47,8 +47,7 @@ def schema(*, behaviors: bool) -> Schema:
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
     files = raw.named_files(stream.root, FILES)
-    behaviors = Path(stream.root) / BEHAVIORS
-    return (*files, behaviors) if files and behaviors.is_file() else files
+    return (*files, *raw.optional_file(stream.root, BEHAVIORS)) if files else ()
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
@@ -104,7 +103,7 @@ def _earlier(file: Path, root: Path, length: int) -> str:
     """
     rows = raw.separated(file, root, ("user", "time_stamp", "cate", "brand"))
     timed = f"SELECT *, {raw.whole_seconds('time_stamp', 's')} AS _ts FROM ({rows})"
-    no_time = "CASE WHEN _ts IS NULL THEN 'time ''' || left(time_stamp, 40) || ''' does not parse' END"
+    no_time = f"CASE WHEN _ts IS NULL THEN 'time ' || {raw.quoted('time_stamp')} || ' does not parse' END"
     latest = ", ".join(f"lag(behavior, {back} IGNORE NULLS) OVER past" for back in range(length, 0, -1))
     return f"""
         SELECT _file, _row, _part, _defect, list_filter(latest, lambda one: one IS NOT NULL) AS behaviors FROM (

@@ -1,8 +1,8 @@
 """Alipay (IJCAI-16): ijcai2016_taobao.csv (use_ID, sel_ID, ite_ID, cat_ID, act_ID, time).
 
 Every row is a click, whatever the action, and gets a negative as in RIM (`negatives.py`), which replaces seller,
-item and category and keeps the action. Times are days, written YYYYMMDD, and are read as UTC, so that periods
-begin with them.
+item and category and keeps the action. A further label tells a purchase. Times are days, written YYYYMMDD, and are
+read as UTC, so that periods begin with them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pkb.batch import Field, Schema
 from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
-from simulator.stream.sources.negatives import with_negatives
+from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
 
 FILES = ("ijcai2016_taobao.csv",)
 ABSENT = f"holds no {FILES[0]}: get the data at https://tianchi.aliyun.com/dataset/53"
 
 ITEM = ("sel_ID", "ite_ID", "cat_ID")
-ACTIONS = ("0", "1")  # click, buy
+FURTHER_LABELS = {"buy": "1"}
+ACTIONS = ("0", *FURTHER_LABELS.values())  # 0 is a click
 
 SCHEMA = Schema(
     fields=(
@@ -29,6 +30,7 @@ SCHEMA = Schema(
     ),
     user="use_ID",
     item="ite_ID",
+    labels=("click", *FURTHER_LABELS),
 )
 
 
@@ -43,10 +45,16 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         source="alipay",
         schema=SCHEMA,
         root=Path(stream.root),
-        relation=with_negatives(raw.checked(timed, raw.not_among("act_ID", ACTIONS)), ITEM),
+        relation=with_negatives(
+            raw.checked(timed, raw.not_among("act_ID", ACTIONS)),
+            user="use_ID",
+            item=ITEM,
+            pool_until=pool_end(stream),
+        ),
         time="time",
         ts="_ts",
         label="_label",
+        further_labels=behaviour_labels("act_ID", FURTHER_LABELS),
         values={name: name for name in SCHEMA.names},
         defect="_defect",
     )

@@ -36,6 +36,7 @@ ITEM = (
     *("brand_id", "category_1_id", "merge_standard_food_id"),
 )
 CONTEXT = ("hours", "time_type", "weekdays", "geohash12")
+SCENARIO = "time_type"  # one of CONTEXT: the time of the meal
 HISTORIES = {
     "shop_id_list": "shop_id",
     "item_id_list": "item_id",
@@ -54,7 +55,7 @@ def schema(*, synthetic: bool = False) -> Schema:
         fields=(
             *(Field(name=name, role="user") for name in USER),
             *(Field(name=name, role="item") for name in ITEM),
-            *(Field(name=name, role="context") for name in CONTEXT),
+            *(Field(name=name, role="scenario" if name == SCENARIO else "context") for name in CONTEXT),
         ),
         user="user_id",
         item="item_id",
@@ -65,7 +66,7 @@ def schema(*, synthetic: bool = False) -> Schema:
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    return tuple(sorted(Path(stream.root).glob("D*_*.csv"))) if stream.root else ()
+    return raw.matching_files(stream.root, "D*_*.csv")
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pkb.batch import Field, History, Role, Schema
-from pkb.errors import SettingError
+from pkb.errors import DataError, SettingError
 from simulator.settings import StreamSettings, TableSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
@@ -21,20 +20,16 @@ ABSENT = "holds no file that matches stream.table.files={files!r}: set both to w
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    if not stream.root:
-        return ()
-    return tuple(sorted(file for file in Path(stream.root).glob(stream.table.files) if file.is_file()))
+    return raw.matching_files(stream.root, stream.table.files)
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     table = stream.table
     schema = _schema(table)
-    roles = [table.time, table.label, *([table.request] if table.request else [])]
+    roles = [table.time, *schema.labels, *([table.request] if table.request else [])]
     columns = list(dict.fromkeys([*roles, *schema.names, *table.histories]))
     alias = {column: f"c{number}" for number, column in enumerate(columns)}
-    relation = raw.union(
-        (_parquet if file.suffix in (".parquet", ".pq") else _csv)(file, stream, alias) for file in files
-    )
+    relation = raw.union((_parquet if file.suffix in raw.PARQUET else _csv)(file, stream, alias) for file in files)
     time = alias[table.time]
     return RawLog(
         source="table",
@@ -44,6 +39,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         time=time,
         ts=f"coalesce({raw.whole_seconds(time, table.time_unit)}, {raw.seconds_of_timestamp(time)})",
         label=alias[table.label],
+        further_labels={name: alias[name] for name in table.further_labels},
         request=alias[table.request] if table.request else None,
         values={column: alias[column] for column in [*schema.names, *table.histories]},
         defect="_defect",
@@ -69,27 +65,31 @@ def _schema(table: TableSettings) -> Schema:
         user=table.user[0],
         item=table.item[0],
         histories=tuple(History(name=name, field=field) for name, field in table.histories.items()),
-        labels=(table.label,),
+        labels=(table.label, *table.further_labels),
         has_request=table.request is not None,
     )
 
 
 def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
-    raw.require_columns(file, raw.parquet_columns(file), list(alias))
-    schema = pq.read_schema(file)
+    schema = raw.parquet_schema(file, list(alias))
+    labels = (stream.table.label, *stream.table.further_labels)
 
     def value(column: str) -> str:
         kind, quoted = schema.field(column).type, raw.name(column)
-        if pa.types.is_boolean(kind) and column == stream.table.label:
+        if pa.types.is_boolean(kind) and column in labels:
             return f"CAST(CAST({quoted} AS TINYINT) AS VARCHAR)"
+        is_list = raw.is_list(kind) and column in stream.table.histories
+        if pa.types.is_nested(kind.value_type if is_list else kind):
+            holds = "a list of plain values" if column in stream.table.histories else "one value"
+            raise DataError(f"{file}: column {column!r} is {kind}, each of its rows must hold {holds}")
         if column not in stream.table.histories:
             return f"CAST({quoted} AS VARCHAR)"
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        if is_list:
             return f"CAST({quoted} AS VARCHAR[])"
         return raw.split_list(f"CAST({quoted} AS VARCHAR)", stream.table.list_separator)
 
     selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
-    return f"SELECT _file, _row, _part, {selected}, NULL AS _defect FROM ({raw.parquet(file, Path(stream.root))})"
+    return f"SELECT *, NULL AS _defect FROM ({raw.parquet(file, Path(stream.root), selected)})"
 
 
 def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import torch
 
-from pkb.backbones.deepfm import DeepFM, pairwise_inner_products
+from pkb.backbones.deepfm import DeepFM
 from pkb.batch import Batch, Field, Schema
+from pkb.plug import Plugged, Sockets
 
 SCHEMA = Schema(fields=tuple(Field(name=n, role="user") for n in "abc"), user="a", item="b")
 
 
 def model(extra: int = 0) -> DeepFM:
     torch.manual_seed(0)
-    made = DeepFM(SCHEMA, DeepFM.Settings(width=5, hidden=(7,)), extra)
+    made = DeepFM(SCHEMA, DeepFM.Settings(width=5, hidden=(7,)), Sockets(fields=extra))
     made.grow(20, torch.Generator().manual_seed(0))
     return made.eval()
 
@@ -20,30 +21,24 @@ def rows(n: int = 6) -> Batch:
     return Batch(row_id=torch.arange(n), ids_BF=ids, label=torch.zeros(n))
 
 
-def test_pairwise_products_equal_the_sum_over_pairs() -> None:
-    v = torch.randn(4, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    pairs = sum((v[:, f] * v[:, g]).sum(dim=1) for f in range(6) for g in range(f))
-    torch.testing.assert_close(pairwise_inner_products(v), pairs)
-
-
 def test_the_logit_is_the_sum_of_linear_pairwise_and_deep_terms() -> None:
     m, batch = model(), rows()
     vectors = m.table.weight[batch.ids_BF.long()]
     linear, v = vectors[..., 0].sum(1), vectors[..., 1:]
     pairs = sum((v[:, f] * v[:, g]).sum(1) for f in range(3) for g in range(f))
-    expected = m.bias + linear + pairs + m.deep(v.reshape(len(batch), -1)).squeeze(1)
+    expected = m.bias + linear + pairs + m.tower(v.reshape(len(batch), -1))
     torch.testing.assert_close(m(batch), expected)
 
 
 def test_a_zero_extra_field_stands_for_no_knowledge() -> None:
     m = model(extra=2)
-    assert torch.equal(m(rows()), m(rows(), torch.zeros(6, 2, 5)))
+    assert torch.equal(m(rows()), m(rows(), Plugged(fields_BKD=torch.zeros(6, 2, 5))))
 
 
 def test_extra_fields_change_the_score_and_receive_gradients() -> None:
     m = model(extra=2)
     extra = torch.randn(6, 2, 5, requires_grad=True)
-    scores = m(rows(), extra)
+    scores = m(rows(), Plugged(fields_BKD=extra))
     assert not torch.allclose(scores, m(rows()))
     scores.sum().backward()
     assert extra.grad is not None

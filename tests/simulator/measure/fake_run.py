@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from simulator.book import BEST_ATTAINABLE, PREDICTIONS, period_file
 from simulator.files import write_parquet, write_text
-from simulator.settings import ArmSettings, MeasureSettings, Settings
+from simulator.settings import ArmSettings, MeasureSettings, Settings, StreamSettings
+from simulator.settings_file import to_yaml
 
 ARMS = {
     "frozen": ArmSettings(policy="frozen"),
@@ -36,29 +37,33 @@ class FakeRun:
     noise: dict[str, float] = field(default_factory=lambda: dict(NOISE))  # of each arm's logit
     forgetting: float = 0.15  # more noise for each period since a holdout's own
     requests: bool = True
+    scenarios: bool = True
     p_true: bool = True
     one_class: int | None = None  # a period without clicks
     stopped: dict[str, int] = field(default_factory=dict)  # arm: the period in which it diverges
     served: bool = True
     data: str = "eleme-synthetic"
+    split: bool = False  # the papers' protocol: only the last period is predicted, and nothing is held out
 
     @property
     def settings(self) -> Settings:
-        return replace(Settings(), name="fake", seeds=self.seeds, arms=ARMS, measure=MeasureSettings(bootstrap=60))
+        stream = replace(StreamSettings(), protocol="split" if self.split else "stream")
+        arms, measure = {name: ARMS.get(name, ArmSettings()) for name in self.noise}, MeasureSettings(bootstrap=60)
+        return replace(Settings(), name="fake", seeds=self.seeds, arms=arms, measure=measure, stream=stream)
 
     def write(self, run: Path) -> Path:
         for folder in ("predictions", "costs"):
             (run / folder).mkdir(parents=True)
         periods = [_Rows(self, index) for index in range(self.periods)]
         for j, rows in enumerate(periods):
-            pieces = list(self._predictions(periods, j))
+            pieces = [PREDICTIONS.empty_table(), *self._predictions(periods, j)]
             table = pa.concat_tables(pieces).unify_dictionaries()
             write_parquet(period_file(run, "predictions", j), table)
             write_text(period_file(run, "costs", j), json.dumps(self._costs(rows)))
         if self.served:
             write_text(run / "serving.json", json.dumps(self._serving()))
         write_text(run / "environment.json", json.dumps({"data": self.data, "python": "3.11", "cpus": 2}))
-        write_text(run / "config.yaml", "name: fake\nseeds: [0]\n")
+        write_text(run / "config.yaml", to_yaml(self.settings))
         return run
 
     def _active(self, arm: str, period: int) -> bool:
@@ -66,12 +71,16 @@ class FakeRun:
 
     def _predictions(self, periods: list[_Rows], j: int) -> Iterator[pa.Table]:
         rows = periods[j]
+        if self.split and j < self.periods - 1:
+            return
         for arm in self.noise:
             for seed in self.seeds:
                 if not self._active(arm, j - 1):
                     continue
                 prequential = rows.predicted(arm, seed, j - 1)
                 yield prequential
+                if self.split:
+                    continue
                 yield rows.held_out(prequential)
                 if j > 0:
                     yield rows.held_out(rows.predicted(arm, seed, -1))
@@ -100,6 +109,7 @@ class FakeRun:
                 else None,
                 "stages": {} if stop is not None and rows.index > stop else stages,
                 "knowledge_bytes": 2_500_000 if arm == "finetune_edk" else 0,
+                "memory_bytes": {"model": 4_000_000, "optimiser": 4_000_000, "policy": 500_000 * (arm == "replay")},
                 "checkpoint_bytes": 9_000_000,
             }
 
@@ -157,6 +167,8 @@ class _Rows:
         self.new_user = rng.random(n) < 0.8**index
         self.new_item = rng.random(n) < 0.6**index
         self.holdout = rng.random(n) < 0.25
+        self.activity = np.where(self.new_user, 0, rng.integers(1, 500, n)).astype(np.int32)
+        self.scenario = rng.integers(100, 103, n).astype(np.int32)
 
     def predicted(self, arm: str, seed: int, through: int) -> pa.Table:
         rng = np.random.default_rng([11, list(self.run.noise).index(arm), seed, self.index])
@@ -183,6 +195,8 @@ class _Rows:
             "request": self.request if self.run.requests else pa.nulls(n, pa.int64()),
             "new_user": self.new_user,
             "new_item": self.new_item,
+            "activity": self.activity,
+            "scenario": self.scenario if self.run.scenarios else pa.nulls(n, pa.int32()),
         }
         return pa.table([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS)
 

@@ -16,6 +16,7 @@ from pkb.errors import DataError
 from simulator.book import period_file
 from simulator.measure.evaluate import evaluate, references
 from simulator.measure.results import RESULTS, data_name
+from simulator.measure.stored import frequent_scenarios
 from simulator.settings import ArmSettings, MeasureSettings
 from tests.simulator.measure.fake_run import ARMS, FakeRun
 
@@ -54,6 +55,11 @@ def test_every_auc_and_log_loss_is_that_of_scikit_learn(run: Path, table: pa.Tab
         "seen_user": ~frame.new_user,
         "new_item": frame.new_item,
         "seen_item": ~frame.new_item,
+        "activity_0_50": frame.activity < 50,
+        "activity_50_150": (frame.activity >= 50) & (frame.activity < 150),
+        "activity_150_300": (frame.activity >= 150) & (frame.activity < 300),
+        "activity_300": frame.activity >= 300,
+        **{f"scenario={scenario}": frame.scenario == scenario for scenario in (100, 101, 102)},
     }
     key = ["arm", "seed", "trained_through", "evaluated_on", "holdout"]
     groups = {name: dict(list(frame[mask].groupby(key, observed=True))) for name, mask in slices.items()}
@@ -115,6 +121,80 @@ def test_no_arm_is_compared_with_knowledge_that_has_no_counterpart(fake: FakeRun
     assert row["reason"] == "no arm has the same backbone and policy without knowledge"
 
 
+def test_every_metric_of_the_whole_run_is_its_mean_over_periods_and_lies_in_its_interval(table: pa.Table) -> None:
+    for metric in ("logloss", "ne", "pcoc", "brier", "gauc_impression", "gauc_user", "auc_request"):
+        whole = one(table, arm="finetune", seed=1, metric=f"{metric}_prequential")
+        each = rows_of(table, arm="finetune", seed=1, metric=metric, holdout=False, slice="all")
+        mean = np.mean([row["value"] for row in each if row["evaluated_on"] >= 1])
+        assert whole["value"] == pytest.approx(mean, rel=1e-6)
+        assert whole["low"] < whole["value"] < whole["high"]
+        mine, other = (one(table, arm=a, seed=1, metric=f"{metric}_prequential") for a in ("finetune", "frozen"))
+        gap = one(table, arm="finetune", seed=1, metric=f"{metric}_prequential_difference", of="frozen")
+        assert gap["value"] == pytest.approx(mine["value"] - other["value"])
+
+
+def test_arms_are_tested_against_themselves_without_knowledge_or_against_the_first(table: pa.Table) -> None:
+    of = {row["arm"]: row["of"] for row in rows_of(table, metric="p_value_holm", seed=None)}
+    assert of == {"finetune": "frozen", "retrain_all": "frozen", "finetune_edk": "finetune"}
+    for arm, other in of.items():
+        p, corrected, least, gap = (
+            one(table, arm=arm, metric=metric, of=other, seed=None, evaluated_on=None)
+            for metric in ("p_value", "p_value_holm", "detectable_difference", "auc_prequential_difference")
+        )
+        assert p["value"] <= corrected["value"] <= 3 * p["value"]
+        assert corrected["n"] == 3
+        assert (p["value"] < 0.05) == (not gap["low"] <= 0 <= gap["high"])
+        assert least["value"] > 0
+
+
+def test_a_period_is_tested_by_delong(table: pa.Table) -> None:
+    for row in rows_of(table, metric="p_value", seed=0, holdout=False):
+        where = {"arm": row["arm"], "seed": 0, "of": row["of"], "evaluated_on": row["evaluated_on"]}
+        gap = one(table, metric="auc_difference", **where)
+        assert (row["value"] < 0.05) == (not gap["low"] <= 0 <= gap["high"])
+
+
+def test_over_seeds_the_value_is_the_mean_and_the_interval_knows_of_both(table: pa.Table) -> None:
+    for arm in ARMS:
+        seeds = [one(table, arm=arm, seed=seed, metric="auc_prequential") for seed in (0, 1)]
+        over = one(table, arm=arm, seed=None, metric="auc_prequential")
+        assert over["value"] == pytest.approx(np.mean([row["value"] for row in seeds]))
+        spread = abs(seeds[0]["value"] - seeds[1]["value"]) / 2  # the standard error that two seeds give by themselves
+        assert over["high"] - over["value"] > 1.96 * spread
+
+
+def test_one_seed_has_no_rows_over_seeds(tmp_path: Path) -> None:
+    fake = FakeRun(periods=2)
+    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
+    assert table.column("seed").null_count == 0
+    assert len(rows_of(table, metric="p_value_holm", seed=0)) == 3
+
+
+def test_the_split_protocol_is_measured_on_its_test_period_and_has_no_forgetting(tmp_path: Path) -> None:
+    fake = FakeRun(split=True)
+    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
+    for arm in ARMS:
+        whole = one(table, arm=arm, metric="auc_prequential")
+        assert whole["value"] == one(table, arm=arm, metric="auc", slice="all")["value"]
+        assert whole["n"] == 1
+        lost = one(table, arm=arm, metric="forgetting", of="auc")
+        assert (lost["value"], lost["reason"]) == (None, "the protocol split has no holdouts, hence no R")
+
+
+def test_forgetting_of_every_metric_with_a_direction_is_measured(table: pa.Table) -> None:
+    of = {row["of"] for row in rows_of(table, arm="finetune", seed=0, metric="bwt")}
+    assert of == {
+        *("auc", "pr_auc", "gauc_impression", "gauc_user", "auc_request"),
+        *("logloss", "ne", "brier", "ece"),
+    }
+
+
+def test_only_the_most_frequent_scenarios_are_slices(run: Path) -> None:
+    frame = pq.read_table(run / "predictions", columns=["scenario", "holdout"]).to_pandas()
+    counts = frame[~frame.holdout].scenario.value_counts()
+    assert frequent_scenarios(run, 2) == list(counts.index[:2])
+
+
 def test_forgetting_is_that_of_the_matrix(table: pa.Table) -> None:
     cells = rows_of(table, arm="finetune", seed=0, metric="logloss", holdout=True)
     R = {(row["trained_through"], row["evaluated_on"]): row["value"] for row in cells}
@@ -133,6 +213,7 @@ def test_costs_are_summed_as_their_names_say(table: pa.Table) -> None:
     assert costs["compress_seconds"]["value"] == 3.0
     assert costs["train_rows_per_second"]["value"] == 400 / 5.0
     assert costs["knowledge_bytes"]["value"] == 2_500_000
+    assert costs["memory_bytes"]["value"] == 8_000_000
     idle = one(table, arm="frozen", seed=0, trained_through=2, metric="train_rows_per_second")
     assert (idle["value"], idle["reason"]) == (None, "learned nothing in this period")
 

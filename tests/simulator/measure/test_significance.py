@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from simulator.measure.estimate import Estimate
 from simulator.measure.ranking import auc
 from simulator.measure.significance import (
     bootstrap_aucs,
@@ -59,7 +60,9 @@ def test_delong_is_that_of_all_pairs_with_ties(seed: int, levels: int) -> None:
 def test_delong_of_a_difference_takes_the_correlation_in(seed: int) -> None:
     label, a, _ = sample(seed, 60)
     b = a + np.random.default_rng(seed + 1).normal(size=60)
-    measured = delong_difference(label, a, b)
+    estimate = delong_difference(label, a, b)
+    assert isinstance(estimate, Estimate)
+    measured = estimate.interval()
     variance = (
         covariance_by_pairs(label, a, a) + covariance_by_pairs(label, b, b) - 2 * covariance_by_pairs(label, a, b)
     )
@@ -70,7 +73,9 @@ def test_delong_of_a_difference_takes_the_correlation_in(seed: int) -> None:
 
 def test_a_model_does_not_differ_from_itself() -> None:
     label, score, _ = sample(0)
-    same = delong_difference(label, score, score)
+    estimate = delong_difference(label, score, score)
+    assert isinstance(estimate, Estimate)
+    same = estimate.interval()
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 

@@ -10,6 +10,7 @@ from simulator.book import Book
 from simulator.settings import ArmSettings, ServeSettings, Settings
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
+from simulator.stream.shown import Activity, shown
 from simulator.train.checkpoint import checkpoint_bytes, save_contenders
 from tests.simulator.tiny import tiny_log, tiny_settings
 
@@ -34,17 +35,17 @@ def trained_run(folder: Path, serve: ServeSettings, *, stopped: str | None = Non
         for period in log.periods[: 1 if contender.arm == "frozen" else 2]:
             rows = log.read(period)
             held = holdout_mask(rows, settings.stream.holdout_share)
-            contender.learn(period, rows.select(~held), period)
+            contender.fit(rows.select(~held), period)
     rows = log.read(last)
-    holdout = rows.select(holdout_mask(rows, settings.stream.holdout_share))
-    known = log.periods[0].vocabulary_size
-    book = Book(last, rows, log.schema, known, 0.0)
+    now = shown(rows, log.schema, last.start, log.vocabulary_before(last), Activity().counts())
+    holdout = now.select(holdout_mask(rows, settings.stream.holdout_share))
+    book = Book(last, now, 0.0)
     for contender in contenders:
         if contender.arm == stopped:
             contender.stopped = "loss was nan while learning period 1, step 0"
             continue
-        probability = contender.predict(holdout)
-        book.predicted(contender.arm, 0, 1, 1, holdout, probability, holdout=True, known_ids=known)
+        probability = contender.predict(holdout.rows)
+        book.predicted(contender.arm, 0, 1, 1, holdout, probability, holdout=True)
     save_contenders(checkpoint, contenders, settings, log.schema)
     book.write(run, contenders, {c.key: checkpoint_bytes(checkpoint, c) for c in contenders})
     return TrainedRun(run=run, settings=settings, checkpoint=checkpoint, log=log)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pkb.errors import DataError
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
 from tests.simulator.stream.raw_files import DAY, ingested, rejects, rows_of, settings_for, write_lines
@@ -90,6 +91,14 @@ def test_rows_without_a_profile_or_an_ad_are_left_out_and_told_in_one_line_each(
         "2 raw rows are left out: their user has no row in user_profile.csv",
     ]
     assert (log.manifest.rows_in, log.manifest.rows_kept) == (2, 2)
+
+
+@pytest.mark.parametrize("unpacked", [[], ["user_profile.csv", "ad_feature.csv"]])
+def test_files_that_are_still_packed_are_named(tmp_path: Path, unpacked: list[str]) -> None:
+    for name in ["raw_sample.csv.tar.gz", *unpacked]:
+        write_lines(tmp_path / "raw" / name, ["x"])
+    with pytest.raises(DataError, match=r"raw_sample\.csv: no such file; .* unpack raw_sample\.csv\.tar\.gz there"):
+        log_of(tmp_path)
 
 
 @pytest.mark.parametrize("with_behaviors", [False, True])

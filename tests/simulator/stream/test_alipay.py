@@ -3,8 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from simulator.settings_file import load
+from simulator.stream.periods import split_seconds
 from tests.simulator.stream.raw_files import ingested, rejects, rows_of, settings_for, write_lines
 
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 HEADER = "use_ID,sel_ID,ite_ID,cat_ID,act_ID,time"
 
 
@@ -23,6 +26,18 @@ def test_an_action_is_a_click_on_its_day_and_its_negative_shows_another_item(tmp
         ("2", "8", "11", "101", "1", 1),
         ("2", "7", "10", "100", "1", 0),
     ]
+
+
+def test_a_further_label_tells_a_purchase_in_positives_alone(tmp_path: Path) -> None:
+    write(tmp_path, ["1,7,10,100,0,20150701", "2,8,11,101,1,20150702"])
+    log = ingested(settings_for(tmp_path, source="alipay"))
+    assert log.schema.labels == ("click", "buy")
+    assert [(row["click"], row["buy"]) for row in rows_of(log)] == [(1, 0), (0, 0), (1, 1), (0, 0)]
+
+
+def test_the_split_of_the_config_is_rims_and_its_validation_is_a_day() -> None:
+    split = split_seconds(load(CONFIGS / "split_alipay.yaml").stream)
+    assert split == tuple(int(datetime(2015, 11, day, tzinfo=UTC).timestamp()) for day in (20, 24, 25))
 
 
 def test_bad_days_and_actions_are_set_aside_with_file_row_and_reason(tmp_path: Path) -> None:

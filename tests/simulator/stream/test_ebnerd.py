@@ -75,6 +75,12 @@ def test_an_impression_becomes_a_row_for_each_article_in_the_order_shown(small: 
     assert (first["hour"], first["weekday"], first["age"]) == ("12", "4", None)
 
 
+def test_the_scenario_is_the_front_page_or_that_of_an_article(small: Path) -> None:
+    log = ingested(settings_for(small, source="ebnerd"))
+    assert log.schema.scenario == "surface"
+    assert [(row["page"], row["surface"]) for row in rows_of(log)] == [("77", "article")] * 3 + [(None, "front")] * 3
+
+
 def test_a_history_holds_the_latest_clicks_of_both_files_strictly_before_the_impression(small: Path) -> None:
     rows = rows_of(ingested(settings_for(small, source="ebnerd")))
     clicked = {row["request_id"]: row["clicked_articles"] for row in rows}
@@ -87,7 +93,7 @@ def test_nothing_measured_after_the_click_is_a_column(small: Path) -> None:
     log = ingested(settings_for(small, source="ebnerd"))
     columns = pq.read_schema(log.path(log.periods[0])).names
     assert not [name for name in columns if "next" in name or "read_time" in name or "scroll" in name]
-    assert len(log.schema.fields) == 11
+    assert len(log.schema.fields) == 12
 
 
 def test_an_impression_without_a_time_is_set_aside_article_by_article(small: Path) -> None:
@@ -150,7 +156,8 @@ def test_no_history_of_the_real_log_looks_into_the_future(real: Log) -> None:
         files, columns=["ts", "user_id", "clicked_articles"], filters=[("user_id", "in", users)]
     ).to_pylist()
     assert len(rows) > 10_000
-    for row in rows:
-        now = datetime.fromtimestamp(row["ts"], UTC).replace(tzinfo=None)
-        before = sorted(click for click in clicks[text[row["user_id"]]] if click[0] < now)
-        assert [text[i] for i in row["clicked_articles"]] == [str(article) for _, article in before[-20:]]
+    histories = {(row["ts"], row["user_id"], tuple(row["clicked_articles"])) for row in rows}
+    for ts, user, articles in histories:
+        now = datetime.fromtimestamp(ts, UTC).replace(tzinfo=None)
+        before = sorted(click for click in clicks[text[user]] if click[0] < now)
+        assert [text[i] for i in articles] == [str(article) for _, article in before[-20:]]

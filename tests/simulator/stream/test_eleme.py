@@ -15,7 +15,8 @@ def test_there_are_39_columns_17_fields_and_8_histories_of_their_values(tmp_path
     assert {history.name for history in schema.histories} < set(LISTS)
     assert (schema.user, schema.item) == ("user_id", "item_id")
     roles = [field.role for field in schema.fields]
-    assert roles == ["user"] * 4 + ["item"] * 9 + ["context"] * 4
+    assert roles == ["user"] * 4 + ["item"] * 9 + ["context", "scenario", "context", "context"]
+    assert schema.scenario == "time_type"
 
 
 def test_missing_codes_are_missing_and_lists_keep_their_latest_entries(tmp_path: Path) -> None:

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pkb.errors import DataError, SettingError
-from simulator.settings import StreamSettings, WorldSettings
+from simulator.settings import Settings, SplitSettings, StreamSettings, WorldSettings
 from simulator.stream import staging, writing
 from simulator.stream.ingest import SOURCES, ingest
+from simulator.stream.log import Log
 from tests.simulator.stream.raw_files import (
     DAY,
     MONDAY,
@@ -30,6 +30,7 @@ from tests.simulator.stream.raw_files import (
 )
 
 WORLD = WorldSettings(periods=3, rows_per_period=1_500, users=200, items=150)
+LARGER_WORLD = dataclasses.replace(WORLD, periods=16, rows_per_period=2_000)
 
 
 def test_what_is_read_is_kept_or_rejected_and_ids_and_times_ascend(tmp_path: Path) -> None:
@@ -71,11 +72,11 @@ def test_other_settings_and_other_files_make_other_logs(tmp_path: Path) -> None:
     write_eleme(tmp_path)
     settings = settings_for(tmp_path, source="eleme")
     folders = {ingested(settings).folder}
-    for change in ({"period": "2d"}, {"utc_offset_hours": 1}, {"history_length": 1}):
+    for change in ({"period": "2d"}, {"period": "40rows"}, {"utc_offset_hours": 1}, {"history_length": 1}):
         folders.add(ingested(settings_for(tmp_path, source="eleme", **change)).folder)
     write_eleme(tmp_path, rows=41)
     folders.add(ingested(settings).folder)
-    assert len(folders) == 5
+    assert len(folders) == 6
     assert all(folder.name.startswith("eleme-") for folder in folders)
 
 
@@ -86,12 +87,21 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert contents(logs[0].folder) == contents(logs[1].folder)
 
 
+def test_settings_that_do_not_shape_the_log_find_it_again(tmp_path: Path) -> None:
+    write_eleme(tmp_path)
+    folder = ingested(settings_for(tmp_path, source="eleme", period="40rows")).folder
+    for change in ({"utc_offset_hours": 1}, {"window": 3}, {"label_delay": "1h"}, {"holdout_share": 0.2}):
+        assert ingested(settings_for(tmp_path, source="eleme", period="40rows", **change)).folder == folder
+
+
 def test_the_log_does_not_depend_on_how_many_rows_are_held_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ingested(settings_for(tmp_path, source="world", world=WORLD))
+    monkeypatch.setattr(staging, "ARRIVING_ROWS", 90)
     monkeypatch.setattr(staging, "BATCH_ROWS", 100)
     monkeypatch.setattr(writing, "BATCH_ROWS", 37)
+    monkeypatch.setattr(writing, "SORTED_ROWS", 1_600)
     pieces = ingested(settings_for(tmp_path, source="world", world=WORLD, data=str(tmp_path / "pieces")))
     assert rows_of(pieces) == rows_of(whole)
     assert pieces.manifest == whole.manifest
@@ -109,28 +119,39 @@ def test_what_is_read_back_is_the_batch_that_the_schema_promises(tmp_path: Path)
     assert not ((batch.ids_BF > 0) & (batch.ids_BF < log.schema.first_value_id)).any()
 
 
-def test_a_killed_ingest_leaves_nothing_half_written_and_the_next_one_gives_the_same_bytes(tmp_path: Path) -> None:
-    world = dataclasses.replace(WORLD, periods=16, rows_per_period=2_000)
-    settings = settings_for(tmp_path, source="world", world=world)
-    whole = ingested(settings_for(tmp_path, source="world", world=world, data=str(tmp_path / "whole")))
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return ingested(settings_for(tmp_path_factory.mktemp("undisturbed"), source="world", world=LARGER_WORLD))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sight",
+    ["work/world-00005", "work/staged", "period-00000", "period-00007", "period-00015"],
+    ids=lambda sight: sight,
+)
+def test_an_ingest_killed_at_any_moment_leaves_nothing_half_written_and_the_next_one_gives_the_same_bytes(
+    tmp_path: Path, undisturbed: Log, sight: str
+) -> None:
+    settings = settings_for(tmp_path, source="world", world=LARGER_WORLD)
     code = f"""
 from simulator.settings import *
-from simulator.stream.ingest import SOURCES, ingest
+from simulator.stream.ingest import ingest
 ingest(Settings(stream={settings.stream!r}), print)"""
     data = Path(settings.stream.data)
     child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     try:
-        while not list(data.glob("*.partial/period-00003.parquet")):
-            assert child.poll() is None, "the ingest ended before it could be killed"
-            time.sleep(0.005)
+        while child.poll() is None and not list(data.glob(f"*.partial/{sight}*")):
+            time.sleep(0.002)
     finally:
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.wait()
-    assert [folder.suffix for folder in data.iterdir()] == [".partial"]
+    (left,) = data.iterdir()
+    assert left.suffix == ".partial" or contents(left) == contents(undisturbed.folder)
 
     log = ingested(settings)
-    assert [folder.name for folder in data.iterdir()] == [log.folder.name]
-    assert contents(log.folder) == contents(whole.folder)
+    assert list(data.iterdir()) == [log.folder]
+    assert contents(log.folder) == contents(undisturbed.folder)
 
 
 def test_an_ingest_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -244,3 +265,52 @@ def test_days_are_cut_on_the_clock_of_the_log(tmp_path: Path) -> None:
     assert log.periods[0].start == MONDAY - 22 * 3_600
     assert sum(period.rows for period in log.periods) == 80
     assert StreamSettings().utc_offset_hours == 0
+
+
+def test_periods_of_rows_hold_so_many_and_a_second_is_never_torn(tmp_path: Path) -> None:
+    times = [*range(5), *[5] * 7, *range(6, 10)]  # the sixth to the twelfth row share a second
+    write_lines(tmp_path / "raw" / "D1_0.csv", [eleme_line(MONDAY + time) for time in times])
+    log = ingested(settings_for(tmp_path, source="eleme", period="6rows"))
+    assert [period.rows for period in log.periods] == [12, 4]
+    assert [(period.start - MONDAY, period.end - MONDAY) for period in log.periods] == [(0, 6), (6, 10)]
+
+
+def split_settings(folder: Path, **split: Any) -> Settings:
+    """Pool 2022-01-03, training and validation the 4th, test the 5th."""
+    parts = SplitSettings(train_from="2022-01-04", test_from="2022-01-05", validation_share=0.8, **split)
+    return settings_for(folder, source="eleme", protocol="split", split=parts)
+
+
+def test_a_split_makes_four_periods(tmp_path: Path) -> None:
+    write_eleme(tmp_path)
+    log = ingested(split_settings(tmp_path))
+    assert [period.rows for period in log.periods] == [40, 29, 11, 40]
+    starts = [0, DAY, DAY + DAY // 5, 2 * DAY]
+    assert [period.start - MONDAY for period in log.periods] == starts
+    assert [period.end - MONDAY for period in log.periods] == [*starts[1:], 2 * DAY + 39 * 600 + 1]
+
+
+def test_a_share_of_the_rows_behind_the_pool_is_kept_the_same_ones_again(tmp_path: Path) -> None:
+    write_eleme(tmp_path)
+    whole = rows_of(ingested(split_settings(tmp_path)))
+    notices: list[str] = []
+    log = ingest(split_settings(tmp_path, target_share=0.5), notices.append)
+    pool, *targets = log.periods
+    kept = sum(period.rows for period in targets)
+    assert pool.rows == 40
+    assert 20 < kept < 60
+    assert log.manifest.rows_in == 40 + kept
+    assert notices == [
+        f"{80 - kept} raw rows are left out: they lie at or after stream.split.train_from, where"
+        " stream.split.target_share=0.5 keeps fewer"
+    ]
+    assert {row["ts"] for row in rows_of(log)} < {row["ts"] for row in whole}
+    again = ingested(split_settings(tmp_path, target_share=0.5))
+    assert contents(again.folder) == contents(log.folder)
+
+
+def test_a_log_of_bad_rows_only_is_an_error_whatever_share_is_allowed(tmp_path: Path) -> None:
+    write_lines(tmp_path / "raw" / "D1_0.csv", [eleme_line(MONDAY, label="2")])
+    with pytest.raises(DataError, match=r"1 of 1 rows .* are bad"):
+        ingested(settings_for(tmp_path, source="eleme", max_reject_share=1.0))
+    assert list((tmp_path / "data").iterdir()) == []

@@ -3,8 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from simulator.settings_file import load
+from simulator.stream.periods import split_seconds
 from tests.simulator.stream.raw_files import ingested, rejects, rows_of, settings_for, write_lines
 
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 LOG = "user_id,item_id,cat_id,seller_id,brand_id,time_stamp,action_type"
 INFO = "user_id,age_range,gender"
 
@@ -31,6 +34,29 @@ def test_an_action_is_a_click_on_its_day_and_its_negative_shows_another_item(tmp
     assert all(one != other for one, other in zip(shown[::2], shown[1::2], strict=True))
     user = [(row["user_id"], row["age_range"], row["gender"], row["action_type"]) for row in rows]
     assert user[::2] == user[1::2] == [("1", "3", "1", "0"), ("2", None, "2", "2"), ("1", "3", "1", "3")]
+
+
+def test_further_labels_tell_the_action_in_positives_alone(tmp_path: Path) -> None:
+    write(tmp_path, [f"1,{item},100,7,70,{829 + item % 2},{item}" for item in range(4)], ["1,3,1"])
+    log = ingested(settings_for(tmp_path, source="tmall"))
+    assert log.schema.labels == ("click", "cart", "buy", "favourite")
+    labels = {(row["action_type"], *(row[name] for name in log.schema.labels)) for row in rows_of(log)}
+    negatives = {(action, 0, 0, 0, 0) for action in "0123"}
+    assert labels == negatives | {("0", 1, 0, 0, 0), ("1", 1, 1, 0, 0), ("2", 1, 0, 1, 0), ("3", 1, 0, 0, 1)}
+
+
+def test_the_split_of_the_config_is_rims_and_its_validation_is_a_day() -> None:
+    split = split_seconds(load(CONFIGS / "split_tmall.yaml").stream)
+    assert split == (midnight(11, 1), midnight(11, 10), midnight(11, 11))
+
+
+def test_in_a_split_each_of_the_four_spans_has_a_negative_for_each_action(tmp_path: Path) -> None:
+    days = ["1030", "1031", "1101", "1109", "1110", "1111", "1112"]
+    write(tmp_path, [f"1,{item},100,7,70,{day},0" for item, day in enumerate(days)], ["1,3,1"])
+    stream = load(CONFIGS / "split_tmall.yaml", ["stream.split.target_share=1"]).stream
+    log = ingested(settings_for(tmp_path, source="tmall", protocol="split", split=stream.split))
+    assert [(period.rows, period.positives) for period in log.periods] == [(4, 2), (4, 2), (2, 1), (4, 2)]
+    assert {row["item_id"] for row in rows_of(log) if not row["click"]} == {"0", "1"}
 
 
 def test_bad_days_actions_and_users_are_set_aside_with_file_row_and_reason(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +25,25 @@ def played(log: Log, settings: Settings) -> list[Contender]:
     first, second = log.periods[:2]
     contenders = [Contender(arm, 0, settings, SCHEMA) for arm in settings.arms]
     for c in contenders:
-        c.learn(first, log.read(first), first)
-        c.compress(first, log.read(first), second)
+        c.fit(log.read(first), first)
+        c.compress(log.read(first), first, second)
     return contenders
 
 
-def test_contenders_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path, log: Log) -> None:
+@pytest.mark.parametrize("evict_after", [0, 1])
+def test_contenders_go_on_from_a_checkpoint_as_if_nothing_had_happened(
+    tmp_path: Path, log: Log, evict_after: int
+) -> None:
     settings = tiny_settings(tmp_path, arms=ARMS)
+    settings = replace(settings, train=replace(settings.train, evict_after=evict_after))
     contenders = played(log, settings)
     save_contenders(tmp_path / "checkpoint", contenders, settings, SCHEMA)
     second, third = log.periods[1:3]
     for kept, loaded in zip(contenders, load_contenders(tmp_path / "checkpoint"), strict=True):
         assert (kept.key, kept.trained_through, kept.built_until) == (loaded.key, 0, second.start)
         for c in (kept, loaded):
-            c.learn(second, log.read(second), second)
-            c.compress(second, log.read(second), third)
+            c.fit(log.read(second), second)
+            c.compress(log.read(second), second, third)
         assert np.array_equal(kept.predict(log.read(third)), loaded.predict(log.read(third)))
 
 

@@ -33,7 +33,7 @@ def play(ranks: Ranks, root: Path) -> tuple[np.ndarray, torch.Tensor]:
     contender = Contender("finetune", 0, settings, SCHEMA, ranks)
     tables_of(contender.model)["backbone.table"].new_value_rate = 0  # which rows play a new value is drawn on each rank
     rows = log.read(log.periods[0]).select(slice(0, 513))  # the last minibatch has one row: one rank has none
-    contender.learn(log.periods[0], rows, log.periods[0])
+    contender.fit(rows, log.periods[0])
     return contender.predict(rows), tables_of(contender.model)["backbone.table"].weight.data
 
 

@@ -1,0 +1,86 @@
+"""What a benchmark yields, and the files it goes to.
+
+Each figure is a median over interleaved repeats within one process; ratios are taken repeat by repeat.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from simulator.run import source_commit
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One measurement; `ratio` is what its name says, against the figure named in `against`."""
+
+    name: str
+    value: float
+    unit: str
+    against: str | None = None
+    ratio: float | None = None
+    repeats: int
+    date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    commit: str | None = field(default_factory=source_commit)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def faster(
+    name: str,
+    ours: Callable[[], object],
+    other: Callable[[], object],
+    *,
+    work: int,
+    unit: str,
+    against: str,
+    repeats: int,
+) -> Figure:
+    """`ours` and `other` in turns, after one of each to warm up; the ratio is how many times faster ours is."""
+    ours(), other()
+    pairs = [(seconds(ours), seconds(other)) for _ in range(repeats)]
+    return Figure(
+        name=name,
+        value=work / statistics.median(o for o, _ in pairs),
+        unit=unit,
+        against=against,
+        ratio=statistics.median(t / o for o, t in pairs),
+        repeats=repeats,
+    )
+
+
+def write(figures: Sequence[Figure]) -> str:
+    """Put the figures into results.json and results.md, in place of former ones of their names; the table."""
+    file = HERE / "results.json"
+    former = json.loads(file.read_text())["results"] if file.exists() else []
+    names = {f.name for f in figures}
+    results = [*(r for r in former if r["name"] not in names), *map(asdict, figures)]
+    written = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "commit": source_commit(),
+        "results": results,
+    }
+    file.write_text(json.dumps(written, indent=1) + "\n")
+    lines = ["| name | value | unit | against | ratio | repeats | date |", "|---|---|---|---|---|---|---|"]
+    for r in results:
+        ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
+        cells = (r["name"], f"{r['value']:,.4g}", r["unit"], r["against"] or "", ratio, r["repeats"], r.get("date", ""))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    table = "\n".join(lines) + "\n"
+    (HERE / "results.md").write_text(f"By `make bench`, on {written['machine']}.\n\n{table}")
+    return table

@@ -1,0 +1,116 @@
+"""Arms of several runs against one another, paired row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from pkb.errors import RunError
+from simulator.book import BEST_ATTAINABLE
+from simulator.measure import stored
+from simulator.measure.evaluate import data_name
+from simulator.measure.prequential import Contender, Prequential
+from simulator.measure.results import Result, to_table
+from simulator.measure.stored import Predictions
+from simulator.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """A run to compare; `name` tells it from the others."""
+
+    name: str
+    folder: Path
+    settings: Settings
+
+    def rename(self, arm: str) -> str:
+        return f"{self.name}/{arm}"
+
+
+def compare(runs: Sequence[Played]) -> pa.Table:
+    """A table of results over the arms of all runs, each named `run/arm`.
+
+    An arm's baseline is the arm of the same name in the first run, or where it has none the first run's first arm.
+    The bootstrap is the first run's. RunError where the runs were not measured on the same rows, or with other seeds.
+    """
+    first = runs[0]
+    _same_conditions(runs)
+    stopped = {
+        (run.rename(arm), seed): reason
+        for run in runs
+        for (arm, seed), reason in stored.stop_reasons(stored.costs(run.folder)).items()
+    }
+    settings = first.settings
+    prequential = Prequential(settings.measure.bootstrap, settings.seeds, {}, baselines(runs), stopped)
+    results: list[Result] = []
+    periods = [_Periods(run) for run in runs]
+    last = 0
+    while any(each.now for each in periods):
+        pieces = [piece for each in periods for piece in each.now]
+        _same_rows([each.now for each in periods], runs)
+        results += prequential.add(pieces)
+        last = pieces[0].evaluated_on
+        for each in periods:
+            each.advance()
+    contenders: list[Contender] = [
+        (run.rename(arm), seed) for run in runs for arm in run.settings.arms for seed in settings.seeds
+    ]
+    results += prequential.results(contenders, last)
+    return to_table(results, " and ".join(run.name for run in runs), data_name(first.folder, settings))
+
+
+def baselines(runs: Sequence[Played]) -> dict[str, str]:
+    """What each arm of the runs after the first is tested against."""
+    first = runs[0]
+    fallback = next(iter(first.settings.arms))
+    return {
+        run.rename(arm): first.rename(arm if arm in first.settings.arms else fallback)
+        for run in runs[1:]
+        for arm in run.settings.arms
+    }
+
+
+class _Periods:
+    """The prequential predictions of a run, a period at a time, its arms renamed; `now` is empty after the last."""
+
+    def __init__(self, run: Played) -> None:
+        self.run = run
+        self.left = (pieces for pieces in stored.predictions(run.folder) if not pieces[0].holdout)
+        self.advance()
+
+    def advance(self) -> None:
+        pieces = next(self.left, [])
+        self.now = [p.renamed(self.run.rename(p.arm)) for p in pieces if p.arm != BEST_ATTAINABLE]
+
+
+def _same_conditions(runs: Sequence[Played]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        mine, others = data_name(run.folder, run.settings), data_name(first.folder, first.settings)
+        if mine != others:
+            raise RunError(
+                f"{run.folder}: replayed {mine} and {first.folder} {others}; runs of one log can be compared"
+            )
+        if run.settings.seeds != first.settings.seeds:
+            raise RunError(
+                f"{run.folder}: has seeds {run.settings.seeds} and {first.folder} {first.settings.seeds}; "
+                "run one of them again with the seeds of the other"
+            )
+
+
+def _same_rows(now: Sequence[list[Predictions]], runs: Sequence[Played]) -> None:
+    """RunError unless all runs predict the same period and the same rows with the same labels in it."""
+    first = now[0]
+    for mine, run in zip(now[1:], runs[1:], strict=True):
+        names = f"{run.folder} and {runs[0].folder}"
+        if not mine or not first or mine[0].evaluated_on != first[0].evaluated_on:
+            told = [f"period {each[0].evaluated_on}" if each else "nothing more" for each in (mine, first)]
+            raise RunError(f"{names} do not predict the same periods: next come {told[0]} and {told[1]}")
+        if not mine[0].same_rows(first[0]):
+            raise RunError(
+                f"{names} were not measured on the same rows in period {first[0].evaluated_on}; "
+                "run both on the same log with the same stream settings"
+            )

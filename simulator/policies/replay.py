@@ -1,0 +1,86 @@
+"""Experience replay from a reservoir of a given size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pkb.batch import Batch, concatenate
+from pkb.errors import SettingError
+from simulator.policies.base import Policy, Rows
+from simulator.seeding import generator
+
+if TYPE_CHECKING:
+    from simulator.arms import Contender, Fit
+
+
+class Replay(Policy):
+    """Learns the window's rows mixed with a uniform sample of all earlier ones (Vitter 1985, algorithm R)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        bytes: int = 8_000_000  # of the sample
+
+        def __post_init__(self) -> None:
+            if self.bytes < 1:
+                raise SettingError(f"policies.replay.bytes={self.bytes}: must be at least 1")
+
+    def __init__(self, settings: Any, seed: int) -> None:
+        super().__init__(settings, seed)
+        self.sample: Batch | None = None
+        self.seen = 0  # rows that the sample stands for
+
+    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
+        fresh = bare(rows(window))
+        fit(fresh if self.sample is None else concatenate([fresh, self.sample]))
+        self._add(fresh if len(window) == 1 else bare(rows(window[-1:])), period)
+
+    def _add(self, rows: Batch, period: int) -> None:
+        """Row number n of all that were ever seen takes a place of the sample with probability size / (n + 1)."""
+        held = 0 if self.sample is None else len(self.sample)
+        pool = rows if self.sample is None else concatenate([self.sample, rows])
+        size = self.settings.bytes // row_bytes(pool)
+        kept = np.arange(min(size, len(pool)))  # of the pool, by place
+        late = np.arange(len(kept), len(pool))
+        number = self.seen - held + late
+        draw = torch.rand(len(late), generator=generator(self.seed, "replay", period), dtype=torch.float64).numpy()
+        place = (draw * (number + 1)).astype(np.int64)
+        taken = place < size
+        kept[place[taken]] = late[taken]  # of several for one place, the last stays
+        self.sample = pool.select(torch.from_numpy(kept))
+        self.seen += len(rows)
+
+    def state(self) -> dict[str, Tensor]:
+        if self.sample is None:
+            return {}
+        plain = {name: getattr(self.sample, name) for name in ("row_id", "ts", "ids_BF", "label")}
+        histories = {f"histories.{name}": ids for name, ids in self.sample.histories.items()}
+        return {k: v for k, v in (plain | histories).items() if v is not None} | {"seen": torch.tensor(self.seen)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.seen = int(state["seen"])
+        self.sample = Batch(
+            row_id=state["row_id"],
+            ts=state.get("ts"),
+            ids_BF=state["ids_BF"],
+            label=state["label"],
+            histories={k.removeprefix("histories."): v for k, v in state.items() if k.startswith("histories.")},
+        )
+
+    def beside(self, model: int) -> int:
+        return int(self.settings.bytes)
+
+
+def bare(rows: Batch) -> Batch:
+    """The columns that learning needs."""
+    return Batch(row_id=rows.row_id, ts=rows.ts, ids_BF=rows.ids_BF, label=rows.label, histories=rows.histories)
+
+
+def row_bytes(rows: Batch) -> int:
+    """Bytes of one of these rows, histories at their padded length."""
+    columns = [rows.row_id, rows.ids_BF, rows.label, *([] if rows.ts is None else [rows.ts]), *rows.histories.values()]
+    return sum(c.element_size() * (c[0].numel() if c.dim() > 1 else 1) for c in columns) if len(rows) else 1

@@ -1,0 +1,49 @@
+"""The query that reads a raw log: values as texts, times and labels as numbers, and what is wrong with a row."""
+
+from __future__ import annotations
+
+from simulator.stream.raw import RawLog, quoted, text
+
+LATEST = 253_402_300_799  # the last second of the year 9999; a time beyond it has another unit
+
+
+def checked_rows(log: RawLog, history_length: int) -> str:
+    """SQL of the columns file, row, part, left_out, ts, label0, ..., request, p_true, v0, v1, ..., and reason.
+
+    The reason is why a row is set aside, null in good ones; v0, v1, ... are `RawLog.values` in their order.
+    """
+    histories = {h.name for h in log.schema.histories}
+
+    def as_text(name: str, value: str) -> str:
+        if name in histories:
+            return f"CAST(({value})[-{history_length}:] AS VARCHAR[])"
+        return f"CAST({value} AS VARCHAR)"
+
+    values = ", ".join(f"{as_text(name, value)} AS v{i}" for i, (name, value) in enumerate(log.values.items()))
+    without_request = "false" if log.request is None else "request IS NULL OR request = ''"
+    labels, checks, written = "", "", ["time_text"]
+    for i, (name, value) in enumerate({"label": log.label, **log.further_labels}.items()):
+        written.append(f"label_text{i}")
+        told = name if i == 0 else f"label {name}"
+        labels += f"""CAST({value} AS VARCHAR) AS label_text{i},
+                CASE TRY_CAST({value} AS DOUBLE) WHEN 0 THEN 0 WHEN 1 THEN 1 END::TINYINT AS label{i},
+                """
+        checks += f"""WHEN label_text{i} IS NULL OR label_text{i} = '' THEN {text(f"no {told}")}
+            WHEN label{i} IS NULL THEN {text(f"{told} ")} || {quoted(f"label_text{i}")} || ' is not 0 or 1'
+            """
+    return f"""
+        SELECT * EXCLUDE (defect, {", ".join(written)}), CASE
+            WHEN defect IS NOT NULL THEN defect
+            WHEN time_text IS NULL OR time_text = '' THEN 'no time'
+            WHEN ts IS NULL THEN 'time ' || {quoted("time_text")} || ' does not parse'
+            WHEN ts NOT BETWEEN 0 AND {LATEST} THEN
+                'time ' || {quoted("time_text")} || ' is not in the years 1970 to 9999; look at the unit of time'
+            {checks}WHEN {without_request} THEN 'no request'
+        END AS reason
+        FROM (
+            SELECT _file AS file, _row::BIGINT AS row, _part::BIGINT AS part, {log.defect} AS defect,
+                CAST({log.left_out or "NULL"} AS VARCHAR) AS left_out,
+                CAST({log.time} AS VARCHAR) AS time_text, {log.ts} AS ts,
+                {labels}CAST({log.request or "NULL"} AS VARCHAR) AS request,
+                TRY_CAST({log.p_true or "NULL"} AS DOUBLE) AS p_true, {values}
+            FROM ({log.relation}))"""

@@ -1,0 +1,38 @@
+"""Every registered backbone passes `check_backbone`, one test a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pkb.backbones import BACKBONES
+from tests.pkb.backbones.check_backbone import Case, cases
+
+VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("deepfm", {"dropout": 0.3}),
+    ("dnn", {"hidden": ()}),
+    ("dcnv2", {"rank": 4, "experts": 3}),
+    ("pnn", {"product": "outer"}),
+    ("pnn", {"product": "both"}),
+    ("autoint", {"hidden": ()}),
+)
+
+
+def named_cases(name: str, settings: dict[str, Any]) -> Iterator[Any]:
+    label = "-".join([name, *(f"{key}={value}" for key, value in settings.items())])
+    for case, check in cases(BACKBONES[name], **settings):
+        yield pytest.param(case, check, id=f"{label}-{case.plug or 'no_plug'}-{check.__name__}")
+
+
+@pytest.mark.parametrize(("case", "check"), [param for name in BACKBONES for param in named_cases(name, {})])
+def test_with_default_settings(case: Case, check: Callable[[Case], None]) -> None:
+    check(case)
+
+
+@pytest.mark.parametrize(
+    ("case", "check"), [param for name, settings in VARIANTS for param in named_cases(name, settings)]
+)
+def test_with_other_settings(case: Case, check: Callable[[Case], None]) -> None:
+    check(case)

@@ -1,0 +1,55 @@
+"""Arms whose backbone takes no optimiser steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator.arms import Contender
+from simulator.settings import ArmSettings
+from simulator.stream.log import Log
+from simulator.train.checkpoint import load_contenders, save_contenders
+from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
+
+ARMS = {"trees": ArmSettings(backbone="gbdt"), "trees_edk": ArmSettings(backbone="gbdt", knowledge="edk")}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return tiny_log(tmp_path_factory.mktemp("log"))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_they_learn_with_and_without_knowledge(tmp_path: Path, log: Log, arm: str) -> None:
+    c, (first, second) = Contender(arm, 0, tiny_settings(tmp_path, arms=ARMS), SCHEMA), log.periods[:2]
+    assert (c.predict_prequentially(first, log.read(first)) == 0.5).all()
+    c.fit(log.read(first), first)
+    c.compress(log.read(first), first, second)
+    assert c.predict_prequentially(second, log.read(second)).std() > 0
+    c.fit(log.read(second), second)
+    assert (c.trained_through, c.built_until) == (1, second.end)
+    assert np.isfinite(c.predict(log.read(log.periods[2]))).all()
+
+
+def test_they_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path, log: Log) -> None:
+    settings = tiny_settings(tmp_path, arms=ARMS)
+    first, second, third = log.periods[:3]
+    contenders = [Contender(arm, 0, settings, SCHEMA) for arm in ARMS]
+    for c in contenders:
+        c.fit(log.read(first), first)
+        c.compress(log.read(first), first, second)
+    save_contenders(tmp_path / "checkpoint", contenders, settings, SCHEMA)
+    for kept, loaded in zip(contenders, load_contenders(tmp_path / "checkpoint"), strict=True):
+        assert np.array_equal(kept.predict(log.read(second)), loaded.predict(log.read(second)))
+        for c in (kept, loaded):
+            c.fit(log.read(second), second)
+        assert np.array_equal(kept.predict(log.read(third)), loaded.predict(log.read(third)))
+
+
+def test_what_they_keep_counts_as_memory(tmp_path: Path, log: Log) -> None:
+    c, period = Contender("trees", 0, tiny_settings(tmp_path, arms=ARMS), SCHEMA), log.periods[0]
+    before = c.memory_bytes()["model"]
+    c.fit(log.read(period), period)
+    assert c.memory_bytes()["model"] > before + 1000

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pkb.edk import EDK
+from pkb.errors import SettingError
+from simulator.arms import Contender
+from simulator.budget import needed, within_budget
+from simulator.settings import ArmSettings, BudgetSettings, Settings
+from simulator.simulation import Past
+from simulator.stream.log import Log
+from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
+
+ARMS = {
+    "finetune": ArmSettings(),
+    "edk": ArmSettings(knowledge="edk"),
+    "replay": ArmSettings(policy="replay"),
+    "distil": ArmSettings(policy="distil"),
+    "ewc": ArmSettings(policy="ewc"),
+}
+BYTES = 400_000
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return tiny_log(tmp_path_factory.mktemp("log"))
+
+
+def budgeted(folder: Path, **budget: int) -> Settings:
+    settings = replace(tiny_settings(folder, arms=ARMS), budget=BudgetSettings(**budget))
+    policies = replace(settings.policies, replay=replace(settings.policies.replay, bytes=50_000))
+    knowledge = replace(settings.knowledge, edk=EDK.Settings(patterns=2, depth=1))
+    deepfm = replace(settings.backbones.deepfm, hidden=(16,))
+    backbones = replace(settings.backbones, deepfm=deepfm)
+    return replace(settings, policies=policies, knowledge=knowledge, backbones=backbones)
+
+
+def played(arm: str, settings: Settings, log: Log) -> tuple[Contender, int]:
+    """A contender that has met every period, and the rows it trained on in the last."""
+    contender, past, updates = Contender(arm, 0, settings, SCHEMA), Past(log, settings, first=0), [0]
+
+    def done(rows: int) -> None:
+        updates[0] += rows
+
+    for period in log.periods:
+        updates[0] = 0
+        past.arrive(period, log.read(period))
+        if period.index:
+            contender.compress(past.old(period.index - 1), log.periods[period.index - 1], period, done)
+        contender.learn(period, range(period.index, period.index + 1), past.known, done)
+    return contender, updates[0]
+
+
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_every_arm_ends_just_within_the_bytes_of_the_budget(tmp_path: Path, log: Log, arm: str) -> None:
+    settings = within_budget(budgeted(tmp_path, bytes=BYTES), log)
+    kept = sum(played(arm, settings, log)[0].memory_bytes().values())
+    width = settings.arms[arm].width
+    assert width is not None
+    assert 0.9 * BYTES < kept <= BYTES
+    assert needed(arm, width, settings, log) <= BYTES < needed(arm, width + 1, settings, log)
+
+
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_every_arm_trains_on_as_many_rows_as_the_budget_says(tmp_path: Path, log: Log, arm: str) -> None:
+    assert played(arm, budgeted(tmp_path, row_updates=1000), log)[1] == 1000
+    assert played(arm, budgeted(tmp_path, row_updates=200), log)[1] == 200
+
+
+def test_what_keeps_more_beside_its_model_gets_narrower_embeddings(tmp_path: Path, log: Log) -> None:
+    width = {name: arm.width or 0 for name, arm in within_budget(budgeted(tmp_path, bytes=BYTES), log).arms.items()}
+    assert width["finetune"] > max(width["edk"], width["replay"], width["distil"]) > width["ewc"]
+
+
+def test_a_budget_that_no_width_meets_is_refused(tmp_path: Path, log: Log) -> None:
+    with pytest.raises(SettingError, match=r"budget.bytes=100: arm finetune needs .* at the least"):
+        within_budget(budgeted(tmp_path, bytes=100), log)
