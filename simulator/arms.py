@@ -27,7 +27,7 @@ from simulator.seeding import derived_seed, generator
 from simulator.settings import Settings
 from simulator.stream.log import Period
 from simulator.train.ranks import Ranks
-from simulator.train.steps import DivergedError, Steps, dense_parameters, nbytes, tables_of
+from simulator.train.steps import DivergedError, Steps, dense_parameters, nbytes, tables_of, uses_bfloat16
 
 Progress = Callable[[int], None]  # told the number of rows of each minibatch that is done
 Extra = Callable[[Batch, Tensor], Tensor]  # what a policy adds to the loss of a batch with these logits
@@ -51,6 +51,7 @@ class Contender:
         self.compressed_through = -1
         self.knowledge_built_until: int | None = None
         self.stopped: str | None = None  # why this contender takes no further part
+        self.bfloat16 = uses_bfloat16(settings.train.precision)
         self.policy = POLICIES[self.choice.policy](getattr(settings.policies, self.choice.policy), seed)
         self._spent = (-1, 0)  # period, and the row updates in it
         self.ledger: list[Tensor] = []  # row ids that this rank has learned in the present period
@@ -102,6 +103,11 @@ class Contender:
         compressed = self.knowledge if self.compressed_through >= 0 else None
         logits: Tensor = (model or self.model)(batch, compressed.knowledge(batch) if compressed else None)
         return logits
+
+    def _training_logits(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The same with the backbone's auxiliary loss."""
+        compressed = self.knowledge if self.compressed_through >= 0 else None
+        return self.model.with_auxiliary(batch, compressed.knowledge(batch) if compressed else None)
 
     @torch.inference_mode()
     def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:
@@ -195,8 +201,12 @@ class Contender:
             part = self.ranks.share(minibatch)
             loss = None
             if len(part):
-                logits = self.logits(part)
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+                    logits, auxiliary = self._training_logits(part)
+                logits = logits.float()
                 loss = binary_cross_entropy_with_logits(logits, part.label)
+                if auxiliary is not None:
+                    loss = loss + auxiliary.float()
                 if extra is not None:
                     loss = loss + extra(part, logits)
                 loss = loss * (len(part) / len(minibatch))

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from pkb.backbones import BACKBONES
+from pkb.backbones.base import FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
 from pkb.plug import PLUGS
@@ -121,6 +122,7 @@ class TrainSettings:
     learning_rate: float = 1e-3  # of Adam, for the dense parameters
     embedding_learning_rate: float = 0.02  # of row-wise Adagrad, for the embedding tables
     epochs: int = 1  # passes over the rows of a lesson
+    precision: str = "auto"  # of dense layers in training: float32, bfloat16, or auto: the latter where the CPU has it
     patience: int = 1  # epochs without a better validation AUC that end a lesson (protocol `split`)
     evict_after: int = 0  # an id unseen in so many periods loses its embedding; 0 keeps all
     ledger: bool = False  # write down which rows each rank has learned (folder `ledger` of the run)
@@ -237,6 +239,12 @@ def check(settings: Settings) -> None:
         among(f"arms.{name}.backbone", arm.backbone, list(BACKBONES))
         among(f"arms.{name}.policy", arm.policy, list(POLICIES))
         among(f"arms.{name}.plug", arm.plug, PLUGS)
+        if issubclass(BACKBONES[arm.backbone], FittedBackbone) and arm.policy in ("distil", "ewc"):
+            raise SettingError(
+                f"arms.{name}.policy={arm.policy}: adds to the loss of a step, but {arm.backbone} takes none"
+            )
+        if arm.width is not None and not hasattr(BACKBONES[arm.backbone].Settings(), "width"):
+            raise SettingError(f"arms.{name}.width={arm.width}: {arm.backbone} has no embedding width")
         if arm.policy == "ewc" and settings.train.evict_after:
             raise SettingError(f"arms.{name}.policy=ewc: holds rows by their place; set train.evict_after=0")
         if arm.layer < 1:
@@ -270,6 +278,7 @@ def check(settings: Settings) -> None:
     within("train.batch_size", settings.train.workers)
     within("train.epochs", 1)
     within("train.patience", 1)
+    among("train.precision", settings.train.precision, ("auto", "float32", "bfloat16"))
     within("train.evict_after", 0)
     within("compress.epochs", 1)
     if settings.stream.label_delay_seconds is None:

@@ -55,7 +55,7 @@ class AUGRU(nn.Module):
             of_update, of_reset = self.of_state(state_BD).chunk(2, dim=1)
             reset = torch.sigmoid(reset + of_reset)
             candidate = torch.tanh(candidate + self.of_reset_state(reset * state_BD))
-            state_BD = torch.lerp(state_BD, candidate, weight_B1 * torch.sigmoid(update + of_update))
+            state_BD = state_BD + weight_B1 * torch.sigmoid(update + of_update) * (candidate - state_BD)
         return state_BD
 
 

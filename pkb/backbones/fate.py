@@ -12,8 +12,8 @@ Beside the paper: it alternates fast steps of the classifier with slow ones of t
 subsets of features; here each minibatch hides a random share of its values, which then start from the row for
 new values, as an unseen one does, and one optimiser takes one step.
 
-A score depends on the rows that are scored together with it (on their values, never on their labels), by the method's
-definition: the same row may score differently in another batch, though never in another order of the same.
+The graph of a training step is its minibatch. A row that is scored is a graph by itself: the paper scores all test rows
+as one graph, which a server that is asked about one user cannot do, and which would let a score depend on its batch.
 
 Shapes: B rows, F fields, K extra fields, N values in the batch, D embedding width, J joined width.
 """
@@ -32,10 +32,14 @@ from pkb.plug import EMPTY, Plugged, Sockets
 
 
 class Graph:
-    """Which values occur in which rows; a missing value is in none."""
+    """Which values occur in which rows; a missing value is in none. Rows that stand `apart` share no value."""
 
-    def __init__(self, ids_BF: Tensor) -> None:
-        self.values_N, self.place_BF = ids_BF.unique(return_inverse=True)
+    def __init__(self, ids_BF: Tensor, *, apart: bool = False) -> None:
+        if apart:
+            self.values_N = ids_BF.flatten()
+            self.place_BF = torch.arange(ids_BF.numel(), device=ids_BF.device).view_as(ids_BF)
+        else:
+            self.values_N, self.place_BF = ids_BF.unique(return_inverse=True)
         columns = torch.arange(ids_BF.shape[1], device=ids_BF.device).expand_as(ids_BF).flatten()
         self.column_N = columns.new_zeros(len(self.values_N)).scatter_reduce(
             0, self.place_BF.flatten(), columns, "amax"
@@ -96,7 +100,7 @@ class FATE(Backbone):
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        graph = Graph(batch.ids_BF)
+        graph = Graph(batch.ids_BF, apart=not self.training)
         edges_BF = graph.without(self.cut) if self.training else graph.edges_BF
         values_ND = self.extrapolation(self._embeddings(graph), graph, edges_BF)
         v_BFD = self.with_knowledge(values_ND[graph.place_BF], plugged)

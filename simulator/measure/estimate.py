@@ -15,7 +15,8 @@ from simulator.measure.value import Value, undefined
 
 CONFIDENCE = 0.95
 POWER = 0.8
-_DETECTABLE = float(norm.ppf(0.5 + CONFIDENCE / 2) + norm.ppf(POWER))  # 2.80 standard errors
+_NORMAL = float(norm.ppf(0.5 + CONFIDENCE / 2))
+_DETECTABLE = _NORMAL + float(norm.ppf(POWER))  # 2.80 standard errors
 _LEAST_ERROR = 1e-12  # rounding lies below
 
 
@@ -55,7 +56,8 @@ class Estimate:
         """With its 95 % interval, cut to the range that the statistic has."""
         if self.error is None:
             return Value(value=self.point, n=self.n)
-        reach = float(t.ppf(0.5 + CONFIDENCE / 2, self.freedom)) * self.error
+        quantile = _NORMAL if math.isinf(self.freedom) else float(t.ppf(0.5 + CONFIDENCE / 2, self.freedom))
+        reach = quantile * self.error
         low, high = max(self.point - reach, bounds[0]), min(self.point + reach, bounds[1])
         return Value(value=self.point, low=low, high=high, n=self.n)
 

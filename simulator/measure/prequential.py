@@ -63,6 +63,7 @@ class Prequential:
         self.baselines = baselines  # of each arm, the one that it is tested against
         self.stopped = stopped
         self.samples: dict[str, dict[Contender, dict[int, Floats]]] = {}  # by metric; by period [1 + R]
+        self.defined: dict[str, set[int]] = {}  # by metric, the periods in which it is
 
     def add(self, pieces: list[Predictions]) -> Iterator[Result]:
         """Take in one period's prequential predictions; yields how arms differ from their baselines in it."""
@@ -71,8 +72,7 @@ class Prequential:
             _same_rows(p, sound[0])
         if sound and sound[0].evaluated_on >= 1:
             for metric, values in redraws(sound, self.replicates, self.seeds[0]).items():
-                for p, sample in zip(sound, values, strict=True):
-                    self.samples.setdefault(metric, {}).setdefault((p.arm, p.seed), {})[p.evaluated_on] = sample
+                self._note(metric, sound, values)
         by_contender = {(p.arm, p.seed): p for p in sound}
         for p in sound:
             baseline = by_contender.get((self.baselines.get(p.arm, ""), p.seed))
@@ -88,6 +88,13 @@ class Prequential:
         for seed in self._seeds_told():
             for arm, metric, of, value in self._told(names, seed):
                 yield Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=False)
+
+    def _note(self, metric: str, pieces: list[Predictions], values: Floats) -> None:
+        samples, defined = self.samples.setdefault(metric, {}), self.defined.setdefault(metric, set())
+        for p, sample in zip(pieces, values, strict=True):
+            samples.setdefault((p.arm, p.seed), {})[p.evaluated_on] = sample
+            if np.isfinite(sample[0]):
+                defined.add(p.evaluated_on)
 
     def _seeds_told(self) -> list[int | None]:
         return [*self.seeds, None] if len(self.seeds) > 1 else [*self.seeds]
@@ -116,7 +123,7 @@ class Prequential:
         p_values: dict[str, Value] = {}
         for arm in arms:
             samples = self._differences("auc", arm, self.baselines[arm], seed, difference)
-            estimate = samples if isinstance(samples, Value) else Estimate.over_seeds(samples, self._count("auc"))
+            estimate = samples if isinstance(samples, Value) else Estimate.over_seeds(samples, len(self.defined["auc"]))
             p_values[arm] = estimate if isinstance(estimate, Value) else estimate.p_value()
             detectable = estimate if isinstance(estimate, Value) else estimate.detectable()
             yield arm, "detectable_difference", self.baselines[arm], detectable
@@ -164,7 +171,7 @@ class Prequential:
     def _mean_sample(self, metric: str, contender: Contender) -> Floats | Value:
         if contender in self.stopped:
             return undefined(self.stopped[contender])
-        periods = self._periods(metric)
+        periods = sorted(self.defined.get(metric, set()))
         if not periods:
             return undefined("no period after the first holds both classes")
         mine = self.samples[metric].get(contender, {})
@@ -174,16 +181,8 @@ class Prequential:
         means: Floats = np.stack([mine[period] for period in periods]).mean(axis=0)
         return means
 
-    def _periods(self, metric: str) -> list[int]:
-        """In which the metric is defined."""
-        samples = self.samples.get(metric, {}).values()
-        return sorted({period for mine in samples for period, sample in mine.items() if np.isfinite(sample[0])})
-
-    def _count(self, metric: str) -> int:
-        return len(self._periods(metric))
-
     def _value(self, metric: str, samples: Floats) -> Value:
-        n = self._count(metric)
+        n = len(self.defined[metric])
         if np.isnan(samples[:, 0]).any():
             return undefined("the reference stands at zero, so that nothing is relative to it", n)
         if len(samples) > 1:

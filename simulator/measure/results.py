@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -27,6 +27,8 @@ RESULTS = pa.schema(
     ]
 )
 
+KEYS = RESULTS.names[: RESULTS.names.index("value")]  # the columns that say which number it is
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -45,10 +47,10 @@ class Result:
 
 def to_table(results: list[Result], run: str, data: str) -> pa.Table:
     """Sorted, whatever order the results came in; the data set's name goes into the schema's metadata."""
-    rows = [{"run": run, **asdict(result), **asdict(result.value)} for result in results]
-    keys = RESULTS.names[: RESULTS.names.index("value")]
-    table = pa.Table.from_pylist(rows, schema=RESULTS.with_metadata({"data": data}))
-    return table.sort_by([(name, "ascending") for name in keys])
+    columns = {name: [getattr(result, name) for result in results] for name in KEYS[1:]}
+    columns |= {name: [getattr(result.value, name) for result in results] for name in RESULTS.names[len(KEYS) :]}
+    table = pa.table({"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata({"data": data}))
+    return table.sort_by([(name, "ascending") for name in KEYS])
 
 
 def data_name(table: pa.Table) -> str:

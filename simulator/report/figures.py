@@ -26,6 +26,7 @@ INK, QUIET, FAINT = "#3b4252", "#808792", "#c9ced6"
 DASHED = (0, (4, 2))
 SHADES = mpl.colormaps["YlGnBu"].resampled(32)  # few enough for the scale to be drawn as vectors
 MOST_PRINTED = 16  # periods in a heat map whose cells have room for their number
+MOST_SHADED = 4  # arms whose intervals can be told apart where they overlap
 STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -54,7 +55,7 @@ def colour(numbers: Numbers, arm: str) -> str:
 
 
 def auc_over_periods(numbers: Numbers) -> str:
-    """Prequential AUC of each arm and period, 95 % intervals shaded, the best attainable beside; empty for one."""
+    """Prequential AUC of each arm and period, with intervals for a few arms; empty where there is one period."""
     if len(numbers.periods) < 2:
         return ""
     with _figure(11.2, 4.0) as (figure, svg):
@@ -64,7 +65,8 @@ def auc_over_periods(numbers: Numbers) -> str:
             axes.plot(x, middle, color=QUIET, linestyle=DASHED, linewidth=1.4, label="best attainable")
         for arm in numbers.arms:
             x, middle, low, high = _series(numbers, "auc", arm)
-            axes.fill_between(x, low, high, color=colour(numbers, arm), alpha=0.13, linewidth=0)
+            if len(numbers.arms) <= MOST_SHADED:
+                axes.fill_between(x, low, high, color=colour(numbers, arm), alpha=0.13, linewidth=0)
             _line(axes, numbers, arm, x, middle, label=arm)
         _period_axis(axes, numbers)
         axes.set_ylabel("prequential AUC")

@@ -62,6 +62,7 @@ def write_report(run: Path, settings: Settings) -> Path:
             ],
             "latency": Markup(figures.latency_curve(numbers, slo_ms)),
         },
+        shaded=len(numbers.arms) <= figures.MOST_SHADED,
         served=served,
         environment=flat(stored.environment(run)),
         config=config.read_text() if config.exists() else "",

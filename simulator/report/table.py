@@ -29,7 +29,6 @@ def summary(table: pa.Table) -> Table:
         show_edge=False,
     )
     shown.add_column("arm", overflow="fold", min_width=12)
-    at = f", {rates[0]:g}/s" if rates else ""
     several, forgets = len(numbers.seeds) > 1, numbers.has_holdouts
     for header in (
         "AUC\n95 %" + ("\nseeds" if several else ""),
@@ -38,7 +37,7 @@ def summary(table: pa.Table) -> Table:
         *(("forget", "BWT\nFWT") if forgets else ()),
         "train s\nrows/s",
         "know.\nMB",
-        f"p50, p99\nms{at}",
+        *((f"p50, p99\nms, {rates[0]:g}/s",) if rates else ()),
     ):
         shown.add_column(header, justify="right", no_wrap=True)
     stopped = {arm for arm, _, _ in numbers.stopped()}
@@ -100,7 +99,7 @@ def _comparison(numbers: Numbers, arm: str) -> list[str]:
 
 
 def _cells(numbers: Numbers, arm: str) -> list[str]:
-    against, rates = numbers.baseline(arm), numbers.rates(arm)
+    against = numbers.baseline(arm)
     auc = numbers.mean("auc_prequential", arm)
     cells = [f"{fixed(auc.value)}\n{between(auc)}{_over_seeds(numbers, arm)}"]
     if against is None:
@@ -116,15 +115,16 @@ def _cells(numbers: Numbers, arm: str) -> list[str]:
         cells += [fixed(lost), f"{signed(back)}\n{signed(ahead)}"]
     cells.append(f"{seconds(numbers.total('train_seconds', arm))}\n{count(numbers.rows_per_second(arm))}")
     cells.append(megabytes(numbers.at_end("knowledge_bytes", arm)))
-    latencies = [numbers.latency(f"latency_{q}_ms", arm, rates[0]).value for q in ("p50", "p99")] if rates else []
-    cells.append("\n".join(fixed(value, 1) for value in latencies))
+    if numbers.rates():
+        latencies = [numbers.latency(f"latency_{q}_ms", arm, numbers.rates()[0]).value for q in ("p50", "p99")]
+        cells.append("\n".join(fixed(value, 1) for value in latencies))
     return cells
 
 
 def _over_seeds(numbers: Numbers, arm: str) -> str:
     """The lowest and the highest of several seeds, on a line of its own."""
     values = [row["value"] for row in numbers.rows("auc_prequential", arm) if row["value"] is not None]
-    return f"\n{fixed(min(values))}–{fixed(max(values))}" if len(numbers.seeds) > 1 and values else ""
+    return f"\n{fixed(min(values))}–{fixed(max(values))}" if len(values) > 1 else ""
 
 
 def _caption(numbers: Numbers) -> Text | None:

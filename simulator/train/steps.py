@@ -27,6 +27,11 @@ def dense_parameters(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if id(p) not in tables]
 
 
+def uses_bfloat16(precision: str) -> bool:
+    """Whether dense layers train in bfloat16: `auto` does where the processor multiplies in it."""
+    return precision == "bfloat16" or (precision == "auto" and torch.cpu._is_avx512_bf16_supported())
+
+
 def nbytes(module: nn.Module) -> int:
     """Bytes of a module's parameters and buffers, of its tables the rows in use with their optimiser state."""
     tables = tables_of(module).values()

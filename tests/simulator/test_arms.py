@@ -10,9 +10,10 @@ import torch
 from pkb.batch import Batch
 from pkb.errors import FutureError
 from simulator.arms import Contender
+from simulator.measure.ranking import auc
 from simulator.settings import ArmSettings
 from simulator.stream.log import Log
-from simulator.train.steps import DivergedError
+from simulator.train.steps import DivergedError, uses_bfloat16
 from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
 
 ARMS = {
@@ -93,3 +94,16 @@ def test_knowledge_takes_part_once_it_was_compressed_and_its_plug_has_learned(tm
     c.compressed_through = -1
     assert not np.array_equal(with_knowledge, c.predict(rows))
     assert c.knowledge_bytes() > 0
+
+
+def test_in_bfloat16_a_model_learns_as_much_as_in_float32(tmp_path: Path, log: Log) -> None:
+    rows, aucs = log.read(log.periods[0]), []
+    for precision in ("float32", "bfloat16"):
+        c = contender(tmp_path, "finetune")
+        c.bfloat16 = uses_bfloat16(precision)
+        for _ in range(30):
+            c.fit(rows, log.periods[0])
+        assert all(p.dtype == torch.float32 for p in c.model.parameters())
+        aucs.append(auc(rows.label.numpy(), c.predict(rows)).value or 0)
+    assert aucs[0] > 0.9
+    assert aucs[1] == pytest.approx(aucs[0], abs=0.01)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator.cli import main
+from tests.simulator.measure.fake_run import FakeRun
 
 LOG = """time,label,user,item
 2024-01-01 10:00:00,0,u1,i1
@@ -84,3 +85,34 @@ def test_an_option_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[
         main(["run", "configs/stream_eleme.yaml", "--adress", "auto"])
     assert stopped.value.code == 2
     assert "--adress" in capsys.readouterr().err
+
+
+def test_report_and_compare_take_the_folders_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = {"frozen": 1.4, "finetune": 0.9}
+    runs = [str(FakeRun(noise=noise, served=False).write(tmp_path / name)) for name in ("one", "two")]
+    assert main(["report", runs[0]]) == 0
+    assert (tmp_path / "one" / "report.html").exists()
+    assert "run one" in capsys.readouterr().out
+    assert main(["compare", *runs]) == 0
+    assert "two/finetune" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["report", "nowhere"], "nowhere: holds no config.yaml"), (["compare", "one"], "two or more different runs")],
+)
+def test_a_folder_that_cannot_be_reported_on_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(arguments) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert said in message
+
+
+def test_settings_cannot_be_changed_after_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", "runs/one", "measure.bootstrap=500"])
+    assert stopped.value.code == 2
+    assert "measure.bootstrap=500" in capsys.readouterr().err

@@ -51,16 +51,19 @@ def trained(folder: Path, settings: Settings, log: Log, meddle: Callable[[int], 
     (folder / "run").mkdir()
     script = folder / "train.py"
     script.write_text(TRAIN)
-    play = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(script), str(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    if meddle is not None:
-        meddle(play.pid)
-    printed, _ = play.communicate(timeout=280)
+    ) as play:
+        try:
+            if meddle is not None:
+                meddle(play.pid)
+            printed, _ = play.communicate(timeout=280)
+        finally:
+            play.kill()
     assert play.returncode == 0, printed[-3000:]
     return folder / "run"
 

@@ -128,8 +128,10 @@ def loss(model: ClickModel, rows: Batch, knowledge: Tensor | None) -> Tensor:
 def train(model: ClickModel, rows: Batch, knowledge: Tensor | None, steps: int) -> None:
     """The optimisers that the simulator uses; a fitted model is fitted, once."""
     torch.manual_seed(3)
-    if isinstance(model.backbone, FittedBackbone):
-        model.eval().backbone.fit(rows, model.plugged(knowledge))
+    backbone = model.backbone
+    if isinstance(backbone, FittedBackbone):
+        model.eval()
+        backbone.fit(rows, model.plugged(knowledge))
         return
     own = {id(table.weight) for table in tables(model)}
     adam = torch.optim.Adam([p for p in model.parameters() if id(p) not in own], lr=0.02)
@@ -180,6 +182,13 @@ def rows_may_come_in_any_order(case: Case) -> None:
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(4))
     shuffled = model(rows.select(order), None if knowledge is None else knowledge[order])
     torch.testing.assert_close(shuffled, model(rows, knowledge)[order])
+
+
+def a_score_does_not_depend_on_the_rows_beside_it(case: Case) -> None:
+    model, rows, knowledge = case.make_lively(), case.rows, case.knowledge
+    some = slice(1, len(rows) // 2)
+    alone = model(rows.select(some), None if knowledge is None else knowledge[some])
+    torch.testing.assert_close(alone, model(rows, knowledge)[some])
 
 
 def padding_changes_nothing(case: Case) -> None:
@@ -278,6 +287,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     every_parameter_gets_a_finite_gradient,
     training_sees_the_same_logits,
     rows_may_come_in_any_order,
+    a_score_does_not_depend_on_the_rows_beside_it,
     padding_changes_nothing,
     a_row_without_past_is_scored,
     all_new_values_of_a_field_are_alike,

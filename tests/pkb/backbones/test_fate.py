@@ -66,7 +66,15 @@ def test_a_missing_value_says_nothing() -> None:
     assert ends[graph.values_N == MISSING].abs().sum() == 0
 
 
-def test_a_score_depends_on_the_rows_scored_with_it_but_not_on_their_labels() -> None:
+def test_a_score_depends_on_no_label() -> None:
     m, rows = model(), make_rows(16)
-    assert not torch.allclose(m(rows.select(slice(0, 8))), m(rows)[:8])
     assert torch.equal(m(replace(rows, label=1 - rows.label)), m(rows))
+
+
+def test_a_row_scored_alone_is_the_graph_of_its_own_values() -> None:
+    m, rows = model(), make_rows(1)
+    together, apart = (
+        m.extrapolation(m._embeddings(graph), graph, graph.edges_BF)[graph.place_BF]
+        for graph in (Graph(rows.ids_BF), Graph(rows.ids_BF, apart=True))
+    )
+    torch.testing.assert_close(together, apart)

@@ -62,3 +62,13 @@ def test_most_models_have_no_auxiliary_loss() -> None:
     logits, loss = make(DIN).eval().with_auxiliary(make_rows())
     assert loss is None
     torch.testing.assert_close(logits, make(DIN).eval()(make_rows()))
+
+
+@pytest.mark.parametrize("name", READS_HISTORIES)
+def test_matrix_products_may_be_in_bfloat16(name: str) -> None:
+    model, rows = make(BACKBONES[name]).train(), make_rows()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, auxiliary = model.with_auxiliary(rows)
+    loss = logits.float().sum() + (0 if auxiliary is None else auxiliary.float())
+    loss.backward()
+    assert loss.isfinite()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -85,7 +86,9 @@ def test_the_page_holds_every_room(page: Page) -> None:
     for heading in (
         "What came out",
         "Quality over time",
-        "What knowledge adds",
+        "Against the baseline",
+        "AUC by the user's activity",
+        "AUC by scenario",
         "Forgetting",
         "Cost",
         "Serving",
@@ -94,8 +97,49 @@ def test_the_page_holds_every_room(page: Page) -> None:
         "Settings",
     ):
         assert heading in page.text
-    for detail in ("1,600", "frozen_after: 1", "3.0e-08", "2 errors", "evaluated on the holdout of period j"):
+    for detail in (
+        "1,600",
+        "policy: frozen",
+        "memory MB",
+        "p (Holm)",
+        "scenario 101",
+        "50 to 149",
+        "3.0e-08",
+        "2 errors",
+        "evaluated on the holdout of period j",
+    ):
         assert detail in page.text
+
+
+def test_several_seeds_are_told_as_points_and_one_interval(tmp_path: Path) -> None:
+    fake = FakeRun(seeds=[0, 1, 2], periods=3, served=False)
+    page = report(fake, tmp_path / "run")
+    assert "over users and seeds; hollow points: the seeds." in page.text
+    assert "Welch and Satterthwaite" in page.text
+    numbers = Numbers(pq.read_table(tmp_path / "run" / "results.parquet"))
+    rows = numbers.rows("auc_prequential", "finetune")
+    assert [row["seed"] for row in rows] == [0, 1, 2]
+    assert numbers.mean("auc_prequential", "finetune").value == pytest.approx(sum(row["value"] for row in rows) / 3)
+    console = Console(width=110, record=True, file=io.StringIO())
+    console.print(summary(pq.read_table(tmp_path / "run" / "results.parquet")))
+    values = sorted(f"{row['value']:.4f}" for row in rows)
+    assert f"{values[0]}–{values[-1]}" in console.export_text()
+
+
+def test_the_split_protocol_is_reported_without_forgetting(tmp_path: Path) -> None:
+    page = report(FakeRun(split=True, served=False), tmp_path / "run")
+    assert "has the best AUC on the test period" in page.text
+    assert "Nothing is held out, so that forgetting is not defined." in page.text
+    for word in ("prequential", "Forgetting and transfer", "holdout of period", "Quality over time"):
+        assert word not in page.text
+    console = Console(width=110, record=True, file=io.StringIO())
+    console.print(summary(pq.read_table(tmp_path / "run" / "results.parquet")))
+    assert "BWT" not in console.export_text()
+
+
+def test_a_log_without_scenarios_has_no_table_of_them(tmp_path: Path) -> None:
+    page = report(FakeRun(scenarios=False, periods=2, served=False), tmp_path / "run")
+    assert "AUC by scenario" not in page.text
 
 
 def test_the_same_run_gives_the_same_page(run: Path, page: Page) -> None:
@@ -151,7 +195,7 @@ def test_the_table_says_why_an_arm_was_stopped(tmp_path: Path) -> None:
     assert "stopped: frozen (seed 0): loss was nan learning period 1, step 12" in console.export_text()
 
 
-def results(gain: Value, over: Value | None = None) -> pa.Table:
+def results(gain: Value, over: Value | None = None, p_holm: Value | None = None) -> pa.Table:
     """Two arms, of which `edk` differs from `plain` by `gain`, and from the best attainable by `over`."""
 
     def result(arm: str, metric: str, value: Value, of: str | None = None) -> Result:
@@ -164,6 +208,9 @@ def results(gain: Value, over: Value | None = None) -> pa.Table:
         result("edk", "auc_prequential_difference", gain, of="plain"),
         result("edk", "rel_impr_auc", Value(value=(gain.value or 0) / base, n=3), of="plain"),
     ]
+    if p_holm is not None:
+        rows.append(result("edk", "p_value_holm", p_holm, of="plain"))
+        rows.append(result("edk", "detectable_difference", Value(value=0.028, n=3), of="plain"))
     if over is not None:
         rows.append(result(BEST_ATTAINABLE, "auc_prequential", Value(value=0.8, low=0.79, high=0.81, n=3)))
         rows.append(result("edk", "auc_prequential_difference", over, of=BEST_ATTAINABLE))
@@ -191,6 +238,15 @@ def test_the_verdict_claims_nothing_that_is_not_separable(bounds: tuple[float | 
     found = findings(Value(value=0.01, low=bounds[0], high=bounds[1], n=3))
     assert "not separable from chance" in found["knowledge: no clear effect"].text
     assert "best" not in found
+
+
+def test_the_verdict_trusts_the_test_that_is_corrected_for_the_number_of_arms() -> None:
+    gain = Value(value=0.02, low=0.001, high=0.039, n=3)
+    assert "knowledge helps" in findings(gain)
+    corrected = findings(gain, None, Value(value=0.09, n=4))["knowledge: no clear effect"]
+    assert "p = 0.090 after Holm's correction over 4 tests" in corrected.text
+    assert "A difference of 0.0280 would have been found 4 times in 5." in corrected.text
+    assert "p < 0.001" in findings(gain, None, Value(value=1e-5, n=4))["knowledge helps"].text
 
 
 def test_the_verdict_says_when_a_comparison_is_not_to_be_had() -> None:

@@ -1,0 +1,124 @@
+"""Runs that are over: measured again, and put side by side where they were measured on the same rows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from pkb.errors import RunError
+from simulator.book import period_file
+from simulator.measure.compare import Played, compare
+from simulator.measure.results import RESULTS
+from simulator.report.commands import compare_runs, report, settings_of
+from tests.simulator.measure.fake_run import FakeRun
+
+SHORT = {"frozen": 1.4, "finetune": 0.9}
+
+
+def played(run: Path) -> Played:
+    return Played(name=run.name, folder=run, settings=settings_of(run))
+
+
+def console() -> Console:
+    return Console(width=110, record=True, file=io.StringIO())
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return FakeRun(noise=SHORT, served=False).write(tmp_path_factory.mktemp("runs") / "first")
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same log, with a better `finetune` and one more arm."""
+    fake = FakeRun(noise={"finetune": 0.2, "ewc": 0.9}, served=False)
+    return fake.write(tmp_path_factory.mktemp("runs") / "second")
+
+
+def test_tables_and_report_are_rebuilt_from_the_stored_predictions(first: Path) -> None:
+    report(first, console())
+    before = [(first / name).read_bytes() for name in ("results.parquet", "report.html")]
+    for name in ("results.parquet", "report.html"):
+        (first / name).unlink()
+    shown = console()
+    report(first, shown)
+    assert [(first / name).read_bytes() for name in ("results.parquet", "report.html")] == before
+    text = shown.export_text()
+    assert "run first" in text
+    assert "report.html" in text
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"holds no config\.yaml, so it is not the folder of a run"):
+        report(tmp_path, console())
+
+
+def test_arms_of_two_runs_are_paired_row_by_row(first: Path, second: Path) -> None:
+    table = compare([played(first), played(second)])
+    assert table.schema.equals(RESULTS)
+    rows = [row for row in table.to_pylist() if row["metric"] == "auc_prequential_difference"]
+    found = {(row["arm"], row["of"]): row for row in rows}
+    against_itself = found["second/finetune", "first/finetune"]
+    assert against_itself["low"] > 0
+    apart = [row for row in table.to_pylist() if row["metric"] == "auc_prequential"]
+    widths = [row["high"] - row["low"] for row in apart if row["arm"].endswith("finetune")]
+    assert against_itself["high"] - against_itself["low"] < sum(widths)
+    baselines = {row["arm"]: row["of"] for row in table.to_pylist() if row["metric"] == "p_value_holm"}
+    assert baselines == {"second/finetune": "first/finetune", "second/ewc": "first/finetune"}
+
+
+def test_a_run_compared_with_a_copy_of_itself_does_not_differ(first: Path, tmp_path: Path) -> None:
+    copy = FakeRun(noise=SHORT, served=False).write(tmp_path / "copy")
+    rows = [row for row in compare([played(first), played(copy)]).to_pylist() if row["of"] and row["slice"] == "all"]
+    same = [row for row in rows if row["of"].split("/")[1] == row["arm"].split("/")[1]]
+    assert same
+    for row in same:
+        assert row["value"] == (1 if row["metric"].startswith("p_value") else 0)
+
+
+def test_the_comparison_is_printed(first: Path, second: Path) -> None:
+    shown = console()
+    compare_runs([first, second], shown)
+    text = shown.export_text()
+    for word in ("first/frozen", "second/ewc", "baseline first/finetune: of", "p (Holm)"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (FakeRun(noise=SHORT, rows=401), "were not measured on the same rows in period 0"),
+        (FakeRun(noise=SHORT, click_rate=0.3), "were not measured on the same rows in period 0"),
+        (FakeRun(noise=SHORT, periods=3), "do not predict the same periods: next come nothing more and period 3"),
+        (FakeRun(noise=SHORT, split=True), "do not predict the same periods: next come period 3 and period 0"),
+        (FakeRun(noise=SHORT, seeds=[1]), r"has seeds \[1\] and .* \[0\]"),
+        (FakeRun(noise=SHORT, data="other"), "replayed other and .* eleme-synthetic"),
+    ],
+    ids=["other rows", "other labels", "fewer periods", "another protocol", "other seeds", "another log"],
+)
+def test_what_was_not_measured_on_the_same_rows_is_not_compared(
+    first: Path, tmp_path: Path, other: FakeRun, said: str
+) -> None:
+    with pytest.raises(RunError, match=said):
+        compare_runs([first, other.write(tmp_path / "other")], console())
+
+
+def test_rows_that_were_left_out_are_noticed_in_a_later_period_too(first: Path, tmp_path: Path) -> None:
+    run = FakeRun(noise=SHORT).write(tmp_path / "other")
+    file = period_file(run, "predictions", 2)
+    stored = pq.read_table(file)
+    pq.write_table(stored.filter(pa.array(np.asarray(stored.column("row_id")) % 400 != 7)), file)
+    with pytest.raises(RunError, match="not measured on the same rows in period 2"):
+        compare_runs([first, run], console())
+
+
+def test_one_run_twice_is_no_comparison(first: Path) -> None:
+    for given in ([first], [first, first]):
+        with pytest.raises(RunError, match="two or more different runs"):
+            compare_runs(given, console())
