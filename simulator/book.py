@@ -83,7 +83,7 @@ class Book:
 
     def __init__(self, period: Period, now: Shown, gap_seconds: float) -> None:
         self.period = period
-        self.tables: list[pa.Table] = []
+        self.tables: list[pa.Table] = [PREDICTIONS.empty_table()]  # a period of a split may predict nothing
         self.facts: dict[str, Any] = {
             "period": period.index,
             "start": period.start,

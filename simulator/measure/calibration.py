@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.measure.tally import Floats, Tally
+from simulator.measure.tally import Floats, Tally, sums
 from simulator.measure.value import Value, undefined
 
 ECE_BINS = 15
@@ -55,7 +55,7 @@ def ece(tally: Tally) -> Value:
     middle = np.cumsum(tally.mass) - tally.mass / 2
     place = np.minimum((ECE_BINS * middle / tally.rows).astype(np.int64), ECE_BINS - 1)
     excess = tally.mass * tally.score.astype(np.float64) - tally.clicks
-    return Value(value=float(np.abs(np.bincount(place, weights=excess)).sum()) / tally.rows, n=int(tally.rows))
+    return Value(value=float(np.abs(sums(place, excess, ECE_BINS)).sum()) / tally.rows, n=int(tally.rows))
 
 
 def negative_log(probability: np.ndarray) -> Floats:

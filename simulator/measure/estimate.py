@@ -15,6 +15,7 @@ from simulator.measure.value import Value, undefined
 
 CONFIDENCE = 0.95
 POWER = 0.8
+MIN_DEFINED = 0.95  # an interval needs so large a share of redraws to be defined
 _NORMAL = float(norm.ppf(0.5 + CONFIDENCE / 2))
 _DETECTABLE = _NORMAL + float(norm.ppf(POWER))  # 2.80 standard errors
 _LEAST_ERROR = 1e-12  # rounding lies below
@@ -45,7 +46,7 @@ class Estimate:
         seeds = len(samples)
         means = samples.mean(axis=0)
         redrawn = means[1:][np.isfinite(means[1:])]
-        if len(redrawn) < 2:
+        if len(redrawn) < max(2, MIN_DEFINED * (samples.shape[1] - 1)):
             return cls(point=float(means[0]), error=None, n=n)
         of_users = float(redrawn.var(ddof=1))
         of_seeds = float(samples[:, 0].var(ddof=1)) / seeds if seeds > 1 else 0.0

@@ -194,11 +194,10 @@ class Prequential:
 def _period_difference(p: Predictions, baseline: Predictions) -> Iterator[Result]:
     """How two arms' AUC differs in one period, by DeLong's test."""
     estimate = delong_difference(p.label, p.probability, baseline.probability)
-    undefined_value = isinstance(estimate, Value)
-    values = {
-        "auc_difference": estimate if undefined_value else estimate.interval((-1.0, 1.0)),
-        "p_value": estimate if undefined_value else estimate.p_value(),
-    }
+    if isinstance(estimate, Value):
+        values = dict.fromkeys(("auc_difference", "p_value"), estimate)
+    else:
+        values = {"auc_difference": estimate.interval((-1.0, 1.0)), "p_value": estimate.p_value()}
     for metric, value in values.items():
         yield Result(
             arm=p.arm,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.measure.tally import GroupedTally, Tally
+from simulator.measure.tally import GroupedTally, Tally, sums
 from simulator.measure.value import Value, undefined
 
 
@@ -110,7 +110,7 @@ def grouped_auc(tally: GroupedTally) -> GroupedAuc:
     """AUC within each group (user or request), by running sums over all groups at once."""
     names, place = np.unique(tally.group, return_inverse=True)
     wins, pairs = _twice_wins(tally.clicks, tally.others, place, len(names))
-    sizes = np.bincount(place, weights=tally.clicks + tally.others, minlength=len(names))
+    sizes = sums(place, tally.clicks + tally.others, len(names))
     mixed = pairs > 0
     return GroupedAuc(
         names=names[mixed],
@@ -128,10 +128,10 @@ def _twice_wins(
 
     Entries are sorted by group, then by score. The sums are of whole numbers where weights are, hence exact.
     """
-    of_group = [np.bincount(group, weights=part, minlength=groups) for part in (clicks, others)]
+    of_group = [sums(group, part, groups) for part in (clicks, others)]
     before_group = np.cumsum(of_group[1]) - of_group[1]
     below = np.cumsum(others) - others - before_group[group]
-    wins = np.bincount(group, weights=clicks * (2 * below + others), minlength=groups)
+    wins = sums(group, clicks * (2 * below + others), groups)
     return wins, of_group[0] * of_group[1]
 
 

@@ -13,7 +13,9 @@ from simulator.measure.calibration import complement, entropy, negative_log
 from simulator.measure.ranking import GroupedAuc, Ranking, grouped_auc
 from simulator.measure.significance import bootstrap_aucs, user_counts
 from simulator.measure.stored import Predictions
-from simulator.measure.tally import Floats, GroupedTally
+from simulator.measure.tally import Floats, GroupedTally, sums
+
+USERS_AT_ONCE = 8192
 
 
 def redraws(pieces: list[Predictions], replicates: int, seed: int) -> dict[str, Floats]:
@@ -23,10 +25,10 @@ def redraws(pieces: list[Predictions], replicates: int, seed: int) -> dict[str, 
     """
     label, user = pieces[0].label, pieces[0].user
     users, of_row = np.unique(user, return_inverse=True)
-    drawn = np.ones((1 + replicates, len(users)))
+    drawn = np.ones((1 + replicates, len(users)), dtype=np.uint8)  # a count stays far below 256
     for replicate in range(replicates):
         drawn[1 + replicate] = user_counts(users, replicate, seed)
-    metrics = [_ratios(drawn @ _sums(p, users, of_row)) for p in pieces]
+    metrics = [_ratios(_totals(drawn, _of_users(p, users, of_row))) for p in pieces]
     found = {name: np.stack([metric[name] for metric in metrics]) for name in metrics[0]}
     if pieces[0].request is None:
         del found["auc_request"]
@@ -35,15 +37,25 @@ def redraws(pieces: list[Predictions], replicates: int, seed: int) -> dict[str, 
     return {"auc": np.hstack([points, bootstrap_aucs(label, scores, user, replicates, seed)]), **found}
 
 
-def _sums(p: Predictions, users: np.ndarray, of_row: np.ndarray) -> Floats:
+def _totals(drawn: np.ndarray, of_users: Floats) -> Floats:
+    """[1 + R, U] x [U, 11], a few users at a time, since the counts of all would be large as floats."""
+    totals = np.zeros((len(drawn), of_users.shape[1]))
+    for start in range(0, len(of_users), USERS_AT_ONCE):
+        few = slice(start, start + USERS_AT_ONCE)
+        totals += drawn[:, few].astype(np.float64) @ of_users[few]
+    return totals
+
+
+def _of_users(p: Predictions, users: np.ndarray, of_row: np.ndarray) -> Floats:
     """[U, 11]: what each user adds to the numerators and denominators of the metrics, in the order of `_ratios`."""
     clicked, probability = p.label > 0, p.probability.astype(np.float64)
     nats = np.where(clicked, negative_log(probability), negative_log(complement(probability)))
     of_rows = (np.ones(len(clicked)), clicked, nats, probability, (probability - clicked) ** 2)
-    columns = [np.bincount(of_row, weights=column, minlength=len(users)) for column in of_rows]
+    columns = [sums(of_row, column, len(users)) for column in of_rows]
     by_user = grouped_auc(GroupedTally.of(p.label, p.probability, p.user))
-    columns += _spread(by_user, np.searchsorted(users, by_user.names), len(users), by_size=True)
-    columns += _spread(by_user, np.searchsorted(users, by_user.names), len(users), by_size=False)
+    themselves = np.searchsorted(users, by_user.names)
+    columns += _spread(by_user, themselves, len(users), by_size=True)
+    columns += _spread(by_user, themselves, len(users), by_size=False)
     if p.request is None:
         columns += [np.zeros(len(users))] * 2
     else:
@@ -57,12 +69,12 @@ def _sums(p: Predictions, users: np.ndarray, of_row: np.ndarray) -> Floats:
 def _spread(grouped: GroupedAuc, user: np.ndarray, users: int, *, by_size: bool) -> list[Floats]:
     """Sums over each user's groups of weight x AUC and of weight, which is the group's rows, or 1."""
     weight = grouped.sizes if by_size else np.ones(len(grouped.aucs))
-    return [np.bincount(user, weights=part, minlength=users) for part in (weight * grouped.aucs, weight)]
+    return [sums(user, part, users) for part in (weight * grouped.aucs, weight)]
 
 
-def _ratios(sums: Floats) -> dict[str, Floats]:
-    """Each metric from the sums [1 + R, 11] over the users drawn."""
-    rows, clicks, nats, predicted, squares, *grouped = sums.T
+def _ratios(totals: Floats) -> dict[str, Floats]:
+    """Each metric from the totals [1 + R, 11] over the users drawn."""
+    rows, clicks, nats, predicted, squares, *grouped = totals.T
     return {
         "logloss": _over(nats, rows),
         "ne": _over(_over(nats, rows), entropy(_over(clicks, rows))),

@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import poisson
 
-from simulator.measure.estimate import CONFIDENCE, Estimate
+from simulator.measure.estimate import CONFIDENCE, MIN_DEFINED, Estimate
 from simulator.measure.ranking import Ranking
 from simulator.measure.value import Value, one_class
-
-MIN_DEFINED = 0.95  # an interval needs so large a share of replicates to be defined
 
 _POISSON_CDF = poisson.cdf(np.arange(16), 1.0)
 
@@ -42,7 +40,7 @@ class Placements:
 
 def delong(label: np.ndarray, score: np.ndarray) -> Value:
     """AUC with its 95 % interval; the interval needs two rows of each class."""
-    if missing := one_class(np.count_nonzero(label > 0), len(label)):
+    if missing := one_class(int(np.count_nonzero(label > 0)), len(label)):
         return missing
     placed = Placements(label, score)
     return _estimate(placed.auc, placed.of_positives, placed.of_negatives).interval((0.0, 1.0))
@@ -50,7 +48,7 @@ def delong(label: np.ndarray, score: np.ndarray) -> Value:
 
 def delong_difference(label: np.ndarray, score: np.ndarray, reference: np.ndarray) -> Estimate | Value:
     """AUC of `score` minus AUC of `reference` on the same rows; a Value, undefined, where one class is missing."""
-    if missing := one_class(np.count_nonzero(label > 0), len(label)):
+    if missing := one_class(int(np.count_nonzero(label > 0)), len(label)):
         return missing
     a, b = Placements(label, score), Placements(label, reference)
     return _estimate(a.auc - b.auc, a.of_positives - b.of_positives, a.of_negatives - b.of_negatives)

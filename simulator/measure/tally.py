@@ -18,6 +18,11 @@ from simulator.measure.value import Value, one_class
 Floats = NDArray[np.float64]
 
 
+def sums(place: np.ndarray, values: np.ndarray, size: int) -> Floats:
+    """[size]: what the values add up to at each place; a place is a number below `size`."""
+    return np.bincount(place, weights=values, minlength=size).astype(np.float64, copy=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tally:
     """The weight of clicks and of other rows at each distinct score."""
@@ -43,8 +48,8 @@ class Tally:
         size = len(distinct)
         return cls(
             score=distinct,
-            clicks=np.bincount(place, weights=clicks, minlength=size),
-            others=np.bincount(place, weights=others, minlength=size),
+            clicks=sums(place, clicks, size),
+            others=sums(place, others, size),
         )
 
     @cached_property
@@ -96,6 +101,6 @@ class GroupedTally:
         return cls(
             group=group[first],
             score=score[first],
-            clicks=np.bincount(place, weights=clicks[order], minlength=size),
-            others=np.bincount(place, weights=others[order], minlength=size),
+            clicks=sums(place, clicks[order], size),
+            others=sums(place, others[order], size),
         )

@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.book import BEST_ATTAINABLE
-from simulator.measure.value import Value
 from simulator.report.numbers import Numbers
 from simulator.report.words import between, count, fixed, megabytes, p_value, seconds, signed
 
@@ -83,12 +82,12 @@ def _comparison(numbers: Numbers, arm: str) -> list[str]:
     if against is None:
         return [f"{fixed(auc.value)}\n{between(auc)}", "", "", "", *(fixed(level) for level in levels)]
 
-    def compared(metric: str, **where: None) -> Value:
-        return numbers.mean(metric, arm, of=against, **where)
-
-    gain = compared("auc_prequential_difference")
-    p, holm, least = (compared(name, evaluated_on=None).value for name in TESTS)
-    gaps = [compared(f"{metric}_prequential_difference").value for metric in ("logloss", "gauc_impression")]
+    gain = numbers.mean("auc_prequential_difference", arm, of=against)
+    p, holm, least = (numbers.mean(name, arm, of=against, evaluated_on=None).value for name in TESTS)
+    gaps = [
+        numbers.mean(f"{metric}_prequential_difference", arm, of=against).value
+        for metric in ("logloss", "gauc_impression")
+    ]
     return [
         f"{fixed(auc.value)}\n{between(auc)}",
         f"{signed(gain.value)}\n{between(gain, sign=True).replace('…', ' ')}",

@@ -27,6 +27,7 @@ from simulator.stream.raw import PARQUET, RawLog
 from simulator.stream.vocabulary import WORDS, Numbering, Values, Vocabulary
 
 BATCH_ROWS = 65_536
+STORED_ROWS = 245_760  # two of the engine's row groups
 ARRIVING_ROWS = 16_384  # fewer at a time where values are texts: the parser's buffers and copies are many times larger
 
 
@@ -135,21 +136,24 @@ class Staging:
             FROM staged GROUP BY request""")
 
     def _fill(self, history_length: int) -> None:
-        """Reads the raw files; one transaction, or each stretch of rows would be written twice."""
-        writer = self._engine.cursor()
-        writer.execute("BEGIN")
+        """Reads the raw files, and stores their rows a few of the engine's row groups at a time.
+
+        Rows of small statements would stand in the engine's memory until the end of their transaction, or be
+        written twice; whole row groups go to its file at once.
+        """
+        stores = {name: _Store(self._engine.cursor(), name) for name in ("staged", "rejected", "words")}
         with _as_data_error(self._log):
             for rows in self._tables(checked_rows(self._log, history_length), ARRIVING_ROWS):
                 bad, left = pc.is_valid(rows.column("reason")), pc.is_valid(rows.column("left_out"))
                 for why in rows.column("left_out").filter(pc.and_not(left, bad)).value_counts().to_pylist():
                     self.left_out[why["values"]] += why["counts"]
-                _append(writer, "rejected", rows.select(_REJECTED.names).filter(bad))
+                stores["rejected"].add(rows.select(_REJECTED.names).filter(bad))
                 good = pc.invert(pc.or_(bad, left))
                 staged, words = self._encoded(rows if pc.all(good).as_py() else rows.filter(good))
-                _append(writer, "staged", staged)
-                _append(writer, "words", words)
-            writer.execute("COMMIT")
-        writer.close()
+                stores["staged"].add(staged)
+                stores["words"].add(words)
+            for store in stores.values():
+                store.close()
 
     def _encoded(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Rows with provisional ids in place of texts, and the values that were new."""
@@ -257,11 +261,31 @@ def _sql_type(kind: pa.DataType) -> str:
     ]
 
 
-def _append(writer: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
-    if rows.num_rows:
-        writer.register("arrived", rows)
-        writer.execute(f"INSERT INTO {name} SELECT * FROM arrived")
-        writer.unregister("arrived")
+class _Store:
+    """Appends to one table of the engine."""
+
+    def __init__(self, writer: duckdb.DuckDBPyConnection, name: str) -> None:
+        self._writer, self._name = writer, name
+        self._held: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, rows: pa.Table) -> None:
+        if rows.num_rows:
+            self._held.append(rows)
+            self._rows += rows.num_rows
+        if self._rows >= STORED_ROWS:
+            self._write()
+
+    def close(self) -> None:
+        if self._held:
+            self._write()
+        self._writer.close()
+
+    def _write(self) -> None:
+        self._writer.register("arrived", pa.concat_tables(self._held))
+        self._writer.execute(f"INSERT INTO {self._name} SELECT * FROM arrived")
+        self._writer.unregister("arrived")
+        self._held, self._rows = [], 0
 
 
 @contextmanager
