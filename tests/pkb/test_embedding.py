@@ -100,7 +100,8 @@ def renewed(table: EmbeddingTable, ids: list[int], now: int, keep: int = 2) -> E
 def stored(table: EmbeddingTable, identity: int) -> torch.Tensor:
     """What an id of field 0 reads."""
     ids = torch.full((1, table.fields), identity, dtype=torch.int32)
-    return table.eval()(ids)[0, 0].detach()
+    vector: torch.Tensor = table.eval()(ids)[0, 0].detach()
+    return vector
 
 
 def test_an_id_unseen_for_so_many_periods_reads_the_row_for_new_values_and_starts_anew_when_it_returns() -> None:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from pkb.backbones.deepfm import DeepFM
 from pkb.edk import EDK
 from pkb.errors import SettingError
 from simulator.arms import Contender
 from simulator.budget import needed, within_budget
+from simulator.policies.replay import Replay
 from simulator.settings import ArmSettings, BudgetSettings, Settings
 from simulator.simulation import Past
 from simulator.stream.log import Log
@@ -30,12 +33,16 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
 
 
 def budgeted(folder: Path, **budget: int) -> Settings:
-    settings = replace(tiny_settings(folder, arms=ARMS), budget=BudgetSettings(**budget))
-    policies = replace(settings.policies, replay=replace(settings.policies.replay, bytes=50_000))
-    knowledge = replace(settings.knowledge, edk=EDK.Settings(patterns=2, depth=1))
-    deepfm = replace(settings.backbones.deepfm, hidden=(16,))
-    backbones = replace(settings.backbones, deepfm=deepfm)
-    return replace(settings, policies=policies, knowledge=knowledge, backbones=backbones)
+    settings: Any = replace(
+        tiny_settings(folder, arms=ARMS), budget=BudgetSettings(**budget)
+    )  # sections made on the fly
+    small = replace(
+        settings,
+        policies=replace(settings.policies, replay=Replay.Settings(bytes=50_000)),
+        knowledge=replace(settings.knowledge, edk=EDK.Settings(patterns=2, depth=1)),
+        backbones=replace(settings.backbones, deepfm=DeepFM.Settings(hidden=(16,))),
+    )
+    return cast(Settings, small)
 
 
 def played(arm: str, settings: Settings, log: Log) -> tuple[Contender, int]:

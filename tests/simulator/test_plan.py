@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     return tiny_log(tmp_path_factory.mktemp("log"))
 
 
-def streaming(folder: Path, **stream: object) -> Settings:
+def streaming(folder: Path, **stream: Any) -> Settings:
     settings = tiny_settings(folder)
     return replace(settings, stream=replace(settings.stream, **stream))
 

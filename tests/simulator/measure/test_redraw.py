@@ -43,6 +43,7 @@ def piece() -> Predictions:
 
 def test_a_redraw_is_the_metric_on_the_rows_of_the_users_drawn(piece: Predictions) -> None:
     found = redraws([piece], REDRAWS, seed=3)
+    assert piece.request is not None
     for redraw in range(REDRAWS):
         times = user_counts(piece.user, redraw, 3)
         copy = np.concatenate([np.arange(count) for count in times])  # a user drawn twice is two users

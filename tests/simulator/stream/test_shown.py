@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -18,7 +16,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
 
 
 def test_activity_counts_a_users_impressions_before_the_period(log: Log) -> None:
-    activity, users = Activity(), []
+    activity, users = Activity(), list[np.ndarray]()
     for period in log.periods:
         rows = log.read(period)
         now = shown(rows, SCHEMA, period.start, log.vocabulary_before(period), activity.counts())
@@ -32,7 +30,9 @@ def test_activity_counts_a_users_impressions_before_the_period(log: Log) -> None
 def test_a_vocabulary_from_the_future_is_refused(log: Log) -> None:
     first, later = log.periods[1], log.periods[3]
     vocabulary = log.vocabulary_before(later)
-    with pytest.raises(FutureError, match=r"the vocabulary of period-00002.parquet was built until 259200 but .* 86400"):
+    with pytest.raises(
+        FutureError, match=r"the vocabulary of period-00002.parquet was built until 259200 but .* 86400"
+    ):
         shown(log.read(first), SCHEMA, first.start, vocabulary, Activity().counts())
 
 
