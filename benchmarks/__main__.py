@@ -1,8 +1,10 @@
 """`make bench`: measures what the README claims, and writes `results.json` and a table beside it.
 
-python -m benchmarks            everything but `large`
+python -m benchmarks            training and stream
 python -m benchmarks stream     one group; the figures of the others stay
-python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about half an hour
+python -m benchmarks peers      against FuxiCTR, once `pip install '.[comparison]'` has brought it
+python -m benchmarks busy       of the last `make demo`
+python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
 
 from __future__ import annotations
@@ -12,20 +14,24 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.busy import main_job
 from benchmarks.figures import Figure, write
+from benchmarks.peers import peers
 from benchmarks.stream import stream
 from benchmarks.training import edk_encoder, edk_whole, step_size
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "training": lambda: [*step_size(9), *edk_encoder(9), *edk_whole(9)],
     "stream": stream,
+    "peers": peers,
+    "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }
 
 
 def main() -> None:
     torch.set_num_threads(2)
-    for group in sys.argv[1:] or [name for name in GROUPS if name != "large"]:
+    for group in sys.argv[1:] or ["training", "stream"]:
         sys.stdout.write(write(GROUPS[group]()))
 
 

@@ -20,9 +20,10 @@ from simulator.session import ray_session
 from simulator.settings import ArmSettings, Settings, StreamSettings, WorldSettings
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log, to_batch
-from simulator.stream.replay import READ_ROWS, replay
+from simulator.stream.replay import replay
 
 PERIODS = 10
+READ_ROWS = 65_536  # of the raw scan
 
 
 def stream(rows: int = 20_000_000, repeats: int = 3) -> list[Figure]:

@@ -81,8 +81,8 @@ def drop_uncommitted(run: Path, committed_through: int) -> None:
 class Book:
     """Collects one period's predictions and costs."""
 
-    def __init__(self, period: Period, now: Shown, gap_seconds: float) -> None:
-        self.period = period
+    def __init__(self, period: Period, now: Shown, gap_seconds: float, since: float) -> None:
+        self.period, self.since = period, since  # when the period before was done, in seconds of `perf_counter`
         self.tables: list[pa.Table] = [PREDICTIONS.empty_table()]  # a period of a split may predict nothing
         self.facts: dict[str, Any] = {
             "period": period.index,
@@ -153,7 +153,8 @@ class Book:
             }
             for c in contenders
         ]
+        facts = {**self.facts, "wall_seconds": time.perf_counter() - self.since, "arms": arms}
         for kind in ("predictions", "costs"):
             (run / kind).mkdir(parents=True, exist_ok=True)
         write_parquet(period_file(run, "predictions", self.period.index), table)
-        write_text(period_file(run, "costs", self.period.index), json.dumps({**self.facts, "arms": arms}, indent=1))
+        write_text(period_file(run, "costs", self.period.index), json.dumps(facts, indent=1))

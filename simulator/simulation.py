@@ -34,12 +34,12 @@ def simulate(settings: Settings, log: Log, run: Path, tell: Tell) -> None:
     if ranks.first:
         drop_uncommitted(run, first - 1)
     past = Past(log, settings, first)
-    waiting = time.perf_counter()
+    since = waiting = time.perf_counter()
 
     for period, rows in replay(log, first=first, histories=past.histories):
         gap = time.perf_counter() - waiting
         past.arrive(period, rows)
-        book = Book(period, past.now, gap)
+        book = Book(period, past.now, gap, since)
         todo = plan(settings, log.periods, period.index)
         stage = Stages(book, period, tell)
 
@@ -53,6 +53,7 @@ def simulate(settings: Settings, log: Log, run: Path, tell: Tell) -> None:
             predict_holdouts(contender, period, past, stage)
         note_untrained_and_best(contenders, period, todo, past, book)
         write_ledger(run, period, contenders, ranks)
+        since = time.perf_counter()
         commit(run, period, book, contenders, settings, log, ranks)
         waiting = time.perf_counter()
 

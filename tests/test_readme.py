@@ -100,7 +100,14 @@ def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
     first, second = commands("my_log.yaml")
     run([*first, *UNSERVED], tmp_path)
     run([*second, *UNSERVED], tmp_path)
-    assert (tmp_path / "runs" / "my_log" / "report.html").is_file()
+    report = tmp_path / "runs" / "my_log" / "report.html"
+    report.unlink()
+    rebuild, compare = commands("report runs/my_log")
+    run(rebuild, tmp_path)
+    assert report.is_file()
+    printed = run(compare, tmp_path)
+    assert "my_log" in printed
+    assert "faster" in printed
     assert "finetune_edk" not in (tmp_path / "runs" / "faster" / "config.yaml").read_text()
 
 

@@ -82,7 +82,8 @@ def ingest(settings: Settings, report: Callable[[str], None]) -> Log:
     stream = settings.stream
     cut = cut_of(stream)
     source, files = _find(stream, report)
-    name = {"table": settings.name, "world": f"{stream.world.preset}-synthetic"}.get(source, source)
+    own = {"table": Path(stream.root).resolve().name or "table", "world": f"{stream.world.preset}-synthetic"}
+    name = own.get(source, source)
     fingerprint = _fingerprint(source, name, stream, cut, files)
     data = Path(stream.data)
     if "?" in str(data.resolve()):  # the engine would look for its own files elsewhere

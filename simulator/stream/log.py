@@ -22,6 +22,8 @@ from pkb.batch import Batch, Schema
 from pkb.dated import Dated
 from pkb.errors import DataError
 
+CACHED_ROWS = 32_768  # of which all ids fit into a processor's cache while they change from columns to rows
+
 
 @dataclass(frozen=True, kw_only=True)
 class Period:
@@ -108,24 +110,26 @@ class Log:
 
 def to_batch(table: pa.Table, schema: Schema) -> Batch:
     """Columns of a log -> tensors; histories are padded behind their last entry."""
-
-    def numbers(name: str) -> np.ndarray:
-        values: np.ndarray = table.column(name).to_numpy()
-        return values
-
     ids_BF = np.empty((table.num_rows, len(schema.fields)), dtype=np.int32)
-    for column, name in enumerate(schema.names):
-        ids_BF[:, column] = numbers(name)
+    start = 0
+    for rows in table.select(schema.names).to_batches(max_chunksize=CACHED_ROWS):
+        for column, ids in enumerate(rows.columns):
+            ids_BF[start : start + rows.num_rows, column] = ids.to_numpy()
+        start += rows.num_rows
+
+    def tensor(name: str, kind: torch.dtype | None = None) -> torch.Tensor:
+        return torch.tensor(table.column(name).to_numpy(), dtype=kind)
+
     present = set(table.column_names)
     return Batch(
-        row_id=torch.tensor(numbers("row_id")),
+        row_id=tensor("row_id"),
         ids_BF=torch.from_numpy(ids_BF),
-        label=torch.tensor(numbers(schema.labels[0]), dtype=torch.float32),
-        ts=torch.tensor(numbers("ts")),
-        further_labels={name: torch.tensor(numbers(name), dtype=torch.float32) for name in schema.labels[1:]},
+        label=tensor(schema.labels[0], torch.float32),
+        ts=tensor("ts"),
+        further_labels={name: tensor(name, torch.float32) for name in schema.labels[1:]},
         histories={h.name: _padded(table.column(h.name)) for h in schema.histories if h.name in present},
-        request=torch.tensor(numbers("request_id")) if "request_id" in present else None,
-        p_true=torch.tensor(numbers("p_true")) if "p_true" in present else None,
+        request=tensor("request_id") if "request_id" in present else None,
+        p_true=tensor("p_true") if "p_true" in present else None,
     )
 
 

@@ -39,7 +39,7 @@ def trained_run(folder: Path, serve: ServeSettings, *, stopped: str | None = Non
     rows = log.read(last)
     now = shown(rows, log.schema, last.start, log.vocabulary_before(last), Activity().counts())
     holdout = now.select(holdout_mask(rows, settings.stream.holdout_share))
-    book = Book(last, now, 0.0)
+    book = Book(last, now, gap_seconds=0.0, since=0.0)
     for contender in contenders:
         if contender.arm == stopped:
             contender.stopped = "loss was nan while learning period 1, step 0"
