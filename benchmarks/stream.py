@@ -22,12 +22,13 @@ from simulator.stream.ingest import ingest
 from simulator.stream.log import Log, to_batch
 from simulator.stream.replay import replay
 
-PERIODS = 10
+PERIOD_ROWS = 1_000_000
+LEARNING = 1.0  # seconds that a period is taken to be at work; no model here learns a million rows so fast
 READ_ROWS = 65_536  # of the raw scan
 
 
 def stream(rows: int = 20_000_000, repeats: int = 3) -> list[Figure]:
-    """Of a synthetic world of so many rows, in periods of a tenth: rates, the gap between periods, peak memory."""
+    """Of a synthetic world of so many rows, in periods of a million: rates, the gap between periods, peak memory."""
     with tempfile.TemporaryDirectory() as folder, watched() as memory:
         log, spent = ingested(Path(folder), rows)
         figures = [Figure(name="ingest", value=rows / spent, unit="rows/s", repeats=1)]
@@ -39,7 +40,7 @@ def stream(rows: int = 20_000_000, repeats: int = 3) -> list[Figure]:
 
 def ingested(folder: Path, rows: int) -> tuple[Log, float]:
     """The log of a world, and the seconds that generating and ingesting it took."""
-    world = replace(WorldSettings(), periods=PERIODS, rows_per_period=rows // PERIODS, scale=0.1)
+    world = replace(WorldSettings(), periods=rows // PERIOD_ROWS, rows_per_period=PERIOD_ROWS, scale=0.1)
     settings = Settings(
         name="bench", arms={"finetune": ArmSettings()}, stream=StreamSettings(data=str(folder), world=world)
     )
@@ -49,8 +50,8 @@ def ingested(folder: Path, rows: int) -> tuple[Log, float]:
 
 def replayed(log: Log, rows: int, repeats: int) -> list[Figure]:
     """A raw scan into tensors and the replay, in turns."""
-    gaps: list[float] = []
-    pairs = [(seconds(lambda: scan(log)), seconds(lambda: play(log, gaps))) for _ in range(repeats)]
+    pairs = [(seconds(lambda: scan(log)), seconds(lambda: play(log))) for _ in range(repeats)]
+    gaps = play(log, at_work=LEARNING, periods=10)
     return [
         Figure(name="scan", value=rows / statistics.median(s for s, _ in pairs), unit="rows/s", repeats=repeats),
         Figure(
@@ -72,15 +73,17 @@ def scan(log: Log) -> None:
         to_batch(pa.Table.from_batches([batch]), log.schema)
 
 
-def play(log: Log, gaps: list[float]) -> None:
-    """The whole replay; how long each period but the first had to be waited for goes into `gaps`."""
-    periods = replay(log)
-    next(periods)
-    while True:
+def play(log: Log, at_work: float = 0.0, periods: int | None = None) -> list[float]:
+    """A replay whose every period is at work for so long; how long each but the first had to be waited for."""
+    gaps, replayed = [], replay(log)
+    next(replayed)
+    for _ in range((periods or len(log.periods)) - 1):
+        time.sleep(at_work)
         started = time.perf_counter()
-        if next(periods, None) is None:
-            return
+        next(replayed)
         gaps.append(time.perf_counter() - started)
+    replayed.close()
+    return gaps
 
 
 @contextmanager

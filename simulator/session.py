@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ray
 
-OBJECT_STORE_BYTES = 2**30  # blocks of the replay on their way; Ray's own default is a third of the memory
+OBJECT_STORE_BYTES = 2**29  # blocks of the replay on their way; Ray's own default is a third of the memory
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ period again (retrain-on-all, compression that lags) reads its Parquet file thro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from pkb.errors import DataError
 from simulator.stream.log import Log, Period, to_batch
 
 
-def replay(log: Log, *, first: int = 0, histories: bool = False) -> Iterator[tuple[Period, Batch]]:
+def replay(log: Log, *, first: int = 0, histories: bool = False) -> Generator[tuple[Period, Batch]]:
     """Each period from number `first` on with its rows, strictly in time order; DataError if rows are amiss."""
     periods = log.periods[first:]
     if not periods:
@@ -31,9 +32,19 @@ def replay(log: Log, *, first: int = 0, histories: bool = False) -> Iterator[tup
     dataset = ray.data.read_parquet([str(log.path(p)) for p in periods], columns=columns)
     blocks = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)  # as they were read
     tables = _cut(iter(blocks), [p.rows for p in periods])
-    for period, table in zip(periods, tables, strict=True):
+
+    def following(period: Period) -> Batch:
+        table = next(tables)
         _check_order(period, table, log)
-        yield period, to_batch(table, log.schema)
+        return to_batch(table, log.schema)
+
+    with ThreadPoolExecutor(1) as ahead:  # the next period is made ready while the present one is at work
+        pending = ahead.submit(following, periods[0])
+        for period, next_one in zip(periods, [*periods[1:], None], strict=True):
+            rows = pending.result()
+            if next_one is not None:
+                pending = ahead.submit(following, next_one)
+            yield period, rows
 
 
 def _cut(blocks: Iterator[pa.Table], sizes: list[int]) -> Iterator[pa.Table]:
