@@ -3,6 +3,7 @@
 python -m benchmarks            training and stream
 python -m benchmarks stream     one group; the figures of the others stay
 python -m benchmarks peers      against FuxiCTR, once `pip install '.[comparison]'` has brought it
+python -m benchmarks ranks      two Ray Train workers against torchrun
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
@@ -17,6 +18,7 @@ import torch
 from benchmarks.busy import main_job
 from benchmarks.figures import Figure, write
 from benchmarks.peers import peers
+from benchmarks.ranks import ranks
 from benchmarks.stream import stream
 from benchmarks.training import edk_encoder, edk_whole, step_size
 
@@ -24,6 +26,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "training": lambda: [*step_size(9), *edk_encoder(9), *edk_whole(9)],
     "stream": stream,
     "peers": peers,
+    "ranks": ranks,
     "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }

@@ -30,7 +30,7 @@ from pkb.batch import Batch, Field, Schema
 from simulator.measure.ranking import auc
 from simulator.seeding import generator
 from simulator.train.ranks import Ranks
-from simulator.train.steps import Steps, dense_parameters, uses_bfloat16
+from simulator.train.steps import Steps, dense_parameters, tables_of, uses_bfloat16
 
 FIELDS, BATCH, WIDTH, HIDDEN = 17, 4096, 16, (400, 400, 400)
 SCHEMA = Schema(fields=tuple(Field(name=f"f{i}", role="context") for i in range(FIELDS)), user="f0", item="f1")
@@ -85,17 +85,24 @@ def read(file: Path, sizes: tuple[int, ...]) -> Rows:
 class Ours:
     """DeepFM as an arm trains it: Adam for dense layers, row-wise Adagrad for the table."""
 
-    def __init__(self, rows: Rows, seed: int, precision: str = "auto") -> None:
+    def __init__(self, rows: Rows, seed: int, precision: str = "auto", ranks: Ranks | None = None) -> None:
         torch.manual_seed(seed)
         self.model = ClickModel(DeepFM(SCHEMA, DeepFM.Settings(width=WIDTH, hidden=HIDDEN)))
         self.model.backbone.grow(1 + FIELDS + sum(rows.sizes), generator(seed, "benchmark"))
-        self.steps = Steps(self.model, [{"params": dense_parameters(self.model), "lr": 1e-3}], 0.02, Ranks())
+        self.steps = Steps(self.model, [{"params": dense_parameters(self.model), "lr": 1e-3}], 0.02, ranks or Ranks())
         self.bfloat16 = uses_bfloat16(precision)
 
-    def step(self, batch: Batch) -> None:
+    @property
+    def table(self) -> torch.Tensor:
+        [table] = tables_of(self.model).values()
+        return table.weight.data
+
+    def step(self, batch: Batch, of: int | None = None) -> None:
+        """One step on this rank's share of a minibatch of `of` rows; on all of it if not told."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             logits = self.model(batch)
-        self.steps.step(binary_cross_entropy_with_logits(logits.float(), batch.label))
+        loss = binary_cross_entropy_with_logits(logits.float(), batch.label)
+        self.steps.step(loss * (len(batch) / (of or len(batch))))
 
     @torch.inference_mode()
     def predict(self, batches: list[Batch]) -> np.ndarray:

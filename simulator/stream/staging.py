@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +18,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pkb.errors import DataError
 from simulator.settings import IngestSettings
 from simulator.stream import faults
 from simulator.stream.checking import checked_rows
-from simulator.stream.raw import PARQUET, RawLog
+from simulator.stream.raw import PARQUET, RawLog, path
 from simulator.stream.vocabulary import WORDS, Numbering, Values, Vocabulary
 
 BATCH_ROWS = 65_536
-STORED_ROWS = 245_760  # two of the engine's row groups
+STORED_ROWS = 131_072  # of a row group
 ARRIVING_ROWS = 16_384  # fewer at a time where values are texts: the parser's buffers and copies are many times larger
 
 
@@ -52,22 +53,25 @@ class Count:
 
 
 class Staging:
-    """The rows of a raw log, checked, in tables of the engine.
+    """The rows of a raw log, checked, in files that the engine reads as tables.
 
     `staged` holds those that are kept: file, row, part, ts, request (a text), label0, label1, ..., p_true, and
     v0, v1, ... with provisional ids in place of `RawLog.values`. `rejected` holds the others with their reason.
-    Texts go as they arrive, since ids are sorted several times as fast and need a fraction of the room.
+    Texts go as they arrive, since ids are sorted several times as fast and need a fraction of the room. A table of
+    the engine's own would stay in memory for as long as the query that fills it runs.
     """
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, *, history_length: int) -> None:
+    def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, folder: Path, *, history_length: int) -> None:
         self._engine = engine
         self._log = log
         self._columns = _staged_columns(log)
         self._vocabulary = Vocabulary(log.schema.names, missing=log.missing)
-        for name, columns in (("staged", self._columns), ("rejected", _REJECTED), ("words", WORDS)):
-            self._run(f"CREATE TABLE {name} ({', '.join(f'{c.name} {_sql_type(c.type)}' for c in columns)})")
+        tables = (("staged", self._columns), ("rejected", _REJECTED), ("words", WORDS))
+        self._files = {name: folder / f"{name}.parquet" for name, _ in tables}
         self.left_out: Counter[str] = Counter()  # why rows of the raw files are no part of the log: how many
-        self._fill(history_length)
+        self._fill({name: _Store(self._files[name], columns) for name, columns in tables}, history_length)
+        for name in self._files:
+            self._run(f"CREATE VIEW {name} AS {self._stored(name)}")
         self._add_unreadable_lines()
 
     def count(self) -> tuple[int, int]:
@@ -135,14 +139,10 @@ class Staging:
             SELECT request, row_number() OVER (ORDER BY min((ts, file, row, part))) - 1 AS number
             FROM staged GROUP BY request""")
 
-    def _fill(self, history_length: int) -> None:
-        """Reads the raw files, and stores their rows a few of the engine's row groups at a time.
-
-        Rows of small statements would stand in the engine's memory until the end of their transaction, or be
-        written twice; whole row groups go to its file at once.
-        """
-        stores = {name: _Store(self._engine.cursor(), name) for name in ("staged", "rejected", "words")}
-        with _as_data_error(self._log):
+    def _fill(self, stores: dict[str, _Store], history_length: int) -> None:
+        with ExitStack() as closing:
+            for store in stores.values():
+                closing.callback(store.close)
             for rows in self._tables(checked_rows(self._log, history_length), ARRIVING_ROWS):
                 bad, left = pc.is_valid(rows.column("reason")), pc.is_valid(rows.column("left_out"))
                 for why in rows.column("left_out").filter(pc.and_not(left, bad)).value_counts().to_pylist():
@@ -152,8 +152,9 @@ class Staging:
                 staged, words = self._encoded(rows if pc.all(good).as_py() else rows.filter(good))
                 stores["staged"].add(staged)
                 stores["words"].add(words)
-            for store in stores.values():
-                store.close()
+
+    def _stored(self, name: str) -> str:
+        return f"SELECT * FROM read_parquet({path(self._files[name])})"
 
     def _encoded(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Rows with provisional ids in place of texts, and the values that were new."""
@@ -186,16 +187,13 @@ class Staging:
         for (file,) in self._run("SELECT DISTINCT file FROM unreadable"):
             shown = str(Path(file).relative_to(self._log.root))
             self._engine.execute("UPDATE unreadable SET file = ? WHERE file = ?", [shown, file])
-        for table in ("staged", "rejected"):
-            self._run(f"""
-                UPDATE {table} SET row = {table}.row + shift.number FROM (
-                    SELECT read.file, read.row, number
-                    FROM (SELECT DISTINCT file, row FROM {table}) AS read
-                    ASOF JOIN (SELECT file, line - number AS behind, max(number) AS number FROM unreadable GROUP BY ALL)
-                        AS gap ON read.file = gap.file AND read.row > gap.behind
-                ) AS shift
-                WHERE {table}.file = shift.file AND {table}.row = shift.row""")
-        self._run("INSERT INTO rejected SELECT file, line, 1, reason FROM unreadable")
+        gap = "SELECT file, line - number AS behind, max(number) AS number FROM unreadable GROUP BY ALL"
+        shifted = "SELECT rows.* REPLACE (rows.row + coalesce(gap.number, 0) AS row)"
+        joined = f"ASOF LEFT JOIN ({gap}) AS gap ON rows.file = gap.file AND rows.row > gap.behind"
+        unreadable = {"rejected": "UNION ALL SELECT file, line, 1, reason FROM unreadable", "staged": ""}
+        for name, more in unreadable.items():
+            rows = f"{shifted} FROM ({self._stored(name)}) AS rows {joined}"
+            self._run(f"CREATE OR REPLACE VIEW {name} AS {rows} {more}")
 
     def _tables(self, query: str, rows: int | None = None) -> Iterator[pa.Table]:
         with _as_data_error(self._log):
@@ -212,7 +210,7 @@ class Staging:
 def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_length: int) -> Iterator[Staging]:
     """The checked rows of `log`, for as long as the block lasts; the engine works in `folder`."""
     engine = duckdb.connect(
-        str(folder / "staged.duckdb"),  # a table in memory would not spill beside a sort
+        ":memory:",
         config={
             "memory_limit": f"{settings.memory_limit_gb}GB",
             "temp_directory": str(folder / "spill"),
@@ -224,7 +222,7 @@ def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_leng
     try:
         engine.execute("SET enable_progress_bar = false")
         engine.execute("SET streaming_buffer_size = '100MB'")  # parsed while rows before it get their ids
-        yield Staging(engine, log, history_length=history_length)
+        yield Staging(engine, log, folder, history_length=history_length)
     finally:
         engine.close()
 
@@ -253,38 +251,28 @@ def _staged_columns(log: RawLog) -> pa.Schema:
     )
 
 
-def _sql_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return f"{_sql_type(kind.value_type)}[]"
-    return {"string": "VARCHAR", "int8": "TINYINT", "int32": "INTEGER", "int64": "BIGINT", "double": "DOUBLE"}[
-        str(kind)
-    ]
-
-
 class _Store:
-    """Appends to one table of the engine."""
+    """Appends to one file."""
 
-    def __init__(self, writer: duckdb.DuckDBPyConnection, name: str) -> None:
-        self._writer, self._name = writer, name
+    def __init__(self, file: Path, columns: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(file, columns, compression="lz4")
+        self._columns = columns
         self._held: list[pa.Table] = []
         self._rows = 0
 
     def add(self, rows: pa.Table) -> None:
-        if rows.num_rows:
-            self._held.append(rows)
-            self._rows += rows.num_rows
+        self._held.append(rows.cast(self._columns))
+        self._rows += rows.num_rows
         if self._rows >= STORED_ROWS:
             self._write()
 
     def close(self) -> None:
-        if self._held:
-            self._write()
+        self._write()
         self._writer.close()
 
     def _write(self) -> None:
-        self._writer.register("arrived", pa.concat_tables(self._held))
-        self._writer.execute(f"INSERT INTO {self._name} SELECT * FROM arrived")
-        self._writer.unregister("arrived")
+        if self._rows:
+            self._writer.write_table(pa.concat_tables(self._held))
         self._held, self._rows = [], 0
 
 

@@ -190,3 +190,29 @@ def test_two_workers_share_every_row_and_agree_with_one(tmp_path: Path, run: Pat
         aucs.append([r["value"] for r in rows if r["metric"] == "auc_prequential" and r["arm"] == "finetune"])
     assert learned[0] == learned[1]
     assert aucs[0] == pytest.approx(aucs[1], abs=0.02)  # which rows play a new value is drawn on each rank
+
+
+@pytest.mark.timeout(400)
+def test_a_split_learns_its_training_span_once_and_serves_what_it_predicted_for_the_test_span(tmp_path: Path) -> None:
+    split = ["stream.protocol=split", "stream.split.train_from=2022-01-04", "stream.split.test_from=2022-01-06"]
+    arms = ["~arms.frozen", "+arms.din={backbone: din, policy: finetune}", "train.epochs=2"]
+    play(tmp_path, *SERVED, *split, *arms, "stream.split.validation_share=0.25", "stream.world.periods=4")
+    run, log = tmp_path / "runs" / "small", Log(next(f for f in (tmp_path / "data").iterdir() if f.is_dir()))
+    pool, training, _, test = (period.rows for period in log.periods)
+    table = predictions(run)
+    arms_played = {"finetune", "retrain_all", "finetune_edk", "din"}
+    assert set(table.column("arm").to_pylist()) == arms_played | {BEST_ATTAINABLE}
+    cell = [table.column(c).to_pylist() for c in ("trained_through", "evaluated_on", "holdout")]
+    assert set(zip(*cell, strict=True)) == {(2, 3, False)}
+    assert table.num_rows == test * (len(arms_played) + 1)
+    costs = [json.loads(f.read_text())["arms"] for f in sorted((run / "costs").iterdir())]
+    learned = {a["arm"]: a["stages"]["learn"]["rows"] for a in costs[2]}
+    assert {learned[arm] // training for arm in ("finetune", "finetune_edk", "din")} <= {1, 2}
+    assert learned["retrain_all"] % (pool + training) == 0
+    assert next(a for a in costs[2] if a["arm"] == "finetune_edk")["stages"]["compress"]["rows"] == pool
+    assert not any("learn" in a["stages"] for period in (0, 1, 3) for a in costs[period])
+    aucs = {r["arm"]: r["value"] for r in results(run).to_pylist() if r["metric"] == "auc" and r["slice"] == "all"}
+    assert aucs[BEST_ATTAINABLE] > max(aucs[arm] for arm in arms_played) > 0.5
+    checks = json.loads((run / "serving.json").read_text())["checks"]
+    assert {c["arm"] for c in checks} == arms_played
+    assert all(c["rows"] > 0 and c["max_difference"] <= 1e-6 for c in checks)

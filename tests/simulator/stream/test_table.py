@@ -43,8 +43,8 @@ def test_a_csv_file_is_read_by_the_names_and_roles_of_its_columns(tmp_path: Path
     ]
     write_lines(tmp_path / "a.csv", lines)
     log = log_of(tmp_path, request="view")
-    assert log.manifest.name == "raw"  # the folder of its files
-    assert log.folder.name.startswith("raw-")
+    assert log.manifest.name == tmp_path.name  # the folder of its files
+    assert log.folder.name.startswith(f"{tmp_path.name}-")
     assert log.schema.labels == ("clicked",)
     assert rows_of(log) == [
         {

@@ -1,0 +1,164 @@
+"""The user's own old behaviours: SIM's hard and soft search, and UBR's.
+
+A behaviour is a pool row with a positive first label. All three look only at the behaviours of the query's user; a
+query without a user finds nothing.
+
+Shapes: B queries, F fields, K neighbours, C behaviours of one user, D width of a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pkb.batch import MISSING, Batch
+from pkb.errors import DataError
+from retrieval.encoding import Encoder, encode
+from retrieval.growing import Growing
+from retrieval.idf import idf
+from retrieval.leaders import Rows, Scores, best_of
+from retrieval.pool import Pool, Segment
+from retrieval.postings import PostingLists, Postings
+from retrieval.retriever import Found, Retriever
+
+
+class UserRetriever(Retriever):
+    """Ranks the behaviours of the query's user."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._postings: list[Postings] = []
+        self._user = pool.schema.user_column
+
+    def _add(self, segment: Segment) -> None:
+        behaviours = segment.rows.label.numpy() > 0
+        ids_BF = segment.rows.ids_BF.numpy()
+        # A missing user has no posting list: so no row without a click enters one.
+        users = np.where(behaviours, ids_BF[:, self._user], np.int32(MISSING))
+        self._postings.append(Postings.build(users[:, None], segment.first_row))
+
+    def _behaviours(self, queries: Batch, segments: int) -> list[NDArray[np.int32]]:
+        """For each query the pool rows of its user's behaviours, oldest first."""
+        users_B1 = queries.ids_BF[:, [self._user]].cpu().numpy()
+        lists = PostingLists(self._postings[:segments], users_B1)
+        return [lists.rows(b, 0) for b in range(len(users_B1))]
+
+
+class UserCategoryIndex(UserRetriever):
+    """SIM's hard search (Pi et al. 2020, section 3.2): the newest behaviours in the query's category.
+
+    Every row scores 1, and among equals the newer ones come first. Memory: about 10 bytes a row.
+    """
+
+    def __init__(self, pool: Pool, category: str) -> None:
+        super().__init__(pool)
+        self._column = pool.column(category)
+        self._category_N1: Growing[np.int32] = Growing(1, np.int32)
+        self.extend()
+
+    @property
+    def bytes(self) -> int:
+        return self._category_N1.bytes + sum(p.bytes for p in self._postings)
+
+    def _add(self, segment: Segment) -> None:
+        super()._add(segment)
+        self._category_N1.append(segment.rows.ids_BF[:, [self._column]].numpy())
+
+    def _search(self, queries: Batch, k: int, segments: int) -> Found:
+        category_B = queries.ids_BF[:, self._column].cpu().numpy()
+        best = []
+        for category, rows in zip(category_B, self._behaviours(queries, segments), strict=True):
+            alike = rows[(self._category_N1.values[rows, 0] == category) & (category != MISSING)]
+            newest = alike[::-1][:k].astype(np.int64)
+            best.append((newest, np.ones(len(newest))))
+        return Found.of(best, k)
+
+
+class UserSimilarityIndex(UserRetriever):
+    """SIM's soft search (Pi et al. 2020, equation 2): the behaviours of the largest inner product with the query.
+
+    The encoder's weights are read when a row is indexed and when it is asked for: after training it further, build
+    a new index. Memory: 4 bytes a row and dimension, and about 6 bytes a row.
+    """
+
+    def __init__(self, pool: Pool, encoder: Encoder, width: int) -> None:
+        super().__init__(pool)
+        self._encoder = encoder
+        self._width = width
+        self._vectors_ND: Growing[np.float32] = Growing(width, np.float32)
+        self.extend()
+
+    @property
+    def bytes(self) -> int:
+        return self._vectors_ND.bytes + sum(p.bytes for p in self._postings)
+
+    def _add(self, segment: Segment) -> None:
+        super()._add(segment)
+        self._vectors_ND.append(encode(self._encoder, segment.rows, self._width))
+
+    def _search(self, queries: Batch, k: int, segments: int) -> Found:
+        query_BD = encode(self._encoder, queries, self._width)
+        best: list[tuple[Rows, Scores]] = []
+        for query, rows in zip(query_BD, self._behaviours(queries, segments), strict=True):
+            scores = (self._vectors_ND.values[rows] @ query).astype(np.float64)
+            best.append(best_of(rows.astype(np.int64), scores, k))
+        return Found.of(best, k)
+
+
+class UserMatchIndex(UserRetriever):
+    """UBR's search (Qin et al. 2020, section 3.3): the behaviours that share the most telling fields with the query.
+
+    The score is that of the field-match index, with N and n counted over the behaviours of all users. Which fields a
+    query asks with may differ from query to query: UBR learns it. A behaviour that shares none of them is not found.
+    Memory: 8 bytes a row and field, the user's included.
+    """
+
+    def __init__(self, pool: Pool, fields: Sequence[str]) -> None:
+        super().__init__(pool)
+        self._columns = [pool.column(name) for name in fields]
+        self._ids_NF: Growing[np.int32] = Growing(len(fields), np.int32)
+        self._holding: list[Postings] = []  # how many behaviours hold each value
+        self._behaviours_before = [0]  # each segment, and behind the last
+        self.extend()
+
+    @property
+    def bytes(self) -> int:
+        return self._ids_NF.bytes + sum(p.bytes for p in (*self._postings, *self._holding))
+
+    def search_by(self, queries: Batch, asked_BF: Tensor, k: int, *, until: int) -> Found:
+        """As `search`, but query b asks only with the fields where `asked_BF[b]` is true, in the order given."""
+        if asked_BF.shape != (len(queries), len(self._columns)):
+            raise DataError(
+                f"search: asked_BF is {tuple(asked_BF.shape)}, but there are {len(queries)} queries "
+                f"and {len(self._columns)} fields"
+            )
+        ids_BF = self._asked(queries) * asked_BF.bool().cpu().numpy()  # a field not asked with is as one missing
+        return self._rank(queries, ids_BF, k, self._segments(queries, k, until))
+
+    def _add(self, segment: Segment) -> None:
+        super()._add(segment)
+        ids_BF = segment.rows.ids_BF[:, self._columns].numpy()
+        behaviours = segment.rows.label.numpy() > 0
+        self._ids_NF.append(ids_BF)
+        self._holding.append(Postings.build(ids_BF[behaviours], first_row=0))
+        self._behaviours_before.append(self._behaviours_before[-1] + int(behaviours.sum()))
+
+    def _search(self, queries: Batch, k: int, segments: int) -> Found:
+        return self._rank(queries, self._asked(queries), k, segments)
+
+    def _asked(self, queries: Batch) -> NDArray[np.int32]:
+        ids_BF: NDArray[np.int32] = queries.ids_BF[:, self._columns].cpu().numpy()
+        return ids_BF
+
+    def _rank(self, queries: Batch, ids_BF: NDArray[np.int32], k: int, segments: int) -> Found:
+        holding_BF = PostingLists(self._holding[:segments], ids_BF).lengths_BF
+        idf_BF = idf(holding_BF, self._behaviours_before[segments])
+        best: list[tuple[Rows, Scores]] = []
+        for ids_F, idf_F, rows in zip(ids_BF, idf_BF, self._behaviours(queries, segments), strict=True):
+            scores = (self._ids_NF.values[rows] == ids_F) @ idf_F
+            shared = scores > 0
+            best.append(best_of(rows[shared].astype(np.int64), scores[shared], k))
+        return Found.of(best, k)

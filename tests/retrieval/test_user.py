@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkb.batch import MISSING
+from pkb.errors import DataError
+from retrieval.pool import Pool
+from retrieval.retriever import Found
+from retrieval.user import UserCategoryIndex, UserMatchIndex, UserSimilarityIndex
+from tests.retrieval.encoders import WIDTH, encoder
+from tests.retrieval.worlds import DAY, SCHEMA, brute_force, make_pool, make_rows, pool_rows
+
+LATE = 10**6
+USER, CATEGORY = SCHEMA.names.index("user"), SCHEMA.names.index("category")
+
+
+def listed(found: Found) -> list[list[int]]:
+    return [rows[mask].tolist() for rows, mask in zip(found.rows_BK, found.mask, strict=True)]
+
+
+def behaviours(pool: Pool, user: int, until: int) -> list[tuple[int, list[int]]]:
+    """(pool row, ids) of the user's clicks, newest first."""
+    rows = pool_rows(pool, until)
+    return [(row, ids) for row, _, _, ids, label in reversed(rows) if label > 0 and ids[USER] == user != MISSING]
+
+
+@given(seed=st.integers(0, 500), k=st.integers(1, 30), periods=st.integers(0, 3))
+def test_hard_search_finds_the_newest_clicks_of_the_user_in_the_category(seed: int, k: int, periods: int) -> None:
+    pool = make_pool([80, 0, 120], seed=seed)
+    queries = make_rows(8, start=LATE, seed=seed + 1)
+    found = UserCategoryIndex(pool, "category").search(queries, k, until=periods * DAY)
+    for query, rows in zip(queries.ids_BF.tolist(), listed(found), strict=True):
+        mine = behaviours(pool, query[USER], periods * DAY)
+        assert rows == [row for row, ids in mine if ids[CATEGORY] == query[CATEGORY] != MISSING][:k]
+
+
+@given(seed=st.integers(0, 500), k=st.integers(1, 30))
+def test_soft_search_finds_the_clicks_of_the_user_that_are_most_alike(seed: int, k: int) -> None:
+    pool = make_pool([80, 0, 120], seed=seed)
+    queries = make_rows(8, start=LATE, seed=seed + 1)
+    found = UserSimilarityIndex(pool, encoder, WIDTH).search(queries, k, until=LATE)
+    for b, rows in enumerate(listed(found)):
+        query = queries.select(slice(b, b + 1))
+        mine = torch.tensor([row for row, _ in behaviours(pool, int(query.ids_BF[0, USER]), LATE)], dtype=torch.int64)
+        assert set(rows) <= set(mine.tolist())
+        scores = encoder(pool.take(mine)) @ encoder(query)[0]
+        best = scores.sort(descending=True).values[:k].double()
+        torch.testing.assert_close(found.scores_BK[b, : len(rows)], best, rtol=1e-5, atol=1e-6)
+
+
+@given(seed=st.integers(0, 500), k=st.integers(1, 30), asked=st.lists(st.booleans(), min_size=2, max_size=2))
+def test_ubr_ranks_the_clicks_of_the_user_by_the_fields_that_were_asked_for(
+    seed: int, k: int, asked: list[bool]
+) -> None:
+    """As a brute-force scorer over everybody's clicks does, of which only the user's are kept."""
+    pool = make_pool([80, 0, 120], seed=seed)
+    clicks = Pool(SCHEMA)
+    for segment in pool.segments:
+        clicks.append(segment.rows.select(segment.rows.label > 0), start=segment.start, end=segment.end)
+    row_in_pool = [row for row, _, _, _, label in pool_rows(pool, LATE) if label > 0]
+    queries = make_rows(8, start=LATE, seed=seed + 1)
+    index = UserMatchIndex(pool, ["item", "category"])
+    found = index.search_by(queries, torch.tensor(asked).expand(8, 2), k, until=LATE)
+    fields = [f for f, wanted in zip([1, 2], asked, strict=True) if wanted]
+    for query, rows in zip(queries.ids_BF.tolist(), listed(found), strict=True):
+        mine = {row for row, _ in behaviours(pool, query[USER], LATE)}
+        everybodys = [row_in_pool[row] for row, _ in brute_force(clicks, query, fields, 200, LATE)]
+        assert rows == [row for row in everybodys if row in mine][:k]
+
+
+def test_to_ask_with_all_fields_is_to_search() -> None:
+    index = UserMatchIndex(make_pool([80, 120]), ["item", "category"])
+    queries = make_rows(8, start=LATE, seed=1)
+    by_all = index.search_by(queries, torch.ones(8, 2), 5, until=LATE)
+    assert torch.equal(by_all.rows_BK, index.search(queries, 5, until=LATE).rows_BK)
+
+
+def test_fields_asked_with_must_be_given_for_each_query_and_field() -> None:
+    index = UserMatchIndex(make_pool([10]), ["item", "category"])
+    with pytest.raises(DataError, match=r"asked_BF is \(3, 2\), but there are 8 queries and 2 fields"):
+        index.search_by(make_rows(8, start=LATE), torch.ones(3, 2), 5, until=LATE)
