@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 from pkb.batch import Batch
 from retrieval.growing import Growing
 from retrieval.idf import idf
-from retrieval.leaders import Leaders
-from retrieval.pool import Pool, Segment
-from retrieval.postings import PostingLists, Postings
+from retrieval.leaders import Leaders, Rows, Scores, best_of_each
+from retrieval.pool import NOBODY, Pool, Segment
+from retrieval.postings import Lists, Postings
 from retrieval.retriever import Found, Retriever
 
 AT_ONCE = 2048  # rows scored in one go: a few numpy calls take about as long as so many rows
+QUERIES_AT_ONCE = 64  # whose short lists are read together: few enough for their rows to stay in the cache
 FASTER = 4  # each further part of a long list is so many times longer
 
 
@@ -43,47 +44,55 @@ class FieldMatchIndex(Retriever):
     def __init__(self, pool: Pool, fields: Sequence[str]) -> None:
         super().__init__(pool)
         self._columns = [pool.column(name) for name in fields]
-        self._postings: list[Postings] = []
-        self._ids_NF: Growing[np.int32] = Growing(len(fields), np.int32)
+        self._postings = Postings()
+        self._ids_NF: Growing[np.int32] = Growing(np.int32, len(fields))
         self.extend()
 
     @property
     def bytes(self) -> int:
-        return self._ids_NF.bytes + sum(p.bytes for p in self._postings)
+        return self._ids_NF.bytes + self._postings.bytes
 
     def _add(self, segment: Segment) -> None:
         ids_BF = segment.rows.ids_BF[:, self._columns].numpy()
         self._ids_NF.append(ids_BF)
-        self._postings.append(Postings.build(ids_BF, segment.first_row))
+        self._postings.append(ids_BF, segment.first_row)
 
     def _search(self, queries: Batch, k: int, segments: int) -> Found:
         ids_BF = queries.ids_BF[:, self._columns].cpu().numpy()
-        lists = PostingLists(self._postings[:segments], ids_BF)
-        idf_BF = idf(lists.lengths_BF, self.pool.rows_of(segments))  # 0 for a missing value, which has no list
-        best = [self._best(ids_BF[b], idf_BF[b], lists, b, k) for b in range(len(ids_BF))]
-        return Found.of([(leaders.rows, leaders.scores) for leaders in best], k)
+        rows_BK = np.empty((len(ids_BF), k), dtype=np.int64)
+        scores_BK = np.empty((len(ids_BF), k))
+        for start in range(0, len(ids_BF), QUERIES_AT_ONCE):
+            some = slice(start, start + QUERIES_AT_ONCE)
+            rows_BK[some], scores_BK[some] = self._best(ids_BF[some], k, segments)
+        return Found.of_arrays(rows_BK, scores_BK)
 
-    def _best(
-        self, ids_F: NDArray[np.int32], idf_F: NDArray[np.float64], lists: PostingLists, b: int, k: int
-    ) -> Leaders:
-        leaders = Leaders(k)
-        lengths_F = lists.lengths_BF[b]
-        by_rarity = [f for f in np.argsort(lengths_F, kind="stable").tolist() if lengths_F[f]]
-        short = int(np.searchsorted(np.cumsum(lengths_F[by_rarity]), AT_ONCE, side="right"))
-        if short:
-            rows = np.sort(np.concatenate([lists.rows(b, f) for f in by_rarity[:short]]))
-            rows = rows[np.diff(rows, prepend=-1) > 0]  # each once
-            leaders.admit(rows, self._scores(rows, ids_F, idf_F))
-        for position in range(short, len(by_rarity)):
-            left = by_rarity[position:]
-            if idf_F[left].sum() < leaders.least:
-                break
-            self._read(lists.rows(b, left[0]), left, ids_F, idf_F, leaders)
-        return leaders
+    def _best(self, ids_BF: NDArray[np.int32], k: int, segments: int) -> tuple[Rows, Scores]:
+        """The best rows of each query and their scores, [B, K]: from the short lists of all, then the long of each."""
+        lists = self._postings.find(ids_BF, segments)
+        idf_BF = idf(lists.lengths_BF, self.pool.rows_of(segments))  # 0 for a missing value, which has no list
+        short_BF = _short(lists.lengths_BF)
+        query, rows = lists.candidates(short_BF)
+        shared = np.take(self._ids_NF.values, rows, axis=0) == ids_BF[query]
+        scores = np.einsum("cf,cf->c", shared, idf_BF[query])
+        rows_BK, scores_BK = best_of_each(query, rows, scores, len(ids_BF), k)
+        at_most_B = np.where(short_BF, 0.0, idf_BF).sum(axis=1)  # by a row in none of the short lists
+        for b in np.flatnonzero((at_most_B > 0) & (at_most_B >= scores_BK[:, -1])).tolist():
+            found = int((rows_BK[b] != NOBODY).sum())
+            leaders = Leaders(k, rows_BK[b, :found].copy(), scores_BK[b, :found].copy())
+            by_rarity = np.argsort(lists.lengths_BF[b], kind="stable").tolist()
+            long = [f for f in by_rarity if not short_BF[b, f]]
+            for position in range(len(long)):
+                if idf_BF[b, long[position:]].sum() < leaders.least:
+                    break
+                self._read(lists, b, long[position:], ids_BF[b], idf_BF[b], leaders)
+            rows_BK[b, : len(leaders.rows)] = leaders.rows
+            scores_BK[b, : len(leaders.rows)] = leaders.scores
+        return rows_BK, scores_BK
 
     def _read(
         self,
-        rows: NDArray[np.int32],
+        lists: Lists,
+        b: int,
         left: list[int],
         ids_F: NDArray[np.int32],
         idf_F: NDArray[np.float64],
@@ -96,18 +105,24 @@ class FieldMatchIndex(Retriever):
         at_most = float(idf_F[left].sum())
         idf_left_F = np.zeros_like(idf_F)
         idf_left_F[left] = idf_F[left]
-        end, size = len(rows), AT_ONCE
-        while end > 0 and leaders.would_admit(at_most, int(rows[end - 1])):
-            part = rows[max(0, end - size) : end]
-            for f in left[1:]:
-                if at_most - idf_F[f] < leaders.least:  # a row without this field could not enter
-                    part = part[self._ids_NF.values[part, f] == ids_F[f]]
-            leaders.admit(part, self._scores(part, ids_F, idf_left_F))
+        end, size = int(lists.lengths_BF[b, left[0]]), AT_ONCE
+        while end > 0:
+            rows = lists.part(b, left[0], max(0, end - size), end)
+            if not leaders.would_admit(at_most, int(rows[-1])):
+                break
+            # Of the fields without which a row could not enter, the rarest leaves the fewest rows to look at.
+            needed = next((f for f in left[1:] if at_most - idf_F[f] < leaders.least), None)
+            if needed is not None:
+                rows = rows[self._ids_NF.values[rows, needed] == ids_F[needed]]
+            shared = np.take(self._ids_NF.values, rows, axis=0) == ids_F
+            leaders.admit(rows, shared @ idf_left_F)
             end, size = end - size, size * FASTER
 
-    def _scores(
-        self, rows: NDArray[np.int32], ids_F: NDArray[np.int32], idf_F: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """The summed IDF of the fields that each row shares with the query; [C]."""
-        scores: NDArray[np.float64] = (np.take(self._ids_NF.values, rows, axis=0) == ids_F) @ idf_F
-        return scores
+
+def _short(lengths_BF: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which lists of a query are read first: its shortest, of `AT_ONCE` postings in all."""
+    order_BF = np.argsort(lengths_BF, axis=1, kind="stable")
+    fits_BF = np.cumsum(np.take_along_axis(lengths_BF, order_BF, 1), axis=1) <= AT_ONCE
+    short_BF = np.empty_like(fits_BF)
+    np.put_along_axis(short_BF, order_BF, fits_BF, 1)
+    return short_BF

@@ -1,6 +1,6 @@
-"""One long array that takes in a period's rows at a time.
+"""One long array that takes in some rows at a time.
 
-Shapes: N rows, W columns.
+Shapes: N rows, each of any shape.
 """
 
 from __future__ import annotations
@@ -16,27 +16,31 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 class Growing(Generic[Scalar]):
     """Rows in one piece of memory, since a search reads them by number, wherever their period ended.
 
-    It grows by half when it is full. So each row is copied twice on average, however many periods come.
+    It grows by half when it is full: each row is then copied about twice, however many periods come.
     """
 
-    def __init__(self, width: int, dtype: DTypeLike) -> None:
-        self._room_NW: NDArray[Any] = np.empty((0, width), dtype=dtype)
+    def __init__(self, dtype: DTypeLike, *row: int) -> None:
+        self._room: NDArray[Any] = np.empty((0, *row), dtype=dtype)
         self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
 
     @property
     def values(self) -> NDArray[Scalar]:
-        return self._room_NW[: self._used]
+        """The rows, as a view that later rows do not change."""
+        return self._room[: self._used]
 
     @property
     def bytes(self) -> int:
         """Memory, room to grow included."""
-        return self._room_NW.nbytes
+        return self._room.nbytes
 
-    def append(self, rows_NW: NDArray[Scalar]) -> None:
-        end = self._used + len(rows_NW)
-        if end > len(self._room_NW):
-            grown = np.empty((max(end, len(self._room_NW) * 3 // 2), rows_NW.shape[1]), dtype=self._room_NW.dtype)
+    def append(self, rows: NDArray[Scalar]) -> None:
+        end = self._used + len(rows)
+        if end > len(self._room):
+            grown = np.empty((max(end, len(self._room) * 3 // 2), *rows.shape[1:]), dtype=self._room.dtype)
             grown[: self._used] = self.values
-            self._room_NW = grown
-        self._room_NW[self._used : end] = rows_NW
+            self._room = grown
+        self._room[self._used : end] = rows
         self._used = end

@@ -1,85 +1,112 @@
-"""Posting lists: for each value of each field, the pool rows that hold it.
+"""Posting lists: for each value of each field and each period, the pool rows that hold it.
 
-Shapes: B rows or queries, F fields, S segments, U distinct values of a segment, P postings of a segment.
+Shapes: N rows, B queries, F fields, S segments, U distinct values of a field and period, P postings.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pkb.batch import MISSING
+from pkb.errors import DataError
+from retrieval.growing import Growing
+
+SEGMENT_BITS, FIELD_BITS, ID_BITS = 24, 8, 31  # of a key; together the 63 bits of a positive int64
+ROW_BITS = 31  # of a pool row
 
 
-def keys_of(ids_BF: NDArray[np.int32]) -> NDArray[np.int64]:
-    """One number for a field and an id: ordered by field, then by id."""
-    return ids_BF + (np.arange(ids_BF.shape[1], dtype=np.int64) << 32)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Postings:
-    """The posting lists of one segment as compressed sparse rows; a missing value has no list."""
+    """The posting lists of all segments; a missing value has no list.
 
-    keys_U: NDArray[np.int64]  # ascending
-    starts_U: NDArray[np.int64]  # [U + 1], the list of key u is rows_P[starts_U[u] : starts_U[u + 1]]
-    rows_P: NDArray[np.int32]  # pool rows, ascending within a list
+    A list belongs to one segment, and its key says which. So a search among the first segments asks for their keys
+    alone and meets no later row. One directory of all keys makes it one binary search for any number of segments.
+    """
 
-    @classmethod
-    def build(cls, ids_BF: NDArray[np.int32], first_row: int) -> Postings:
-        """Index the rows of a segment whose first one is pool row `first_row`."""
-        keys: list[NDArray[np.int64]] = []
-        starts: list[NDArray[np.int64]] = []
-        rows: list[NDArray[np.int32]] = []
-        total = 0
-        for f in range(ids_BF.shape[1]):
-            column = ids_BF[:, f]
-            order = np.argsort(column, kind="stable")
-            order = order[np.searchsorted(column, MISSING, side="right", sorter=order) :]
-            ordered = column[order]
-            first = np.flatnonzero(np.diff(ordered, prepend=MISSING))
-            keys.append(ordered[first] + (np.int64(f) << 32))
-            starts.append(first + total)
-            rows.append((order + first_row).astype(np.int32))
-            total += len(order)
-        return cls(
-            keys_U=np.concatenate(keys),
-            starts_U=np.append(np.concatenate(starts), total),
-            rows_P=np.concatenate(rows),
-        )
+    def __init__(self) -> None:
+        self._keys_U: Growing[np.int64] = Growing(np.int64)  # ascending
+        self._ends_U: Growing[np.int64] = Growing(np.int64)  # list u is rows_P[ends_U[u - 1] : ends_U[u]]
+        self._rows_P: Growing[np.int32] = Growing(np.int32)  # pool rows, ascending within a list
+        self._segments = 0
+        # A list before the first, empty and of no value, for the first one to start at.
+        self._keys_U.append(np.array([-1]))
+        self._ends_U.append(np.array([0]))
 
     @property
     def bytes(self) -> int:
-        return self.keys_U.nbytes + self.starts_U.nbytes + self.rows_P.nbytes
+        """16 for each distinct value of a field and period, 4 for each posting, and room to grow."""
+        return self._keys_U.bytes + self._ends_U.bytes + self._rows_P.bytes
 
-    def find(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Start and length of each key's list; length 0 for a key that does not occur. Both are shaped as `keys`."""
-        if not len(self.keys_U):
-            return np.zeros_like(keys), np.zeros_like(keys)
-        at = np.searchsorted(self.keys_U, keys)
-        at[at == len(self.keys_U)] = 0
-        starts = self.starts_U[at]
-        return starts, np.where(self.keys_U[at] == keys, self.starts_U[at + 1] - starts, 0)
+    def append(self, ids_NF: NDArray[np.int32], first_row: int) -> None:
+        """Take in a segment whose first row is pool row `first_row`."""
+        if self._segments >> SEGMENT_BITS or ids_NF.shape[1] >> FIELD_BITS:
+            raise DataError(f"retrieval: over {2**SEGMENT_BITS} periods or {2**FIELD_BITS} fields cannot be indexed")
+        for f in range(ids_NF.shape[1]):
+            column = np.ascontiguousarray(ids_NF[:, f])
+            order = np.argsort(column, kind="stable")
+            ordered = column[order]
+            held = int(np.searchsorted(ordered, MISSING, side="right"))
+            order, ordered = order[held:], ordered[held:]
+            last = np.flatnonzero(np.diff(ordered, append=MISSING))  # the last posting of each list
+            self._keys_U.append(_keys(np.array(self._segments), np.array(f), ordered[last]))
+            self._ends_U.append(len(self._rows_P) + last + 1)
+            self._rows_P.append((order + first_row).astype(np.int32))
+        self._segments += 1
+
+    def find(self, ids_BF: NDArray[np.int32], segments: int) -> Lists:
+        """The lists that the queries ask for among the first `segments` segments."""
+        keys_BFS = _keys(np.arange(segments), np.arange(ids_BF.shape[1])[:, None], ids_BF[:, :, None])
+        keys_U, ends_U = self._keys_U.values, self._ends_U.values
+        at_BFS = np.searchsorted(keys_U, keys_BFS)
+        at_BFS[at_BFS == len(keys_U)] = 0  # behind the last key: none
+        starts_BFS = ends_U[at_BFS - 1]
+        lengths_BFS = np.where(keys_U[at_BFS] == keys_BFS, ends_U[at_BFS] - starts_BFS, 0)
+        return Lists(starts_BFS, lengths_BFS, self._rows_P.values)
 
 
-class PostingLists:
-    """The lists that a batch of queries asks for, over the first S segments."""
+class Lists:
+    """What a batch of queries found: for each query and field the postings of all segments, as one list."""
 
-    def __init__(self, segments: Sequence[Postings], ids_BF: NDArray[np.int32]) -> None:
-        self._segments = segments
-        found = [postings.find(keys_of(ids_BF)) for postings in segments]
-        empty = np.zeros((0, *ids_BF.shape), dtype=np.int64)
-        self._starts_SBF = np.stack([starts for starts, _ in found]) if found else empty
-        self._lengths_SBF = np.stack([lengths for _, lengths in found]) if found else empty
-        self.lengths_BF: NDArray[np.int64] = self._lengths_SBF.sum(axis=0)
+    def __init__(
+        self, starts_BFS: NDArray[np.int64], lengths_BFS: NDArray[np.int64], rows_P: NDArray[np.int32]
+    ) -> None:
+        self._starts_BFS = starts_BFS
+        self._lengths_BFS = lengths_BFS
+        self._rows_P = rows_P
+        self.lengths_BF: NDArray[np.int64] = lengths_BFS.sum(axis=2)
 
     def rows(self, b: int, f: int) -> NDArray[np.int32]:
         """The pool rows that share field f with query b, ascending."""
-        lengths = self._lengths_SBF[:, b, f]
-        starts = self._starts_SBF[:, b, f]
-        parts = [self._segments[s].rows_P[starts[s] : starts[s] + lengths[s]] for s in np.flatnonzero(lengths)]
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+        return self._joined(self._starts_BFS[b, f], self._lengths_BFS[b, f])
+
+    def part(self, b: int, f: int, start: int, end: int) -> NDArray[np.int32]:
+        """The postings `[start, end)` of `rows(b, f)`."""
+        lengths = self._lengths_BFS[b, f]
+        before = np.cumsum(lengths) - lengths
+        first = np.minimum(np.maximum(start - before, 0), lengths)
+        last = np.minimum(np.maximum(end - before, 0), lengths)
+        return self._joined(self._starts_BFS[b, f] + first, last - first)
+
+    def candidates(self, of_BF: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows in the lists `of_BF` and, before them, the query of each: by query, ascending, each once."""
+        lengths_BFS = np.where(of_BF[:, :, None], self._lengths_BFS, 0)
+        rows = self._joined(self._starts_BFS.ravel(), lengths_BFS.ravel())
+        query = np.repeat(np.arange(len(of_BF)), lengths_BFS.sum(axis=(1, 2)))
+        both = np.sort((query << ROW_BITS) + rows)
+        both = both[np.diff(both, prepend=-1) > 0]
+        return both >> ROW_BITS, both & (2**ROW_BITS - 1)
+
+    def _joined(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The postings `[start, start + length)` of each list, one list after another."""
+        if len(lengths) == 1:
+            return self._rows_P[starts[0] : starts[0] + lengths[0]]
+        before = np.cumsum(lengths) - lengths
+        at = np.repeat(starts - before, lengths)
+        at += np.arange(len(at))
+        return self._rows_P[at]
+
+
+def _keys(segment: NDArray[np.int64], field: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """One number for a value: ordered by segment, then by field, then by id."""
+    keys: NDArray[np.int64] = (((segment << FIELD_BITS) + field) << ID_BITS) + ids
+    return keys

@@ -21,7 +21,7 @@ from retrieval.growing import Growing
 from retrieval.idf import idf
 from retrieval.leaders import Rows, Scores, best_of
 from retrieval.pool import Pool, Segment
-from retrieval.postings import PostingLists, Postings
+from retrieval.postings import Postings
 from retrieval.retriever import Found, Retriever
 
 
@@ -30,7 +30,7 @@ class UserRetriever(Retriever):
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
-        self._postings: list[Postings] = []
+        self._postings = Postings()
         self._user = pool.schema.user_column
 
     def _add(self, segment: Segment) -> None:
@@ -38,12 +38,12 @@ class UserRetriever(Retriever):
         ids_BF = segment.rows.ids_BF.numpy()
         # A missing user has no posting list: so no row without a click enters one.
         users = np.where(behaviours, ids_BF[:, self._user], np.int32(MISSING))
-        self._postings.append(Postings.build(users[:, None], segment.first_row))
+        self._postings.append(users[:, None], segment.first_row)
 
     def _behaviours(self, queries: Batch, segments: int) -> list[NDArray[np.int32]]:
         """For each query the pool rows of its user's behaviours, oldest first."""
         users_B1 = queries.ids_BF[:, [self._user]].cpu().numpy()
-        lists = PostingLists(self._postings[:segments], users_B1)
+        lists = self._postings.find(users_B1, segments)
         return [lists.rows(b, 0) for b in range(len(users_B1))]
 
 
@@ -56,22 +56,22 @@ class UserCategoryIndex(UserRetriever):
     def __init__(self, pool: Pool, category: str) -> None:
         super().__init__(pool)
         self._column = pool.column(category)
-        self._category_N1: Growing[np.int32] = Growing(1, np.int32)
+        self._category_N: Growing[np.int32] = Growing(np.int32)
         self.extend()
 
     @property
     def bytes(self) -> int:
-        return self._category_N1.bytes + sum(p.bytes for p in self._postings)
+        return self._category_N.bytes + self._postings.bytes
 
     def _add(self, segment: Segment) -> None:
         super()._add(segment)
-        self._category_N1.append(segment.rows.ids_BF[:, [self._column]].numpy())
+        self._category_N.append(segment.rows.ids_BF[:, self._column].numpy())
 
     def _search(self, queries: Batch, k: int, segments: int) -> Found:
         category_B = queries.ids_BF[:, self._column].cpu().numpy()
         best = []
         for category, rows in zip(category_B, self._behaviours(queries, segments), strict=True):
-            alike = rows[(self._category_N1.values[rows, 0] == category) & (category != MISSING)]
+            alike = rows[(self._category_N.values[rows] == category) & (category != MISSING)]
             newest = alike[::-1][:k].astype(np.int64)
             best.append((newest, np.ones(len(newest))))
         return Found.of(best, k)
@@ -88,12 +88,12 @@ class UserSimilarityIndex(UserRetriever):
         super().__init__(pool)
         self._encoder = encoder
         self._width = width
-        self._vectors_ND: Growing[np.float32] = Growing(width, np.float32)
+        self._vectors_ND: Growing[np.float32] = Growing(np.float32, width)
         self.extend()
 
     @property
     def bytes(self) -> int:
-        return self._vectors_ND.bytes + sum(p.bytes for p in self._postings)
+        return self._vectors_ND.bytes + self._postings.bytes
 
     def _add(self, segment: Segment) -> None:
         super()._add(segment)
@@ -119,14 +119,14 @@ class UserMatchIndex(UserRetriever):
     def __init__(self, pool: Pool, fields: Sequence[str]) -> None:
         super().__init__(pool)
         self._columns = [pool.column(name) for name in fields]
-        self._ids_NF: Growing[np.int32] = Growing(len(fields), np.int32)
-        self._holding: list[Postings] = []  # how many behaviours hold each value
+        self._ids_NF: Growing[np.int32] = Growing(np.int32, len(fields))
+        self._holding = Postings()  # how many behaviours hold each value
         self._behaviours_before = [0]  # each segment, and behind the last
         self.extend()
 
     @property
     def bytes(self) -> int:
-        return self._ids_NF.bytes + sum(p.bytes for p in (*self._postings, *self._holding))
+        return self._ids_NF.bytes + self._postings.bytes + self._holding.bytes
 
     def search_by(self, queries: Batch, asked_BF: Tensor, k: int, *, until: int) -> Found:
         """As `search`, but query b asks only with the fields where `asked_BF[b]` is true, in the order given."""
@@ -143,7 +143,7 @@ class UserMatchIndex(UserRetriever):
         ids_BF = segment.rows.ids_BF[:, self._columns].numpy()
         behaviours = segment.rows.label.numpy() > 0
         self._ids_NF.append(ids_BF)
-        self._holding.append(Postings.build(ids_BF[behaviours], first_row=0))
+        self._holding.append(ids_BF[behaviours], first_row=0)
         self._behaviours_before.append(self._behaviours_before[-1] + int(behaviours.sum()))
 
     def _search(self, queries: Batch, k: int, segments: int) -> Found:
@@ -154,7 +154,7 @@ class UserMatchIndex(UserRetriever):
         return ids_BF
 
     def _rank(self, queries: Batch, ids_BF: NDArray[np.int32], k: int, segments: int) -> Found:
-        holding_BF = PostingLists(self._holding[:segments], ids_BF).lengths_BF
+        holding_BF = self._holding.find(ids_BF, segments).lengths_BF
         idf_BF = idf(holding_BF, self._behaviours_before[segments])
         best: list[tuple[Rows, Scores]] = []
         for ids_F, idf_F, rows in zip(ids_BF, idf_BF, self._behaviours(queries, segments), strict=True):

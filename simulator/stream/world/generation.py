@@ -25,6 +25,7 @@ from simulator.stream.world.population import SHOWN
 from simulator.stream.world.presets import PRESETS, Preset
 
 SLICE = 100_000  # requests
+GROUP = 65_536  # rows of a row group: a reader holds whole ones
 CART, PURCHASE = -1.5, -1.0  # logit of a cart given a click, and of a purchase given a cart, where the appeal is 0
 
 
@@ -62,10 +63,10 @@ def write(file: Path, slices: Iterator[pa.Table], *, text: list[str]) -> None:
         with pq.ParquetWriter(
             file, first.schema, compression="lz4", use_dictionary=text, write_statistics=False
         ) as writer:
-            pending: Future[None] = writing.submit(writer.write_table, first)
+            pending: Future[None] = writing.submit(writer.write_table, first, GROUP)
             for table in slices:
                 pending.result()
-                pending = writing.submit(writer.write_table, table)
+                pending = writing.submit(writer.write_table, table, GROUP)
             pending.result()
 
 
