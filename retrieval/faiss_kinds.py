@@ -77,7 +77,7 @@ def choose(vectors: int, width: int, settings: DenseSettings) -> Choice:
 
 def cells(vectors: int) -> int:
     """About the square root of N, as a power of two, and few enough for each cell's centroid to be placed."""
-    return max(1, min(2 ** round(math.log2(math.sqrt(vectors))), vectors // POINTS_PER_CELL))
+    return max(1, min(1 << round(math.log2(vectors) / 2), vectors // POINTS_PER_CELL))
 
 
 def subspaces(width: int) -> int:
@@ -88,6 +88,7 @@ def subspaces(width: int) -> int:
 def make(vectors_ND: Vectors, kind: Kind, settings: DenseSettings) -> Any:
     """An index of this kind that holds the vectors as 0, 1, ...; a FAISS object."""
     width = vectors_ND.shape[1]
+    index: Any
     if kind == "flat":
         index = faiss.IndexFlatIP(width)
     elif kind == "hnsw":
@@ -121,14 +122,14 @@ def on_cpu(index: Any) -> Any:
 
 def memory(index: Any, kind: Kind) -> int:
     """Bytes of the stored vectors or codes, with what finds them; reckoned, since FAISS does not tell."""
-    width, vectors = index.d, index.ntotal
+    width, vectors = int(index.d), int(index.ntotal)
     if kind == "flat":
-        return 4 * width * int(vectors)
+        return 4 * width * vectors
     if kind == "hnsw":
         links = 4 * (2 * HNSW_LINKS + 1)  # on the lowest level; about one vector in 32 stands on the next one up
-        return (4 * width + links) * int(vectors)
+        return (4 * width + links) * vectors
     code = 4 * width if kind == "ivf_flat" else subspaces(width)
-    return (code + 8) * int(vectors) + 4 * width * int(index.nlist)
+    return (code + 8) * vectors + 4 * width * int(index.nlist)
 
 
 def recall(index: Any, vectors_ND: Vectors, k: int, queries: int) -> float | None:

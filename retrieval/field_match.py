@@ -12,8 +12,8 @@ The search is exact and reads few rows (MaxScore, Turtle and Flood 1995). The li
 A row that stands in none of the lists read so far can reach at most the sum of the IDFs left; once that cannot enter
 the best K, the rest need not be read. A long list is read newest rows first, for the newer of two equal rows wins.
 
-Memory: 8 bytes a row and field (a posting and a copy of the id, which may take half as much again while there is
-room to grow), and 16 bytes a distinct value and period.
+Memory: 8 bytes a row and field, for a posting and a copy of the id, and 16 bytes a distinct value of a field and
+period; half as much again where the arrays have just grown.
 
 Shapes: B queries, F query fields, K neighbours, C candidates, S segments.
 """
@@ -29,7 +29,7 @@ from pkb.batch import Batch
 from retrieval.growing import Growing
 from retrieval.idf import idf
 from retrieval.leaders import Leaders, Rows, Scores, best_of_each
-from retrieval.pool import NOBODY, Pool, Segment
+from retrieval.pool import Pool, Segment
 from retrieval.postings import Lists, Postings
 from retrieval.retriever import Found, Retriever
 
@@ -77,17 +77,28 @@ class FieldMatchIndex(Retriever):
         rows_BK, scores_BK = best_of_each(query, rows, scores, len(ids_BF), k)
         at_most_B = np.where(short_BF, 0.0, idf_BF).sum(axis=1)  # by a row in none of the short lists
         for b in np.flatnonzero((at_most_B > 0) & (at_most_B >= scores_BK[:, -1])).tolist():
-            found = int((rows_BK[b] != NOBODY).sum())
-            leaders = Leaders(k, rows_BK[b, :found].copy(), scores_BK[b, :found].copy())
-            by_rarity = np.argsort(lists.lengths_BF[b], kind="stable").tolist()
-            long = [f for f in by_rarity if not short_BF[b, f]]
-            for position in range(len(long)):
-                if idf_BF[b, long[position:]].sum() < leaders.least:
-                    break
-                self._read(lists, b, long[position:], ids_BF[b], idf_BF[b], leaders)
+            leaders = Leaders(k, rows_BK[b], scores_BK[b])
+            self._read_long(lists, b, np.flatnonzero(~short_BF[b]), ids_BF[b], idf_BF[b], leaders)
             rows_BK[b, : len(leaders.rows)] = leaders.rows
             scores_BK[b, : len(leaders.rows)] = leaders.scores
         return rows_BK, scores_BK
+
+    def _read_long(
+        self,
+        lists: Lists,
+        b: int,
+        long: NDArray[np.int64],
+        ids_F: NDArray[np.int32],
+        idf_F: NDArray[np.float64],
+        leaders: Leaders,
+    ) -> None:
+        """Let the rows in the lists of the fields `long` of query b compete, those of the rarest value first."""
+        by_rarity = long[np.argsort(lists.lengths_BF[b, long], kind="stable")].tolist()
+        for position in range(len(by_rarity)):
+            left = by_rarity[position:]
+            if idf_F[left].sum() < leaders.least:
+                return
+            self._read(lists, b, left, ids_F, idf_F, leaders)
 
     def _read(
         self,

@@ -54,9 +54,10 @@ class Leaders:
     """The best K rows among those admitted so far."""
 
     def __init__(self, k: int, rows: Rows, scores: Scores) -> None:
-        """Start from the best of some rows, at most `k`, best first."""
+        """Start from `k` rows, best first; `NOBODY` behind the last."""
         self._k = k
-        self.rows, self.scores = rows, scores
+        found = rows != NOBODY
+        self.rows, self.scores = rows[found], scores[found]
 
     @property
     def least(self) -> float:

@@ -103,7 +103,8 @@ class Lists:
         before = np.cumsum(lengths) - lengths
         at = np.repeat(starts - before, lengths)
         at += np.arange(len(at))
-        return self._rows_P[at]
+        rows: NDArray[np.int32] = self._rows_P[at]
+        return rows
 
 
 def _keys(segment: NDArray[np.int64], field: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -75,7 +75,8 @@ class Retriever(ABC):
     def search(self, queries: Batch, k: int, *, until: int) -> Found:
         """The best `k` rows for each query among the indexed segments that end by `until`.
 
-        FutureError if a query is older than `until`: it would see what came after it.
+        FutureError if a query is older than `until`: it would see what came after it. Queries that carry no time, as
+        in serving, are not checked.
         """
         return self._search(queries, k, self._segments(queries, k, until))
 

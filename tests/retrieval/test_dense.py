@@ -6,8 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pkb.batch import Batch
@@ -26,6 +27,7 @@ def dense(pool: Pool, stored: Path | None = None, *, kind: Kind | None = None) -
     return DenseIndex(pool, encoder, WIDTH, DenseSettings(kind=kind), stored=stored)
 
 
+@settings(max_examples=40)
 @given(seed=st.integers(0, 200), k=st.integers(1, 80), periods=st.integers(0, 3))
 def test_a_flat_index_finds_the_largest_inner_products_before_the_bound(seed: int, k: int, periods: int) -> None:
     pool = make_pool([60, 0, 50], seed=seed)
@@ -69,16 +71,17 @@ def test_product_codes_divide_a_vector_evenly(width: int, parts: int) -> None:
     assert subspaces(width) == parts
 
 
-def clustered(number: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def clustered(number: int, width: int) -> NDArray[np.float32]:
     draw = np.random.default_rng(0)
     centres = draw.normal(size=(64, width))
     vectors = centres[draw.integers(64, size=number)] + 0.3 * draw.normal(size=(number, width))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 @pytest.mark.parametrize(("kind", "least"), [("flat", 1.0), ("ivf_flat", 0.95), ("hnsw", 0.95), ("ivf_pq", 0.2)])
 def test_recall_tells_what_an_index_misses(kind: Kind, least: float) -> None:
-    vectors_ND = clustered(10_000, 32)
+    vectors_ND = clustered(10_000, 16)
     found = recall(make(vectors_ND, kind, DenseSettings()), vectors_ND, k=10, queries=100)
     assert found is not None
     assert least <= found <= 1

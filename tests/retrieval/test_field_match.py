@@ -50,6 +50,7 @@ def test_it_finds_the_same_however_few_rows_it_reads_at_once(at_once: int, faste
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("retrieval.field_match.AT_ONCE", at_once)
         patch.setattr("retrieval.field_match.FASTER", faster)
+        patch.setattr("retrieval.field_match.QUERIES_AT_ONCE", 3)
         check_against_brute_force([60, 0, 90], ALL, k, 3, seed, queries=4)
 
 

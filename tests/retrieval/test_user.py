@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkb.batch import MISSING
@@ -27,6 +27,7 @@ def behaviours(pool: Pool, user: int, until: int) -> list[tuple[int, list[int]]]
     return [(row, ids) for row, _, _, ids, label in reversed(rows) if label > 0 and ids[USER] == user != MISSING]
 
 
+@settings(max_examples=40)
 @given(seed=st.integers(0, 500), k=st.integers(1, 30), periods=st.integers(0, 3))
 def test_hard_search_finds_the_newest_clicks_of_the_user_in_the_category(seed: int, k: int, periods: int) -> None:
     pool = make_pool([80, 0, 120], seed=seed)
@@ -37,6 +38,7 @@ def test_hard_search_finds_the_newest_clicks_of_the_user_in_the_category(seed: i
         assert rows == [row for row, ids in mine if ids[CATEGORY] == query[CATEGORY] != MISSING][:k]
 
 
+@settings(max_examples=40)
 @given(seed=st.integers(0, 500), k=st.integers(1, 30))
 def test_soft_search_finds_the_clicks_of_the_user_that_are_most_alike(seed: int, k: int) -> None:
     pool = make_pool([80, 0, 120], seed=seed)
@@ -51,6 +53,7 @@ def test_soft_search_finds_the_clicks_of_the_user_that_are_most_alike(seed: int,
         torch.testing.assert_close(found.scores_BK[b, : len(rows)], best, rtol=1e-5, atol=1e-6)
 
 
+@settings(max_examples=40)
 @given(seed=st.integers(0, 500), k=st.integers(1, 30), asked=st.lists(st.booleans(), min_size=2, max_size=2))
 def test_ubr_ranks_the_clicks_of_the_user_by_the_fields_that_were_asked_for(
     seed: int, k: int, asked: list[bool]

@@ -89,20 +89,20 @@ def with_ledger(settings: Settings) -> Settings:
 
 @pytest.mark.timeout(300)
 def test_no_policy_with_or_without_knowledge_ever_learns_a_holdout_row(tmp_path: Path) -> None:
-    log = tiny_log(tmp_path / "log")
+    log = tiny_log(tmp_path / "log", periods=3, rows=400)
     arms = {policy: ArmSettings(policy=policy) for policy in POLICIES}
     arms |= {f"{policy}_edk": ArmSettings(policy=policy, knowledge="edk") for policy in POLICIES}
     settings = with_ledger(tiny_settings(tmp_path, arms=arms))
     settings = replace(settings, knowledge=replace(settings.knowledge, edk=EDK.Settings(patterns=2, depth=1)))
     run, held = trained(tmp_path, settings, log), holdouts(log, settings)
-    everything, last = set(range(2400)), set(range(1800, 2400))
-    assert len(held) > 300
+    everything, first, last = set(range(1200)), set(range(400)), set(range(800, 1200))
+    assert len(held) > 150
     for arm in arms:
         count = times(run, arm)
         policy = arms[arm].policy
         assert not held & count.keys(), arm
-        assert count.keys() == (set(range(600)) if policy == "frozen" else everything) - held, arm
-        once = {"frozen": set(range(600)), "retrain_all": last, "retrain_window": last, "replay": last}
+        assert count.keys() == (first if policy == "frozen" else everything) - held, arm
+        once = {"frozen": first, "retrain_all": last, "retrain_window": last, "replay": last}
         assert {count[row] for row in once.get(policy, everything) - held} == {1}, arm
 
 
