@@ -1,1 +1,11 @@
-"""Finding old impressions. Empty so far: a later issue brings the pool, its indexes and the retrievers."""
+"""Finding old impressions.
+
+    pool          older periods as immutable segments: what a search may return
+    retriever     what every retriever has in common: one search, bounded in time
+    field_match   RIM: the rows that share the most telling fields with the query, exact
+    dense         the rows whose vectors are most alike (FAISS)
+    user          SIM and UBR: the user's own old behaviours
+
+A retriever is built on a pool, takes in its new periods with `extend`, and answers `search(queries, k, until=...)`;
+`pool.take(found.rows_BK)` gives the rows as a batch.
+"""

@@ -119,6 +119,11 @@ class Pool:
             )
         if rows.ids_BF.shape[1] != len(self.schema.fields):
             raise DataError(f"search pool: {rows.ids_BF.shape[1]} fields, but the schema has {len(self.schema.fields)}")
+        if tuple(rows.further_labels) != self.schema.labels[1:]:
+            raise DataError(
+                f"search pool: further labels {list(rows.further_labels)}, but the schema has "
+                f"{list(self.schema.labels[1:])}"
+            )
         if len(self) + len(rows) > MOST_ROWS:
             raise DataError(f"search pool: more than {MOST_ROWS} rows; keep fewer periods")
 

@@ -50,7 +50,8 @@ class UserRetriever(Retriever):
 class UserCategoryIndex(UserRetriever):
     """SIM's hard search (Pi et al. 2020, section 3.2): the newest behaviours in the query's category.
 
-    Every row scores 1, and among equals the newer ones come first. Memory: about 10 bytes a row.
+    Every row scores 1, and among equals the newer ones come first. Memory: 4 bytes a row, 4 a behaviour,
+    16 a user and period; half as much again where the arrays have just grown, here and below.
     """
 
     def __init__(self, pool: Pool, category: str) -> None:
@@ -81,7 +82,7 @@ class UserSimilarityIndex(UserRetriever):
     """SIM's soft search (Pi et al. 2020, equation 2): the behaviours of the largest inner product with the query.
 
     The encoder's weights are read when a row is indexed and when it is asked for: after training it further, build
-    a new index. Memory: 4 bytes a row and dimension, and about 6 bytes a row.
+    a new index. Memory: 4 bytes a row and dimension, 4 a behaviour, 16 a user and period.
     """
 
     def __init__(self, pool: Pool, encoder: Encoder, width: int) -> None:
@@ -113,7 +114,7 @@ class UserMatchIndex(UserRetriever):
 
     The score is that of the field-match index, with N and n counted over the behaviours of all users. Which fields a
     query asks with may differ from query to query: UBR learns it. A behaviour that shares none of them is not found.
-    Memory: 8 bytes a row and field, the user's included.
+    Memory: 4 bytes a row and field, 4 a behaviour and field (the user's too), 16 a distinct value and period.
     """
 
     def __init__(self, pool: Pool, fields: Sequence[str]) -> None:

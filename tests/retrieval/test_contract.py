@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from pkb.batch import Batch
 from retrieval.dense import DenseIndex
 from retrieval.faiss_kinds import DenseSettings
 from retrieval.field_match import FieldMatchIndex
+from retrieval.retriever import Found
 from retrieval.user import UserCategoryIndex, UserMatchIndex, UserSimilarityIndex
-from tests.retrieval.check_retriever import CHECKS, Build
+from tests.retrieval.check_retriever import CHECKS, Build, check_retriever
 from tests.retrieval.encoders import WIDTH, encoder
 from tests.retrieval.worlds import SCHEMA
 
@@ -30,3 +32,15 @@ RETRIEVERS: dict[str, Build] = {
 @pytest.mark.parametrize("name", RETRIEVERS)
 def test_contract(name: str, check: Callable[[Build], None]) -> None:
     check(RETRIEVERS[name])
+
+
+class Seer(FieldMatchIndex):
+    """Ignores the bound."""
+
+    def _search(self, queries: Batch, k: int, segments: int) -> Found:
+        return super()._search(queries, k, len(self.pool.segments))
+
+
+def test_a_retriever_that_looks_into_the_future_fails() -> None:
+    with pytest.raises(AssertionError, match="for a search until 0"):
+        check_retriever(lambda pool: Seer(pool, SCHEMA.names))

@@ -65,6 +65,7 @@ def row(ids: list[int], ts: int) -> Batch:
         ids_BF=torch.tensor([ids], dtype=torch.int32),
         label=torch.zeros(1),
         ts=torch.tensor([ts]),
+        further_labels={"buy": torch.zeros(1)},
     )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,3 +75,13 @@ def test_a_period_out_of_time_is_refused(start: int, end: int, at: int, message:
     with pytest.raises(DataError, match=message):
         pool.append(make_rows(60, start=at), start=start, end=end)
     assert len(pool.segments) == 1
+
+
+def test_rows_that_do_not_fit_the_schema_are_refused() -> None:
+    rows = make_rows(5)
+    with pytest.raises(DataError, match="3 fields, but the schema has 4"):
+        Pool(SCHEMA).append(replace(rows, ids_BF=rows.ids_BF[:, :3]), start=0, end=DAY)
+    with pytest.raises(DataError, match=r"further labels \[\], but the schema has \['buy'\]"):
+        Pool(SCHEMA).append(replace(rows, further_labels={}), start=0, end=DAY)
+    with pytest.raises(DataError, match="the rows carry no time"):
+        Pool(SCHEMA).append(replace(rows, ts=None), start=0, end=DAY)
