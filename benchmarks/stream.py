@@ -51,7 +51,7 @@ def ingested(folder: Path, rows: int) -> tuple[Log, float]:
 def replayed(log: Log, rows: int, repeats: int) -> list[Figure]:
     """A raw scan into tensors and the replay, in turns."""
     pairs = [(seconds(lambda: scan(log)), seconds(lambda: play(log))) for _ in range(repeats)]
-    gaps = play(log, at_work=LEARNING, periods=10)
+    gaps = play(log, at_work=LEARNING)
     return [
         Figure(name="scan", value=rows / statistics.median(s for s, _ in pairs), unit="rows/s", repeats=repeats),
         Figure(
@@ -73,17 +73,16 @@ def scan(log: Log) -> None:
         to_batch(pa.Table.from_batches([batch]), log.schema)
 
 
-def play(log: Log, at_work: float = 0.0, periods: int | None = None) -> list[float]:
+def play(log: Log, at_work: float = 0.0) -> list[float]:
     """A replay whose every period is at work for so long; how long each but the first had to be waited for."""
     gaps, replayed = [], replay(log)
     next(replayed)
-    for _ in range((periods or len(log.periods)) - 1):
+    while True:
         time.sleep(at_work)
         started = time.perf_counter()
-        next(replayed)
+        if next(replayed, None) is None:
+            return gaps
         gaps.append(time.perf_counter() - started)
-    replayed.close()
-    return gaps
 
 
 @contextmanager
