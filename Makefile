@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## install, then replay the Eleme stream with all four arms (about 4 minutes on 2 cores)
+demo: $(READY)  ## install, then replay the Eleme stream with all four arms (4 to 8 minutes on 2 cores)
 	$(BIN)/python -m simulator run configs/stream_eleme.yaml $(ARGS)
 
 test: $(READY)  ## install, then run every test
