@@ -75,7 +75,8 @@ def scan(log: Log) -> None:
 
 def play(log: Log, at_work: float = 0.0) -> list[float]:
     """A replay whose every period is at work for so long; how long each but the first had to be waited for."""
-    gaps, replayed = [], replay(log)
+    gaps: list[float] = []
+    replayed = replay(log)
     next(replayed)
     while True:
         time.sleep(at_work)
