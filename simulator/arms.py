@@ -100,14 +100,12 @@ class Contender:
 
     def logits(self, batch: Batch, model: ClickModel | None = None) -> Tensor:
         """[B], of this contender's or another model; knowledge takes part once there has been something to compress."""
-        compressed = self.knowledge if self.compressed_through >= 0 else None
-        logits: Tensor = (model or self.model)(batch, compressed.knowledge(batch) if compressed else None)
+        logits: Tensor = (model or self.model)(batch, self._knowledge_of(batch))
         return logits
 
-    def _training_logits(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The same with the backbone's auxiliary loss."""
+    def _knowledge_of(self, batch: Batch) -> Tensor | None:
         compressed = self.knowledge if self.compressed_through >= 0 else None
-        return self.model.with_auxiliary(batch, compressed.knowledge(batch) if compressed else None)
+        return compressed.knowledge(batch) if compressed else None
 
     @torch.inference_mode()
     def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:
@@ -202,7 +200,7 @@ class Contender:
             loss = None
             if len(part):
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                    logits, auxiliary = self._training_logits(part)
+                    logits, auxiliary = self.model.with_auxiliary(part, self._knowledge_of(part))
                 logits = logits.float()
                 loss = binary_cross_entropy_with_logits(logits, part.label)
                 if auxiliary is not None:
@@ -283,9 +281,10 @@ class Contender:
             self._spent = (now.index, 0)
         budget = self.settings.budget.row_updates
         most = budget // 2 if stage == "compress" else budget
+        until_spent = bool(budget) and stage == "learn"
         for epoch in itertools.count():
             left = most - self._spent[1]
-            if left <= 0 if budget and stage == "learn" else epoch == epochs or (budget and left <= 0):
+            if (epoch == epochs and not until_spent) or (budget and left <= 0):
                 return
             order = torch.randperm(len(rows), generator=generator(self.seed, "order", stage, period.index, epoch))
             order = order[:left] if budget else order
