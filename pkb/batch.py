@@ -11,7 +11,7 @@ Shapes: B rows, F fields, H history length.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -108,6 +108,17 @@ class Schema:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """K older rows found for each of B rows, best first; behind the last one found, all is missing."""
+
+    ids_BKF: Tensor  # [B, K, F] int32
+    label_BK: Tensor  # [B, K] float32, of the first label
+    age_BK: Tensor  # [B, K] int32, seconds from the neighbour to the row
+    present_BK: Tensor  # [B, K] bool
+    idf_BF: Tensor | None = None  # [B, F] float32, of the row's own values among what was searched; UBR alone reads it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """B impressions, column by column; any number of rows, from a minibatch to a whole period."""
 
@@ -119,6 +130,7 @@ class Batch:
     histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last
     request: Tensor | None = None  # [B] int64
     p_true: Tensor | None = None  # [B] float64, a synthetic world's click probability
+    neighbours: dict[str, Neighbours] = field(default_factory=dict)  # by the retriever that found them
 
     def __len__(self) -> int:
         return self.row_id.shape[0]
@@ -135,19 +147,10 @@ class Batch:
         unique: Tensor = ids.unique()
         return unique
 
-    def _map(self, change: Any) -> Self:
-        changed: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, dict):
-                changed[f.name] = {k: change(v) for k, v in value.items()}
-            elif value is not None:
-                changed[f.name] = change(value)
-        return replace(self, **changed)
-
     def select(self, rows: Tensor | slice) -> Self:
         """The rows of a boolean mask, an index tensor or a slice (a slice is a view)."""
-        return self._map(lambda column: column[rows])
+        selected: Self = _every_column([self], lambda columns: columns[0][rows])
+        return selected
 
     def minibatches(self, size: int, order: Tensor | None = None) -> Iterator[Self]:
         """Consecutive minibatches of `size` rows (the last may be shorter), in `order` if given."""
@@ -158,20 +161,27 @@ class Batch:
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
     """The rows of all `batches` in their order; histories are padded to the longest."""
+    longest = {name: max(b.histories[name].shape[1] for b in batches) for name in batches[0].histories}
+    even = [
+        replace(
+            b,
+            histories={
+                n: functional.pad(h, (0, longest[n] - h.shape[1]), value=MISSING) for n, h in b.histories.items()
+            },
+        )
+        for b in batches
+    ]
+    joined: Batch = _every_column(even, torch.cat)
+    return joined
 
-    def joined(name: str) -> Any:
-        columns = [getattr(b, name) for b in batches]
-        return None if columns[0] is None else torch.cat(columns)
 
-    def joined_history(name: str) -> Tensor:
-        parts = [b.histories[name] for b in batches]
-        longest = max(p.shape[1] for p in parts)
-        return torch.cat([functional.pad(p, (0, longest - p.shape[1]), value=MISSING) for p in parts])
-
-    return Batch(
-        **{f.name: joined(f.name) for f in fields(Batch) if f.name not in ("histories", "further_labels")},
-        further_labels={
-            name: torch.cat([b.further_labels[name] for b in batches]) for name in batches[0].further_labels
-        },
-        histories={name: joined_history(name) for name in batches[0].histories},
+def _every_column(values: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:
+    """`change` of the same column of all `values`, for every column; a batch, what it holds, or a column itself."""
+    first = values[0]
+    if first is None or isinstance(first, Tensor):
+        return None if first is None else change(list(values))
+    if isinstance(first, dict):
+        return {name: _every_column([v[name] for v in values], change) for name in first}
+    return replace(
+        first, **{f.name: _every_column([getattr(v, f.name) for v in values], change) for f in fields(first)}
     )

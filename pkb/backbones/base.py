@@ -23,6 +23,7 @@ class Backbone(nn.Module, ABC):
 
     Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
     uses_histories: ClassVar[bool] = False
+    retriever: ClassVar[str | None] = None  # whose neighbours it reads: `batch.neighbours[retriever]`
     embedding_width: int  # D
     hidden_width: int  # H, of the layer at which knowledge is added or gates
 

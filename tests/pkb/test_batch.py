@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from pkb.batch import Batch, Field, History, Schema, concatenate
+from pkb.batch import Batch, Field, History, Neighbours, Schema, concatenate
 from pkb.errors import DataError
 
 SCHEMA = Schema(
@@ -48,3 +50,21 @@ def test_concatenation_pads_the_shorter_histories() -> None:
     joined = concatenate([batch(2, history=1), batch(3, history=4)])
     assert joined.row_id.tolist() == [0, 1, 0, 1, 2]
     assert joined.histories["clicked"].sum(dim=1).tolist() == [1, 1, 4, 4, 4]
+
+
+def test_neighbours_go_with_their_rows() -> None:
+    def with_neighbours(rows: int) -> Batch:
+        ids = torch.arange(rows * 2 * 2, dtype=torch.int32).view(rows, 2, 2)
+        found = Neighbours(
+            ids_BKF=ids,
+            label_BK=torch.zeros(rows, 2),
+            age_BK=torch.zeros(rows, 2, dtype=torch.int32),
+            present_BK=torch.ones(rows, 2, dtype=torch.bool),
+        )
+        return replace(batch(rows), neighbours={"field_match": found})
+
+    joined = concatenate([with_neighbours(2), with_neighbours(3)])
+    assert joined.neighbours["field_match"].ids_BKF[2].tolist() == [[0, 1], [2, 3]]
+    chosen = joined.select(torch.tensor([4])).neighbours["field_match"]
+    assert chosen.ids_BKF.tolist() == [[[8, 9], [10, 11]]]
+    assert chosen.idf_BF is None
