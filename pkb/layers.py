@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 def dense(width_in: int, width_out: int, *, dropout: float = 0.0) -> nn.Sequential:
     """Linear-ReLU(-Dropout); [..., in] -> [..., out]."""
-    layers: list[nn.Module] = [nn.Linear(width_in, width_out), nn.ReLU()]
+    layers: list[nn.Module] = [nn.Linear(width_in, width_out), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Dropout(dropout)) if dropout else nn.Sequential(*layers)
 
 

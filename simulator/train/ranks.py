@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pkb.batch import Batch
+from pkb.embedding import summed_by_row
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,10 @@ class Ranks:
         return buffer[0]
 
     def _sum_sparse(self, table: nn.Parameter) -> Tensor:
-        """The ranks' sparse gradients one behind the other, in rank order; coalescing adds them up."""
+        """The ranks' sparse gradients one behind the other, in rank order; the optimiser adds them up."""
         rows, values = torch.empty(0, dtype=torch.long), table.new_empty(0, table.shape[1])
         if table.grad is not None:
-            touched = table.grad.coalesce()
-            rows, values = touched.indices()[0], touched.values()
+            rows, values = summed_by_row(table.grad)
         sizes = self._gather(torch.tensor([len(rows)]), [1] * self.world)
         counts = [int(size) for size in sizes]
         indices = torch.cat(self._gather(rows, counts)).unsqueeze(0)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pkb.batch import MISSING
-from pkb.embedding import EmbeddingTable, RowwiseAdagrad
+from pkb.embedding import EmbeddingTable, RowwiseAdagrad, summed_by_row
 
 
 def table(size: int = 10, *, fields: int = 2, width: int = 4) -> EmbeddingTable:
@@ -146,3 +147,15 @@ def test_a_table_that_evicts_goes_on_from_its_stored_rows() -> None:
         renewed(table, [9, 30], now=5)
     assert torch.equal(stored(one, 9), stored(two, 9))
     assert torch.equal(stored(one, 30), stored(two, 30))
+
+
+@pytest.mark.parametrize("entries", [0, 1, 5000])
+def test_gradients_of_a_row_add_up_as_coalescing_adds_them(entries: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    rows = (700 ** torch.rand(entries, generator=draw)).long()
+    values = torch.randn(entries, 16, generator=draw)
+    gradient = torch.sparse_coo_tensor(rows.unsqueeze(0), values, (1000, 16), check_invariants=True)
+    touched, summed = summed_by_row(gradient)
+    expected = gradient.coalesce()
+    assert torch.equal(touched, expected.indices()[0])
+    assert torch.equal(summed, expected.values())
