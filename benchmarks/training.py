@@ -108,7 +108,7 @@ def edk_encoder(repeats: int) -> list[Figure]:
 
 
 def compression_step(base: EDK, steps: Steps, rows: Batch) -> None:
-    steps.step(base.compression_losses(rows)["total"])
+    steps.step(base.compression_losses(rows, "compress")["total"])
 
 
 def edk_whole(repeats: int) -> list[Figure]:

@@ -2,7 +2,9 @@
 
 from pkb.edk import EDK
 from pkb.knowledge import KnowledgeBase
+from pkb.rok import ROK
 
 KNOWLEDGE_BASES: dict[str, type[KnowledgeBase]] = {
     "edk": EDK,
+    "rok": ROK,
 }

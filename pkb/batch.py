@@ -136,6 +136,11 @@ class Batch:
         return self.row_id.shape[0]
 
     @property
+    def nbytes(self) -> int:
+        """Memory of all columns."""
+        return _nbytes(self)
+
+    @property
     def end_of_ids(self) -> int:
         """No id of these rows is as large; 0 without rows."""
         columns = [self.ids_BF, *self.histories.values()]
@@ -173,6 +178,14 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     ]
     joined: Batch = _every_column(even, torch.cat)
     return joined
+
+
+def _nbytes(value: Any) -> int:
+    """Of a column, or of what holds columns."""
+    if value is None or isinstance(value, Tensor):
+        return 0 if value is None else value.nbytes
+    inside = value.values() if isinstance(value, dict) else [getattr(value, f.name) for f in fields(value)]
+    return sum(_nbytes(part) for part in inside)
 
 
 def _every_column(values: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:

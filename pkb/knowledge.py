@@ -1,11 +1,14 @@
-"""What every knowledge base offers: it is compressed from old logs, then maps impressions to vectors.
+"""What every knowledge base offers: it is compressed from old logs, then maps impressions to knowledge.
 
-Shapes: B rows, K knowledge vectors, d their width.
+Shapes: B rows, F fields, K knowledge vectors, d their width, e width of a field's feature.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -14,22 +17,47 @@ from torch import Tensor, nn
 from pkb.batch import Batch, Schema
 
 
-class KnowledgeBase(nn.Module, ABC):
-    """A trained network that holds old logs; frozen whenever its knowledge is used (EDK, eq. 33)."""
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How much knowledge a base has of one impression."""
 
-    Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
     vectors: int  # K
     width: int  # d
+    feature_width: int = 0  # e; 0 where the base knows whole impressions only
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What a base knows of B impressions."""
+
+    vectors_BKd: Tensor  # of each impression
+    features_BFe: Tensor | None = None  # of each of its fields; None where the base knows whole impressions only
+
+
+class KnowledgeBase(nn.Module, ABC):
+    """A trained network that holds old logs; frozen whenever its knowledge is used (EDK, eq. 33; ROK, section 4.4)."""
+
+    Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
+    taught: ClassVar[bool] = False  # by a retrieval model, which its constructor takes as `teacher`
+    stages: ClassVar[tuple[str, ...]] = ("compress",)  # passes over old rows that compression makes, in their order
+    vectors: int  # K
+    width: int  # d
+    feature_width: int = 0  # e
+    retriever: str | None = None  # whose neighbours compression reads; knowledge itself needs none
 
     def __init__(self, schema: Schema, settings: Any) -> None:
         super().__init__()
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(vectors=self.vectors, width=self.width, feature_width=self.feature_width)
 
     @abstractmethod
     def grow(self, size: int, generator: torch.Generator) -> None:
         """Make room for ids below `size` before compressing rows that hold them."""
 
     @abstractmethod
-    def compression_losses(self, batch: Batch) -> dict[str, Tensor]:
+    def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         """Scalar losses of one minibatch of old rows; `total` is what to minimise, the others are its parts."""
 
     @abstractmethod
@@ -37,15 +65,38 @@ class KnowledgeBase(nn.Module, ABC):
         """Dense parameters for Adam, with the learning rate of each group."""
 
     @abstractmethod
-    def _knowledge(self, batch: Batch) -> Tensor:
-        """Knowledge of each row, [B, K, d]; deterministic in evaluation mode."""
+    def _knowledge(self, batch: Batch) -> Knowledge:
+        """Knowledge of each row; deterministic in evaluation mode."""
+
+    def compression_only(self) -> list[nn.Module]:
+        """Parts that serve compression alone: knowledge is the same without them."""
+        return []
+
+    def learns_on(self) -> nn.ModuleList:
+        """Parts that learn on with the backbone; none, unless a base says otherwise."""
+        return nn.ModuleList()
 
     @torch.no_grad()
-    def knowledge(self, batch: Batch) -> Tensor:
-        """[B, K, d], without gradient, noise or dropout: the base is frozen at utilisation."""
-        training = self.training
-        self.eval()
-        try:
+    def knowledge(self, batch: Batch) -> Knowledge:
+        """Without gradient, noise or dropout: the base is frozen at utilisation."""
+        with evaluating(self):
             return self._knowledge(batch)
-        finally:
-            self.train(training)
+
+    def knowledge_with_gradient(self, batch: Batch) -> Knowledge:
+        """The same knowledge, with a gradient to what learns on and to nothing else."""
+        return self.knowledge(batch)
+
+    def health(self, batch: Batch) -> dict[str, float]:
+        """Figures of a base's own that tell whether compression went well; a figure without a value is left out."""
+        return {}
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for so long."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)

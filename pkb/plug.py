@@ -1,28 +1,33 @@
 """How knowledge enters a backbone.
 
-A plug turns knowledge vectors into something of the backbone's own shape; a socket is the place for it.
+A plug turns knowledge into something of the backbone's own shape; a socket is the place for it.
 
     fields    each vector is the embedding of one more field                        (EDK, eq. 33; ROK, instance-wise)
-    join      every field's embedding gets more columns                             (ROK, feature-wise)
+    join      every field's embedding gets more columns, from its own feature       (ROK, feature-wise)
+              or, of a base without features, from a mixture of the vectors
     hidden    added to the output of hidden layer m                                 (KEEP, section 4.3)
     gate      scales the output of hidden layer m, by factors between 0 and 2       (PEPNet's gate, fed with knowledge)
     columns   the vectors as they are, the only one for models that are fitted without optimiser steps
 
+`fields+join` is both at once (ROK, section 4.4).
+
 Every plug is neutral when new: at the usual initialisation its outputs are several times as long as embeddings
 and drown them, and a model that is already in use would jump.
 
-Shapes: B rows, F fields, K knowledge vectors, d their width, D embedding width, J joined width, H hidden width.
+Shapes: B rows, F fields, K knowledge vectors, d their width, D embedding width, J joined width, H hidden width,
+e width of a field's feature.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from pkb.knowledge import Knowledge, Shape
 from pkb.layers import mlp
 
 
@@ -55,10 +60,10 @@ EMPTY = Plugged()
 
 
 class Plug(nn.Module, ABC):
-    """From knowledge [B, K, d] to a socket."""
+    """From knowledge to a socket."""
 
     @abstractmethod
-    def forward(self, knowledge_BKd: Tensor) -> Plugged: ...
+    def forward(self, knowledge: Knowledge) -> Plugged: ...
 
 
 class ExtraFields(Plug):
@@ -68,8 +73,8 @@ class ExtraFields(Plug):
         super().__init__()
         self.adapt = _neutral(_adapter(width, width, embedding_width))
 
-    def forward(self, knowledge_BKd: Tensor) -> Plugged:
-        return Plugged(fields_BKD=self.adapt(knowledge_BKd))
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        return Plugged(fields_BKD=self.adapt(knowledge.vectors_BKd))
 
 
 class JoinedEmbeddings(Plug):
@@ -83,8 +88,19 @@ class JoinedEmbeddings(Plug):
         self.mixture_FK = nn.Parameter(torch.eye(fields, vectors) if vectors == fields else _even(fields, vectors))
         self.adapt = _neutral(nn.Sequential(nn.Linear(width, joined)))
 
-    def forward(self, knowledge_BKd: Tensor) -> Plugged:
-        return Plugged(joined_BFJ=self.adapt(torch.matmul(self.mixture_FK, knowledge_BKd)))
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        return Plugged(joined_BFJ=self.adapt(torch.matmul(self.mixture_FK, knowledge.vectors_BKd)))
+
+
+class JoinedFeatures(Plug):
+    """[B, F, e] -> [B, F, J]: each field's own feature, mapped linearly."""
+
+    def __init__(self, feature_width: int, joined: int) -> None:
+        super().__init__()
+        self.adapt = _neutral(nn.Sequential(nn.Linear(feature_width, joined)))
+
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        return Plugged(joined_BFJ=self.adapt(knowledge.features_BFe))
 
 
 class AddedToHidden(Plug):
@@ -94,8 +110,8 @@ class AddedToHidden(Plug):
         super().__init__()
         self.adapt = _neutral(_adapter(vectors * width, width, hidden_width))
 
-    def forward(self, knowledge_BKd: Tensor) -> Plugged:
-        return Plugged(added_BH=self.adapt(knowledge_BKd.flatten(1)))
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        return Plugged(added_BH=self.adapt(knowledge.vectors_BKd.flatten(1)))
 
 
 class Gate(Plug):
@@ -105,41 +121,63 @@ class Gate(Plug):
         super().__init__()
         self.adapt = _neutral(_adapter(vectors * width, width, hidden_width))
 
-    def forward(self, knowledge_BKd: Tensor) -> Plugged:
-        return Plugged(gate_BH=2 * torch.sigmoid(self.adapt(knowledge_BKd.flatten(1))))
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        return Plugged(gate_BH=2 * torch.sigmoid(self.adapt(knowledge.vectors_BKd.flatten(1))))
 
 
 class Columns(Plug):
     """[B, K, d] -> [B, K d], as it is: what a model that takes no optimiser steps can use."""
 
-    def forward(self, knowledge_BKd: Tensor) -> Plugged:
-        return Plugged(columns_BX=knowledge_BKd.flatten(1))
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        return Plugged(columns_BX=knowledge.vectors_BKd.flatten(1))
 
 
-PLUGS = ("fields", "join", "hidden", "gate")
+class Both(Plug):
+    """Two plugs, each into a socket of its own."""
+
+    def __init__(self, one: Plug, other: Plug) -> None:
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        filled = {socket: value for socket, value in vars(self.other(knowledge)).items() if value is not None}
+        one: Plugged = self.one(knowledge)
+        return replace(one, **filled)
 
 
-def sockets_for(plug: str, vectors: int, width: int, layer: int) -> Sockets:
-    """What a backbone must take in for a plug of this name and K vectors of width d."""
+PLUGS = ("fields", "join", "hidden", "gate", "fields+join")
+
+
+def sockets_for(plug: str, shape: Shape, layer: int) -> Sockets:
+    """What a backbone must take in for a plug of this name and knowledge of this shape."""
+    ways = plug.split("+")
     return Sockets(
-        fields=vectors if plug == "fields" else 0,
-        joined=width if plug == "join" else 0,
-        columns=vectors * width if plug == "columns" else 0,
+        fields=shape.vectors if "fields" in ways else 0,
+        joined=(shape.feature_width or shape.width) if "join" in ways else 0,
+        columns=shape.vectors * shape.width if "columns" in ways else 0,
         layer=layer,
     )
 
 
-def make_plug(plug: str, vectors: int, width: int, *, fields: int, embedding_width: int, hidden_width: int) -> Plug:
-    """A plug by its name for K vectors of width d and a backbone of these shapes."""
+def make_plug(plug: str, shape: Shape, *, fields: int, embedding_width: int, hidden_width: int) -> Plug:
+    """A plug by its name, for knowledge of this shape and a backbone of these."""
+    if "+" in plug:
+        one, other = (
+            make_plug(way, shape, fields=fields, embedding_width=embedding_width, hidden_width=hidden_width)
+            for way in plug.split("+")
+        )
+        return Both(one, other)
     match plug:
         case "fields":
-            return ExtraFields(width, embedding_width)
+            return ExtraFields(shape.width, embedding_width)
+        case "join" if shape.feature_width:
+            return JoinedFeatures(shape.feature_width, shape.feature_width)
         case "join":
-            return JoinedEmbeddings(vectors, width, fields, width)
+            return JoinedEmbeddings(shape.vectors, shape.width, fields, shape.width)
         case "hidden":
-            return AddedToHidden(vectors, width, hidden_width)
+            return AddedToHidden(shape.vectors, shape.width, hidden_width)
         case "gate":
-            return Gate(vectors, width, hidden_width)
+            return Gate(shape.vectors, shape.width, hidden_width)
         case "columns":
             return Columns()
         case _:

@@ -9,7 +9,7 @@ Shapes: B rows or queries, F fields, K neighbours.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,10 +29,11 @@ class Segment:
     start: int
     end: int
     first_row: int
+    size: int
     rows: Batch
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.size
 
 
 class Pool:
@@ -73,7 +74,7 @@ class Pool:
     def append(self, rows: Batch, *, start: int, end: int) -> Segment:
         """Take in the rows of the period `[start, end)`; costs time and memory by these rows alone."""
         self._check(rows, start, end)
-        segment = Segment(start=start, end=end, first_row=len(self), rows=_oldest_first(rows))
+        segment = Segment(start=start, end=end, first_row=len(self), size=len(rows), rows=_oldest_first(rows))
         self.segments.append(segment)
         self._ends.append(end)
         self._first_rows.append(len(self) + len(rows))
@@ -86,6 +87,13 @@ class Pool:
     def rows_of(self, segments: int) -> int:
         """How many rows the first so many segments hold; their pool rows are all below it."""
         return self._first_rows[segments]
+
+    def outline(self) -> Pool:
+        """The same segments without their rows: all that a search needs, small enough to send to other processes."""
+        outline = Pool(self.schema)
+        outline.segments = [replace(s, rows=self._nobody(0)) for s in self.segments]
+        outline._ends, outline._first_rows = self._ends, self._first_rows
+        return outline
 
     def take(self, rows: Tensor) -> Batch:
         """The given pool rows in their order, flattened; an all-missing row of row id -1 for each `NOBODY`."""

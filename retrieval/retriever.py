@@ -5,8 +5,10 @@ Shapes: B queries, F fields, K neighbours.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -80,12 +82,23 @@ class Retriever(ABC):
         """
         return self._search(queries, k, self._segments(queries, k, until))
 
+    def without_rows(self) -> Self:
+        """The same index over the pool's outline: what other processes need to search."""
+        sent = copy.copy(self)
+        sent.pool = self.pool.outline()
+        return sent
+
+    @staticmethod
+    def check_time(queries: Batch, until: int) -> None:
+        """FutureError if a query is older than `until`."""
+        if queries.ts is not None and len(queries) and int(queries.ts.min()) < until:
+            raise FutureError("the search pool", until, int(queries.ts.min()))
+
     def _segments(self, queries: Batch, k: int, until: int) -> int:
         """How many of the oldest segments a search may look at."""
         if k < 1:
             raise DataError(f"search: k is {k}; ask for at least one row")
-        if queries.ts is not None and len(queries) and int(queries.ts.min()) < until:
-            raise FutureError("the search pool", until, int(queries.ts.min()))
+        self.check_time(queries, until)
         return min(self._indexed, self.pool.segments_before(until))
 
     @abstractmethod

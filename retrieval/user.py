@@ -1,7 +1,8 @@
 """The user's own old behaviours: SIM's hard and soft search, and UBR's.
 
-A behaviour is a pool row with a positive first label. All three look only at the behaviours of the query's user; a
-query without a user finds nothing.
+A behaviour is a pool row with a positive first label. All of them look only at the behaviours of the query's user; a
+query without a user finds nothing. SIM's soft search and UBR's also come in halves: an index of the newest behaviours,
+from which a model that is being trained chooses by weights that no index could keep up with.
 
 Shapes: B queries, F fields, K neighbours, C behaviours of one user, D width of a vector.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -47,6 +49,64 @@ class UserRetriever(Retriever):
         return [lists.rows(b, 0) for b in range(len(users_B1))]
 
 
+def newest(rows: NDArray[np.int32], k: int) -> tuple[Rows, Scores]:
+    """The last `k` of a user's behaviours, newest first; every row scores 1."""
+    last = rows[::-1][:k].astype(np.int64)
+    return last, np.ones(len(last))
+
+
+class Holding:
+    """How many behaviours of all users hold each value, and so how telling the value is."""
+
+    def __init__(self) -> None:
+        self._postings = Postings()
+        self._behaviours_before = [0]  # each segment, and behind the last
+
+    @property
+    def bytes(self) -> int:
+        return self._postings.bytes
+
+    def append(self, ids_NF: NDArray[np.int32], behaviours_N: NDArray[np.bool_]) -> None:
+        """Take in a segment's rows, of which some are behaviours."""
+        self._postings.append(ids_NF[behaviours_N], first_row=0)
+        self._behaviours_before.append(self._behaviours_before[-1] + int(behaviours_N.sum()))
+
+    def idf(self, ids_BF: NDArray[np.int32], segments: int) -> NDArray[np.float64]:
+        """Of each value among the behaviours of the first `segments` segments; 0 for one that none of them holds."""
+        return idf(self._postings.find(ids_BF, segments).lengths_BF, self._behaviours_before[segments])
+
+
+class UserBehavioursIndex(UserRetriever):
+    """The newest behaviours, whatever they are: what soft search and UBR's model choose from.
+
+    Memory: 4 bytes a behaviour and field (the user's twice), 16 a distinct value and period.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._holding = Holding()
+        self.extend()
+
+    @property
+    def bytes(self) -> int:
+        return self._postings.bytes + self._holding.bytes
+
+    def idf(self, queries: Batch, *, until: int) -> Tensor:
+        """How telling each of the queries' values is among the behaviours of all users that end by `until`.
+
+        [B, F] float32; FutureError as in `search`.
+        """
+        ids_BF = queries.ids_BF.cpu().numpy()
+        return torch.from_numpy(self._holding.idf(ids_BF, self._segments(queries, 1, until))).float()
+
+    def _add(self, segment: Segment) -> None:
+        super()._add(segment)
+        self._holding.append(segment.rows.ids_BF.numpy(), segment.rows.label.numpy() > 0)
+
+    def _search(self, queries: Batch, k: int, segments: int) -> Found:
+        return Found.of([newest(rows, k) for rows in self._behaviours(queries, segments)], k)
+
+
 class UserCategoryIndex(UserRetriever):
     """SIM's hard search (Pi et al. 2020, section 3.2): the newest behaviours in the query's category.
 
@@ -73,8 +133,7 @@ class UserCategoryIndex(UserRetriever):
         best = []
         for category, rows in zip(category_B, self._behaviours(queries, segments), strict=True):
             alike = rows[(self._category_N.values[rows] == category) & (category != MISSING)]
-            newest = alike[::-1][:k].astype(np.int64)
-            best.append((newest, np.ones(len(newest))))
+            best.append(newest(alike, k))
         return Found.of(best, k)
 
 
@@ -121,8 +180,7 @@ class UserMatchIndex(UserRetriever):
         super().__init__(pool)
         self._columns = [pool.column(name) for name in fields]
         self._ids_NF: Growing[np.int32] = Growing(np.int32, len(fields))
-        self._holding = Postings()  # how many behaviours hold each value
-        self._behaviours_before = [0]  # each segment, and behind the last
+        self._holding = Holding()
         self.extend()
 
     @property
@@ -142,10 +200,8 @@ class UserMatchIndex(UserRetriever):
     def _add(self, segment: Segment) -> None:
         super()._add(segment)
         ids_BF = segment.rows.ids_BF[:, self._columns].numpy()
-        behaviours = segment.rows.label.numpy() > 0
         self._ids_NF.append(ids_BF)
-        self._holding.append(ids_BF[behaviours], first_row=0)
-        self._behaviours_before.append(self._behaviours_before[-1] + int(behaviours.sum()))
+        self._holding.append(ids_BF, segment.rows.label.numpy() > 0)
 
     def _search(self, queries: Batch, k: int, segments: int) -> Found:
         return self._rank(queries, self._asked(queries), k, segments)
@@ -155,8 +211,7 @@ class UserMatchIndex(UserRetriever):
         return ids_BF
 
     def _rank(self, queries: Batch, ids_BF: NDArray[np.int32], k: int, segments: int) -> Found:
-        holding_BF = self._holding.find(ids_BF, segments).lengths_BF
-        idf_BF = idf(holding_BF, self._behaviours_before[segments])
+        idf_BF = self._holding.idf(ids_BF, segments)
         best: list[tuple[Rows, Scores]] = []
         for ids_F, idf_F, rows in zip(ids_BF, idf_BF, self._behaviours(queries, segments), strict=True):
             scores = (self._ids_NF.values[rows] == ids_F) @ idf_F

@@ -7,21 +7,25 @@ import math
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pkb.backbones import BACKBONES
 from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Batch, Schema
 from pkb.dated import Dated
-from pkb.knowledge import KnowledgeBase
+from pkb.knowledge import Knowledge, KnowledgeBase
 from pkb.plug import EMPTY, Sockets, make_plug, sockets_for
+from pkb.rok.teacher import Teacher
+from retrieval.encoding import Encoder
+from retrieval.models.dert import DERT
+from retrieval.shelf import DENSE
 from simulator.measure.ranking import auc
+from simulator.models import MODELS, TEACHERS
 from simulator.policies import POLICIES
 from simulator.seeding import derived_seed, generator
 from simulator.settings import Settings
@@ -29,6 +33,7 @@ from simulator.stream.log import Period
 from simulator.train.ranks import Ranks
 from simulator.train.steps import DivergedError, Steps, dense_parameters, nbytes, tables_of, uses_bfloat16
 
+EXAMINED = 5_000  # rows that tell how a knowledge base fares
 Progress = Callable[[int], None]  # told the number of rows of each minibatch that is done
 Extra = Callable[[Batch, Tensor], Tensor]  # what a policy adds to the loss of a batch with these logits
 
@@ -54,6 +59,7 @@ class Contender:
         self.bfloat16 = uses_bfloat16(settings.train.precision)
         self.policy = POLICIES[self.choice.policy](getattr(settings.policies, self.choice.policy), seed)
         self._spent = (-1, 0)  # period, and the row updates in it
+        self.notes: dict[str, float] = {}  # figures about the knowledge base of the present period
         self.ledger: list[Tensor] = []  # row ids that this rank has learned in the present period
         self.knowledge, self.knowledge_steps = self._new_knowledge()
         self.model, self.model_steps = self._new_model()
@@ -64,20 +70,19 @@ class Contender:
 
     def _new_model(self) -> tuple[ClickModel, Steps]:
         """Untrained; the same weights for every arm with this backbone, knowledge and seed."""
-        cls = BACKBONES[self.choice.backbone]
+        cls = MODELS[self.choice.backbone]
         torch.manual_seed(derived_seed(self.seed, "weights", self.choice.backbone))
         choice, knowledge, sockets = self.choice, self.knowledge, Sockets()
         plug_name = "columns" if issubclass(cls, FittedBackbone) else choice.plug
         if knowledge is not None:
-            sockets = sockets_for(plug_name, knowledge.vectors, knowledge.width, choice.layer)
+            sockets = sockets_for(plug_name, knowledge.shape, choice.layer)
         shape = getattr(self.settings.backbones, choice.backbone)
         backbone = cls(self.schema, replace(shape, width=choice.width) if choice.width else shape, sockets)
         plug = None
         if knowledge is not None:
             plug = make_plug(
                 plug_name,
-                knowledge.vectors,
-                knowledge.width,
+                knowledge.shape,
                 fields=len(self.schema.fields),
                 embedding_width=backbone.embedding_width,
                 hidden_width=backbone.hidden_width,
@@ -85,27 +90,55 @@ class Contender:
         model = ClickModel(backbone, plug)
         backbone.grow(self.schema.first_value_id, generator(self.seed, "new rows", self.choice.backbone))
         train = self.settings.train
-        groups = [{"params": dense_parameters(model), "lr": train.learning_rate}]
-        return model, Steps(model, groups, train.embedding_learning_rate, self.ranks)
+        learned = nn.ModuleList([model] if knowledge is None else [model, knowledge.learns_on()])
+        groups = [{"params": dense_parameters(learned), "lr": train.learning_rate}]
+        return model, Steps(learned, groups, train.embedding_learning_rate, self.ranks)
 
     def _new_knowledge(self) -> tuple[KnowledgeBase | None, Steps | None]:
         if self.choice.knowledge is None:
             return None, None
         torch.manual_seed(derived_seed(self.seed, "weights", self.choice.knowledge))
-        cls = KNOWLEDGE_BASES[self.choice.knowledge]
-        base = cls(self.schema, getattr(self.settings.knowledge, self.choice.knowledge))
+        cls: Any = KNOWLEDGE_BASES[self.choice.knowledge]
+        shape = getattr(self.settings.knowledge, self.choice.knowledge)
+        taught_by = [self._new_teacher(shape.teacher)] if cls.taught else []
+        base: KnowledgeBase = cls(self.schema, shape, *taught_by)
         base.grow(self.schema.first_value_id, generator(self.seed, "new rows", self.choice.knowledge))
         groups = base.parameter_groups(self.settings.compress.learning_rate)
         return base, Steps(base, groups, self.settings.train.embedding_learning_rate, self.ranks)
+
+    def _new_teacher(self, name: str) -> Teacher:
+        return TEACHERS[name](self.schema, getattr(self.settings.backbones, name))
+
+    @property
+    def reads(self) -> str | None:
+        """The retriever whose neighbours the model reads; None if it reads a row alone."""
+        return self.model.backbone.retriever
+
+    @property
+    def retrievers(self) -> set[str]:
+        """Those whose neighbours the model or the compression of its knowledge base reads."""
+        both = (self.reads, None if self.knowledge is None else self.knowledge.retriever)
+        return {name for name in both if name is not None}
+
+    def encoder(self) -> tuple[Encoder, int]:
+        """The model's own encoder of rows as it is now, or its teacher's, and the width of a vector."""
+        model = self.model.backbone if self.reads == DENSE else getattr(self.knowledge, "teacher", None)
+        assert isinstance(model, DERT)
+        return model.eval().encode, model.settings.vector_width
 
     def logits(self, batch: Batch, model: ClickModel | None = None) -> Tensor:
         """[B], of this contender's or another model; knowledge takes part once there has been something to compress."""
         logits: Tensor = (model or self.model)(batch, self._knowledge_of(batch))
         return logits
 
-    def _knowledge_of(self, batch: Batch) -> Tensor | None:
+    def _knowledge_of(self, batch: Batch) -> Knowledge | None:
         compressed = self.knowledge if self.compressed_through >= 0 else None
         return compressed.knowledge(batch) if compressed else None
+
+    def _knowledge_to_learn_with(self, batch: Batch) -> Knowledge | None:
+        """The same, with a gradient to what learns on with the model, if anything does."""
+        compressed = self.knowledge if self.compressed_through >= 0 else None
+        return compressed.knowledge_with_gradient(batch) if compressed else None
 
     @torch.inference_mode()
     def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:
@@ -139,14 +172,36 @@ class Contender:
         self._make_room(base, rows, old, draw)
         base.train()
         self._seed_draws("compress", old)
-        for order in self._passes(rows, choice.epochs, "compress", old, now):
-            for step, minibatch in enumerate(rows.minibatches(choice.batch_size, order)):
-                part = self.ranks.share(minibatch)
-                loss = base.compression_losses(part)["total"] * (len(part) / len(minibatch)) if len(part) else None
-                self._take(self.knowledge_steps, loss, f"compressing period {old.index}, step {step}")
-                if progress:
-                    progress(len(minibatch))
+        for what in base.stages:
+            for order in self._passes(rows, choice.epochs, what, old, now):
+                for step, minibatch in enumerate(rows.minibatches(choice.batch_size, order)):
+                    part = self.ranks.share(minibatch)
+                    share = len(part) / len(minibatch)
+                    loss = base.compression_losses(part, what)["total"] * share if len(part) else None
+                    self._take(self.knowledge_steps, loss, f"compressing period {old.index}, step {step}")
+                    if progress:
+                        progress(len(minibatch))
         self.compressed_through, self.knowledge_built_until = old.index, old.end
+
+    def examine_knowledge(self, old: Batch, new: Batch) -> None:
+        """Note how the base fares on rows that it has compressed, and on rows of the present period."""
+        if self.knowledge is None:
+            return
+        for name, rows in (("old", old), ("next", new)):
+            sample = rows.select(torch.arange(0, len(rows), max(1, len(rows) // EXAMINED)))
+            figures = self.knowledge.health(sample)
+            teacher = getattr(self.knowledge, "teacher", None)
+            if teacher is not None:
+                figures |= self._teacher_and_student(teacher, sample)
+            self.notes |= {f"{figure}_{name}": value for figure, value in figures.items()}
+
+    @torch.inference_mode()
+    def _teacher_and_student(self, teacher: Teacher, rows: Batch) -> dict[str, float]:
+        """AUCs on the same rows, of a base's teacher and of the model that the base is plugged into."""
+        label = rows.label.numpy()
+        scores = {"teacher_auc": teacher.eval()(rows).numpy(), "student_auc": self.predict(rows)}
+        reached = {name: auc(label, score).value for name, score in scores.items()}
+        return {name: value for name, value in reached.items() if value is not None}
 
     def learn(
         self,
@@ -190,6 +245,8 @@ class Contender:
                 break
         best.restore(self)
         self.trained_through, self.built_until = now.index, now.end
+        if self.knowledge is not None and self.knowledge.learns_on():
+            self.knowledge_built_until = now.end
 
     def _learn_once(
         self, rows: Batch, order: Tensor, now: Period, extra: Extra | None, progress: Progress | None
@@ -200,7 +257,7 @@ class Contender:
             loss = None
             if len(part):
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                    logits, auxiliary = self.model.with_auxiliary(part, self._knowledge_of(part))
+                    logits, auxiliary = self.model.with_auxiliary(part, self._knowledge_to_learn_with(part))
                 logits = logits.float()
                 loss = binary_cross_entropy_with_logits(logits, part.label)
                 if auxiliary is not None:
@@ -219,7 +276,8 @@ class Contender:
         plugged = EMPTY
         if self.knowledge is not None and self.compressed_through >= 0:
             parts = rows.minibatches(self.settings.measure.predict_batch_size)
-            plugged = self.model.plugged(torch.cat([self.knowledge.knowledge(part) for part in parts]))
+            known = [self.knowledge.knowledge(part).vectors_BKd for part in parts]
+            plugged = self.model.plugged(Knowledge(vectors_BKd=torch.cat(known)))
         backbone.fit(rows, plugged)
         if self.settings.train.ledger:
             self.ledger.append(self.ranks.share(rows).row_id)
@@ -260,11 +318,10 @@ class Contender:
         return parts
 
     def knowledge_bytes(self) -> int:
-        """Bytes of the base's float32 weights, those that serve compression alone included; 0 without a base."""
+        """Bytes of the base's float32 weights without the parts that serve compression alone; 0 without a base."""
         if self.knowledge is None:
             return 0
-        tables = sum(t.size * t.width for t in tables_of(self.knowledge).values())
-        return 4 * (tables + sum(p.numel() for p in dense_parameters(self.knowledge)))
+        return _weight_bytes(self.knowledge) - sum(_weight_bytes(part) for part in self.knowledge.compression_only())
 
     def _take(self, steps: Steps, loss: Tensor | None, where: str) -> None:
         try:
@@ -280,7 +337,7 @@ class Contender:
         if self._spent[0] != now.index:
             self._spent = (now.index, 0)
         budget = self.settings.budget.row_updates
-        most = budget // 2 if stage == "compress" else budget
+        most = budget if stage == "learn" else budget // 2
         until_spent = bool(budget) and stage == "learn"
         for epoch in itertools.count():
             left = most - self._spent[1]
@@ -294,6 +351,11 @@ class Contender:
     def _seed_draws(self, stage: str, period: Period) -> None:
         """Dropout and sampled masks: the same for every arm, different on every rank."""
         torch.manual_seed(derived_seed(self.seed, stage, period.index, self.ranks.rank))
+
+
+def _weight_bytes(module: nn.Module) -> int:
+    tables = sum(t.size * t.width for t in tables_of(module).values())
+    return 4 * (tables + sum(p.numel() for p in dense_parameters(module)))
 
 
 class Best:

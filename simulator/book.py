@@ -23,6 +23,7 @@ import torch
 
 from simulator.arms import Contender
 from simulator.files import write_parquet, write_text
+from simulator.neighbours import Finder
 from simulator.stream.log import Period
 from simulator.stream.shown import Shown
 from simulator.train.ranks import Ranks
@@ -72,8 +73,8 @@ def write_ledger(run: Path, period: Period, contenders: list[Contender], ranks: 
 
 def drop_uncommitted(run: Path, committed_through: int) -> None:
     """Remove what a killed run left of periods beyond its last checkpoint."""
-    for kind in ("predictions", "costs", "ledger"):
-        for file in (run / kind).glob("period-*"):
+    for kind in ("predictions", "costs", "ledger", "neighbours"):
+        for file in (run / kind).rglob("period-*"):
             if int(file.name.split("-")[1].split(".")[0]) > committed_through:
                 file.unlink()
 
@@ -94,6 +95,7 @@ class Book:
             "new_item_share": float(now.new_item.mean()),
             "gap_seconds": gap_seconds,
         }
+        self.index_bytes: dict[str, int] = {}
         self.stages: dict[str, dict[str, dict[str, float]]] = {}
 
     def predicted(
@@ -128,16 +130,23 @@ class Book:
         self.tables.append(pa.table([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS))
 
     @contextmanager
-    def stage(self, contender: Contender, name: str) -> Iterator[Callable[[int], None]]:
-        """Charge the block's seconds, and the rows it reports, to a stage of a contender."""
-        spent = self.stages.setdefault(contender.key, {}).setdefault(name, {"seconds": 0.0, "rows": 0})
+    def stage(self, contenders: list[Contender], name: str) -> Iterator[Callable[[int], None]]:
+        """Charge the block's seconds, and the rows it reports, to a stage of each contender."""
+        stages = [self.stages.setdefault(c.key, {}) for c in contenders]
+        charged = [stage.setdefault(name, {"seconds": 0.0, "rows": 0}) for stage in stages]
 
         def charge(rows: int) -> None:
-            spent["rows"] += rows
+            for spent in charged:
+                spent["rows"] += rows
 
         started = time.perf_counter()
         yield charge
-        spent["seconds"] += time.perf_counter() - started
+        for spent in charged:
+            spent["seconds"] += time.perf_counter() - started
+
+    def searched(self, contenders: list[Contender], finder: Finder) -> None:
+        """Note the bytes that a contender keeps to search in."""
+        self.index_bytes = {c.key: finder.bytes(c) for c in contenders}
 
     def write(self, run: Path, contenders: list[Contender], checkpoint_bytes: dict[str, int]) -> None:
         table = pa.concat_tables(self.tables, promote_options="none").unify_dictionaries()
@@ -148,7 +157,8 @@ class Book:
                 "stopped": c.stopped,
                 "stages": self.stages.get(c.key, {}),
                 "knowledge_bytes": c.knowledge_bytes(),
-                "memory_bytes": c.memory_bytes(),
+                "memory_bytes": c.memory_bytes() | {"index": self.index_bytes.get(c.key, 0)},
+                "notes": c.notes,
                 "checkpoint_bytes": checkpoint_bytes[c.key],
             }
             for c in contenders

@@ -20,7 +20,9 @@ class Plan:
     """One period's work; a range of period numbers each, an empty one being nothing to do."""
 
     predict: bool
+    joins_pool: bool  # whether later rows may find those of this period
     compress: range  # of these the arm compresses what it has not compressed yet
+    imitate: range  # the same, of a knowledge base that imitates what rows find in the pool
     learn: range  # the window of a lesson
     stop_by: int | None = None  # period whose rows tell when to stop learning
 
@@ -31,15 +33,20 @@ def plan(settings: Settings, periods: tuple[Period, ...], now: int) -> Plan:
         learns = now == VALIDATION
         return Plan(
             predict=now == TEST,
+            joins_pool=now == POOL,
             compress=range(POOL, POOL + 1) if learns else range(0),
+            imitate=range(TRAINING, TRAINING + 1) if learns else range(0),
             learn=range(TRAINING, TRAINING + 1) if learns else range(0),
             stop_by=VALIDATION if learns else None,
         )
     delay, start = settings.stream.label_delay_seconds or 0, periods[now].start
     old = [p.index for p in periods[: max(0, now + 1 - settings.compress.lag)] if p.end + delay <= start]
+    refresh = range(len(old) if now % settings.compress.every == 0 else 0)
     return Plan(
         predict=True,
-        compress=range(len(old)),
+        joins_pool=True,
+        compress=refresh,
+        imitate=refresh,
         learn=range(max(0, now + 1 - settings.stream.window), now + 1),
     )
 

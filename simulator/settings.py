@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, make_dataclass
 from operator import attrgetter
 from typing import Any
 
-from pkb.backbones import BACKBONES
 from pkb.backbones.base import FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
 from pkb.plug import PLUGS
+from retrieval.shelf import DENSE, RetrievalSettings
+from simulator.models import MODELS, TEACHERS
 from simulator.policies import POLICIES
 from simulator.serve.request import MAX_CANDIDATES, MAX_HISTORY
 
@@ -137,6 +138,7 @@ class CompressSettings:
     learning_rate: float = 1e-3
     epochs: int = 1
     lag: int = 1  # a period becomes old this many periods after it was learned by the backbones
+    every: int = 1  # periods between two compressions, each of all that has become old meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,7 @@ class ArmSettings:
 
     backbone: str = "deepfm"
     knowledge: str | None = None
-    plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate (pkb/plug.py)
+    plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate, fields+join (pkb/plug.py)
     layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
     policy: str = "finetune"
     width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
@@ -186,7 +188,7 @@ def _section(name: str, registry: dict[str, type[Any]]) -> type[Any]:
     return make_dataclass(name, entries, frozen=True, kw_only=True)
 
 
-Backbones = _section("Backbones", BACKBONES)
+Backbones = _section("Backbones", MODELS)
 KnowledgeBases = _section("KnowledgeBases", KNOWLEDGE_BASES)
 Policies = _section("Policies", POLICIES)
 
@@ -207,6 +209,7 @@ class Settings:
     knowledge: KnowledgeBases = field(default_factory=KnowledgeBases)  # type: ignore[valid-type]
     policies: Policies = field(default_factory=Policies)  # type: ignore[valid-type]
     budget: BudgetSettings = field(default_factory=BudgetSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
 
@@ -231,19 +234,21 @@ def check(settings: Settings) -> None:
     among("stream.source", settings.stream.source, SOURCES)
     among("stream.when_missing", settings.stream.when_missing, ("error", "synthetic"))
     among("stream.time_unit", settings.stream.time_unit, ("s", "ms", "us"))
+    teacher = attrgetter("knowledge.rok.teacher")(settings)
+    among("knowledge.rok.teacher", teacher, list(TEACHERS))
     if not settings.arms:
         raise SettingError("arms: is empty; name at least one, such as arms.finetune.backbone=deepfm")
     for name, arm in settings.arms.items():
         if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
             raise SettingError(f"arms.{name}: name arms with letters, digits, _, - and . only")
-        among(f"arms.{name}.backbone", arm.backbone, list(BACKBONES))
+        among(f"arms.{name}.backbone", arm.backbone, list(MODELS))
         among(f"arms.{name}.policy", arm.policy, list(POLICIES))
         among(f"arms.{name}.plug", arm.plug, PLUGS)
-        if issubclass(BACKBONES[arm.backbone], FittedBackbone) and arm.policy in ("distil", "ewc"):
+        if issubclass(MODELS[arm.backbone], FittedBackbone) and arm.policy in ("distil", "ewc"):
             raise SettingError(
                 f"arms.{name}.policy={arm.policy}: adds to the loss of a step, but {arm.backbone} takes none"
             )
-        if arm.width is not None and not hasattr(BACKBONES[arm.backbone].Settings(), "width"):
+        if arm.width is not None and not hasattr(MODELS[arm.backbone].Settings(), "width"):
             raise SettingError(f"arms.{name}.width={arm.width}: {arm.backbone} has no embedding width")
         if arm.policy == "ewc" and settings.train.evict_after:
             raise SettingError(f"arms.{name}.policy=ewc: holds rows by their place; set train.evict_after=0")
@@ -251,6 +256,10 @@ def check(settings: Settings) -> None:
             raise SettingError(f"arms.{name}.layer={arm.layer}: must be at least 1")
         if arm.knowledge is not None:
             among(f"arms.{name}.knowledge", arm.knowledge, list(KNOWLEDGE_BASES))
+        if arm.knowledge == "rok" and MODELS[arm.backbone].retriever == DENSE == TEACHERS[teacher].retriever:
+            raise SettingError(
+                f"arms.{name}: {arm.backbone} and its teacher would each search by an encoder; choose one"
+            )
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise SettingError(f"seeds={settings.seeds}: must be one or more different numbers")
     within("stream.holdout_share", 0.001, 0.5)
@@ -287,6 +296,7 @@ def check(settings: Settings) -> None:
         )
     within("compress.batch_size", settings.train.workers)
     within("compress.lag", 1)
+    within("compress.every", 1)
     within("budget.bytes", 0)
     within("budget.row_updates", 0)
     within("measure.holdout_periods", 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -87,7 +88,7 @@ def _build(kind: Any, value: Any, key: str, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise SettingError(f"{where}: {key}={value!r}: is a section, write {key}.<name>=value")
-        hints = typing.get_type_hints(kind, vars(declared))
+        hints = typing.get_type_hints(kind, vars(declared) | vars(sys.modules[kind.__module__]))
         for name in value:
             if name not in hints:
                 raise SettingError(f"{where}: unknown setting {_join(key, name)!r}{_nearest(key, name, hints)}")
@@ -97,6 +98,8 @@ def _build(kind: Any, value: Any, key: str, where: str) -> Any:
         if value is None:
             return None
         return _build(next(a for a in arguments if a is not type(None)), value, key, where)
+    if origin is typing.Literal and value in arguments:
+        return value
     if origin is dict and isinstance(value, dict):
         return {str(k): _build(arguments[1], v, f"{key}.{k}", where) for k, v in value.items()}
     if origin in (list, tuple) and isinstance(value, list):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
+from pkb.knowledge import Knowledge
 from pkb.layers import dense
 from pkb.plug import EMPTY, Plug, Plugged, Sockets
 
@@ -115,17 +116,17 @@ class ClickModel(nn.Module):
         super().__init__()
         self.backbone, self.plug = backbone, plug
 
-    def forward(self, batch: Batch, knowledge_BKd: Tensor | None = None) -> Tensor:
+    def forward(self, batch: Batch, knowledge: Knowledge | None = None) -> Tensor:
         """Click logits, [B]."""
-        logits: Tensor = self.backbone(batch, self.plugged(knowledge_BKd))
+        logits: Tensor = self.backbone(batch, self.plugged(knowledge))
         return logits
 
-    def with_auxiliary(self, batch: Batch, knowledge_BKd: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def with_auxiliary(self, batch: Batch, knowledge: Knowledge | None = None) -> tuple[Tensor, Tensor | None]:
         """Click logits, [B], and the backbone's auxiliary loss, if it has one."""
-        return self.backbone.with_auxiliary(batch, self.plugged(knowledge_BKd))
+        return self.backbone.with_auxiliary(batch, self.plugged(knowledge))
 
-    def plugged(self, knowledge_BKd: Tensor | None) -> Plugged:
-        if self.plug is None or knowledge_BKd is None:
+    def plugged(self, knowledge: Knowledge | None) -> Plugged:
+        if self.plug is None or knowledge is None:
             return EMPTY
-        plugged: Plugged = self.plug(knowledge_BKd)
+        plugged: Plugged = self.plug(knowledge)
         return plugged

@@ -24,7 +24,7 @@ from pkb.edk.extractor import Extractor, HardConcrete
 from pkb.edk.principles import Compression, Disentanglement, Essential
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
-from pkb.knowledge import KnowledgeBase
+from pkb.knowledge import Knowledge, KnowledgeBase
 from pkb.layers import mlp
 
 
@@ -116,10 +116,13 @@ class EDK(KnowledgeBase):
             masks_BKF = self.mask.deterministic(log_alpha_BKF)
         return log_alpha_BKF, memory_BFd, self.encoder(memory_BFd, masks_BKF)
 
-    def _knowledge(self, batch: Batch) -> Tensor:
-        return self._compress(batch)[2]
+    def _knowledge(self, batch: Batch) -> Knowledge:
+        return Knowledge(vectors_BKd=self._compress(batch)[2])
 
-    def compression_losses(self, batch: Batch) -> dict[str, Tensor]:
+    def compression_only(self) -> list[nn.Module]:
+        return [self.summary, self.head, self.essential, self.compression, self.disentanglement]
+
+    def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         """Eq. 32 and its parts. `total` adds the estimator's loss, which shares no gradient with the rest.
 
         A negative bound on an information says only that the estimator lags behind: it counts as zero,

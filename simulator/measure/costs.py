@@ -37,6 +37,7 @@ def cost_results(period: dict[str, Any]) -> Iterator[Result]:
             if learned and trained
             else undefined(f"stopped: {stopped}" if stopped else "learned nothing in this period"),
             "compress_seconds": of_stages(seconds("compress"), int(stages.get("compress", {}).get("rows", 0))),
+            "retrieve_seconds": of_stages(seconds("retrieve"), int(stages.get("retrieve", {}).get("rows", 0))),
             "predict_seconds": of_stages(seconds("predict"), int(stages.get("predict", {}).get("rows", 0))),
             "knowledge_bytes": Value(value=float(arm["knowledge_bytes"]), n=1),
             "memory_bytes": Value(value=float(sum(memory.values())), n=len(memory))
@@ -44,6 +45,7 @@ def cost_results(period: dict[str, Any]) -> Iterator[Result]:
             else undefined("not noted by this run"),
             "checkpoint_bytes": Value(value=float(arm["checkpoint_bytes"]), n=1),
         }
+        values |= {name: Value(value=noted, n=1) for name, noted in arm.get("notes", {}).items()}
         for metric, value in values.items():
             yield Result(
                 arm=arm["arm"],

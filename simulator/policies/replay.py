@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pkb.batch import Batch, concatenate
+from pkb.batch import Batch, Neighbours, concatenate
 from pkb.errors import SettingError
 from simulator.policies.base import Policy, Rows
 from simulator.seeding import generator
@@ -59,16 +59,24 @@ class Replay(Policy):
             return {}
         plain = {name: getattr(self.sample, name) for name in ("row_id", "ts", "ids_BF", "label")}
         histories = {f"histories.{name}": ids for name, ids in self.sample.histories.items()}
-        return {k: v for k, v in (plain | histories).items() if v is not None} | {"seen": torch.tensor(self.seen)}
+        found = {
+            f"neighbours.{name}.{f.name}": getattr(n, f.name)
+            for name, n in self.sample.neighbours.items()
+            for f in fields(n)
+        }
+        held = {k: v for k, v in (plain | histories | found).items() if v is not None}
+        return held | {"seen": torch.tensor(self.seen)}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.seen = int(state["seen"])
+        found = {key.split(".")[1] for key in state if key.startswith("neighbours.")}
         self.sample = Batch(
             row_id=state["row_id"],
             ts=state.get("ts"),
             ids_BF=state["ids_BF"],
             label=state["label"],
-            histories={k.removeprefix("histories."): v for k, v in state.items() if k.startswith("histories.")},
+            histories=_under("histories", state),
+            neighbours={name: Neighbours(**_under(f"neighbours.{name}", state)) for name in found},
         )
 
     def beside(self, model: int) -> int:
@@ -77,10 +85,14 @@ class Replay(Policy):
 
 def bare(rows: Batch) -> Batch:
     """The columns that learning needs."""
-    return Batch(row_id=rows.row_id, ts=rows.ts, ids_BF=rows.ids_BF, label=rows.label, histories=rows.histories)
+    return replace(rows, further_labels={}, request=None, p_true=None)
+
+
+def _under(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries `part.name`, by name."""
+    return {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
 
 
 def row_bytes(rows: Batch) -> int:
     """Bytes of one of these rows, histories at their padded length."""
-    columns = [rows.row_id, rows.ids_BF, rows.label, *([] if rows.ts is None else [rows.ts]), *rows.histories.values()]
-    return sum(c.element_size() * (c[0].numel() if c.dim() > 1 else 1) for c in columns) if len(rows) else 1
+    return rows.nbytes // len(rows) if len(rows) else 1

@@ -15,6 +15,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ from simulator.serve.app import Loader
 from simulator.serve.check import largest_difference, stored_predictions
 from simulator.serve.deploy import Endpoint, deployed
 from simulator.serve.load import Load, offer, open_session, percentile, poisson_arrivals
+from simulator.serve.loading import load_servable
 from simulator.serve.traffic import sampled_requests
 from simulator.settings import Settings
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
-from simulator.train.checkpoint import load_contender
 
 TOLERANCE = 1e-6  # between a served and a stored probability: other batch sizes round differently
 WARM_UP = 20  # requests to each contender before the first that counts
@@ -49,7 +50,7 @@ def serve_and_measure(
     log: Log,
     report: Report,
     *,
-    load: Loader = load_contender,
+    load: Loader | None = None,
 ) -> dict[str, Any]:
     """Serve each contender of `checkpoint` that was not stopped, and write what was seen to `serving.json`.
 
@@ -67,7 +68,7 @@ def serve_and_measure(
     checks: list[dict[str, Any]] = []
     if contenders:
         report(f"serving: deploying {len(contenders)} contenders")
-        with deployed(settings, checkpoint.resolve(), contenders, load) as endpoints:
+        with deployed(settings, checkpoint.resolve(), contenders, load or partial(load_servable, log)) as endpoints:
             client = _Client(run, settings, log.schema, period.index, holdout, endpoints, report)
             checks, measured = asyncio.run(client.check_and_measure())
     serve = settings.serve

@@ -47,15 +47,24 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def broadcast(self, values: Tensor) -> Tensor:
+        """The first rank's values, written into everybody's."""
+        if self.world > 1:
+            dist.broadcast(values, src=0)
+        return values
+
     def sum_gradients(self, dense: Iterable[nn.Parameter], sparse: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
         """Gradients become their sum over the ranks; one message for all dense ones and the loss, which is returned."""
         if self.world == 1:
             return loss
         dense = list(dense)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in dense]
-        buffer = self.sum(torch.cat([loss.reshape(1), *(g.reshape(-1) for g in gradients)]))
-        for parameter, summed in zip(dense, buffer[1:].split([g.numel() for g in gradients]), strict=True):
-            parameter.grad = summed.view_as(parameter)
+        present = torch.tensor([float(p.grad is not None) for p in dense])
+        buffer = self.sum(torch.cat([loss.reshape(1), present, *(g.reshape(-1) for g in gradients)]))
+        present, sums = buffer[1 : 1 + len(dense)], buffer[1 + len(dense) :].split([g.numel() for g in gradients])
+        for parameter, somewhere, summed in zip(dense, present.tolist(), sums, strict=True):
+            # What has no gradient on any rank must stay without one: Adam's momentum would move it.
+            parameter.grad = summed.view_as(parameter) if somewhere else None
         for parameter in sparse:
             parameter.grad = self._sum_sparse(parameter)
         return buffer[0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,31 +9,50 @@ from torch import Tensor, nn
 from pkb.backbones.base import ClickModel, enter
 from pkb.backbones.dnn import DNN
 from pkb.embedding import EmbeddingTable
-from pkb.plug import PLUGS, AddedToHidden, ExtraFields, Gate, JoinedEmbeddings, Plugged, make_plug, sockets_for
+from pkb.knowledge import Knowledge, Shape
+from pkb.plug import (
+    PLUGS,
+    AddedToHidden,
+    Both,
+    ExtraFields,
+    Gate,
+    JoinedEmbeddings,
+    JoinedFeatures,
+    Plugged,
+    make_plug,
+    sockets_for,
+)
 from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows, stir
 
-KNOWLEDGE = torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(0))
+SHAPE = Shape(vectors=3, width=5, feature_width=2)
+WITHOUT_FEATURES = replace(SHAPE, feature_width=0)
+DRAW = torch.Generator().manual_seed(0)
+VECTORS, FEATURES = torch.randn(6, 3, 5, generator=DRAW), torch.randn(6, 4, 2, generator=DRAW)
+KNOWLEDGE = Knowledge(vectors_BKd=VECTORS, features_BFe=FEATURES)
 
 
-def plugged_model(plug: str) -> ClickModel:
+def plugged_model(plug: str, shape: Shape = SHAPE) -> ClickModel:
     torch.manual_seed(0)
-    sockets = sockets_for(plug, 3, 5, layer=1)
+    sockets = sockets_for(plug, shape, layer=1)
     backbone = DNN(SCHEMA, DNN.Settings(width=4, hidden=(7,)), sockets)
     backbone.grow(IDS, torch.Generator().manual_seed(0))
-    shape = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
-    return ClickModel(backbone, make_plug(plug, 3, 5, fields=len(SCHEMA.fields), **shape)).eval()
+    widths = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
+    return ClickModel(backbone, make_plug(plug, shape, fields=len(SCHEMA.fields), **widths)).eval()
 
 
+@pytest.mark.parametrize("shape", [SHAPE, WITHOUT_FEATURES])
 @pytest.mark.parametrize("plug", PLUGS)
-def test_a_new_plug_leaves_scores_as_they_were(plug: str) -> None:
-    model, rows = plugged_model(plug), make_rows(6)
+def test_a_new_plug_leaves_scores_as_they_were(plug: str, shape: Shape) -> None:
+    model, rows = plugged_model(plug, shape), make_rows(6)
     assert torch.equal(model(rows, KNOWLEDGE), model(rows))
 
 
+@pytest.mark.parametrize("shape", [SHAPE, WITHOUT_FEATURES])
 @pytest.mark.parametrize("plug", PLUGS)
-def test_a_plug_learns_to_use_knowledge_that_tells_the_label(plug: str) -> None:
-    model, rows, label = plugged_model(plug), make_rows(6), torch.tensor([0.0, 1.0] * 3)
-    knowledge = KNOWLEDGE + 3 * label[:, None, None]
+def test_a_plug_learns_to_use_knowledge_that_tells_the_label(plug: str, shape: Shape) -> None:
+    model, rows, label = plugged_model(plug, shape), make_rows(6), torch.tensor([0.0, 1.0] * 3)
+    tells = 3 * label[:, None, None]
+    knowledge = Knowledge(vectors_BKd=VECTORS + tells, features_BFe=FEATURES + tells)
     tables = {id(m.weight) for m in model.modules() if isinstance(m, EmbeddingTable)}
     dense = [p for p in model.parameters() if id(p) not in tables]
     adam = torch.optim.Adam(dense, lr=0.05)
@@ -46,14 +67,14 @@ def test_a_plug_learns_to_use_knowledge_that_tells_the_label(plug: str) -> None:
 def test_extra_fields_map_each_vector_by_itself() -> None:
     plug = stir(ExtraFields(5, 4))
     together = plug(KNOWLEDGE).fields_BKD
-    alone = torch.cat([plug(KNOWLEDGE[:, k : k + 1]).fields_BKD for k in range(3)], dim=1)
+    alone = torch.cat([plug(Knowledge(vectors_BKd=VECTORS[:, k : k + 1])).fields_BKD for k in range(3)], dim=1)
     assert together.shape == (6, 3, 4)
     torch.testing.assert_close(together, alone)
 
 
 def test_joined_columns_are_a_fields_own_mixture_mapped_linearly() -> None:
     plug = stir(JoinedEmbeddings(3, 5, fields=4, joined=2))
-    mixed = torch.einsum("fk,bkd->bfd", plug.mixture_FK, KNOWLEDGE)
+    mixed = torch.einsum("fk,bkd->bfd", plug.mixture_FK, VECTORS)
     torch.testing.assert_close(plug(KNOWLEDGE).joined_BFJ, plug.adapt(mixed))
 
 
@@ -62,9 +83,39 @@ def test_with_one_vector_a_field_each_field_starts_with_its_own() -> None:
     assert torch.equal(JoinedEmbeddings(2, 5, fields=4, joined=2).mixture_FK.detach(), torch.full((4, 2), 0.5))
 
 
+def test_a_base_with_features_joins_each_fields_own_feature() -> None:
+    plug = stir(make_plug("join", SHAPE, fields=4, embedding_width=4, hidden_width=7))
+    assert isinstance(plug, JoinedFeatures)
+    torch.testing.assert_close(plug(KNOWLEDGE).joined_BFJ, plug.adapt(FEATURES))
+    assert sockets_for("join", SHAPE, layer=1).joined == 2
+    assert sockets_for("join", WITHOUT_FEATURES, layer=1).joined == 5
+
+
+def test_both_plugs_at_once_fill_the_sockets_of_each() -> None:
+    both = stir(make_plug("fields+join", SHAPE, fields=4, embedding_width=4, hidden_width=7))
+    assert isinstance(both, Both)
+    plugged, extra, joined = both(KNOWLEDGE), both.one(KNOWLEDGE), both.other(KNOWLEDGE)
+    assert torch.equal(plugged.fields_BKD, extra.fields_BKD)
+    assert torch.equal(plugged.joined_BFJ, joined.joined_BFJ)
+    assert plugged.added_BH is plugged.gate_BH is plugged.columns_BX is None
+    sockets = sockets_for("fields+join", SHAPE, layer=2)
+    assert sockets == replace(sockets_for("fields", SHAPE, layer=2), joined=sockets_for("join", SHAPE, layer=2).joined)
+
+
+def test_two_plugs_at_once_score_as_each_alone_where_the_other_is_new() -> None:
+    model, rows = plugged_model("fields+join"), make_rows(6)
+    assert isinstance(model.plug, Both)
+    stir(model.backbone)
+    stir(model.plug.one)
+    only_fields = model.backbone(rows, model.plug.one(KNOWLEDGE))
+    torch.testing.assert_close(model(rows, KNOWLEDGE), only_fields)
+    stir(model.plug.other)
+    assert not torch.isclose(model(rows, KNOWLEDGE), only_fields).any()
+
+
 def test_a_gate_lies_between_zero_and_two() -> None:
     plug = stir(Gate(3, 5, 7))
-    gate = plug(100 * KNOWLEDGE).gate_BH
+    gate = plug(Knowledge(vectors_BKd=100 * VECTORS)).gate_BH
     assert gate.shape == (6, 7)
     assert gate.min() >= 0
     assert gate.max() <= 2
@@ -89,11 +140,11 @@ def test_a_socket_of_width_one_does_not_make_the_adapter_as_narrow(
 
 def test_an_unknown_plug_is_refused() -> None:
     with pytest.raises(ValueError, match="socket"):
-        make_plug("socket", 3, 5, fields=4, embedding_width=4, hidden_width=7)
+        make_plug("socket", SHAPE, fields=4, embedding_width=4, hidden_width=7)
 
 
 def test_joined_and_extra_columns_sit_behind_the_embeddings() -> None:
-    model = plugged_model("join").backbone
+    model = plugged_model("join", WITHOUT_FEATURES).backbone
     v: Tensor = torch.randn(6, 4, 4)
     joined = torch.randn(6, 4, 5)
     torch.testing.assert_close(model.with_knowledge(v, Plugged(joined_BFJ=joined)), torch.cat([v, joined], dim=2))

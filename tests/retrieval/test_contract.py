@@ -11,7 +11,7 @@ from retrieval.dense import DenseIndex
 from retrieval.faiss_kinds import DenseSettings
 from retrieval.field_match import FieldMatchIndex
 from retrieval.retriever import Found
-from retrieval.user import UserCategoryIndex, UserMatchIndex, UserSimilarityIndex
+from retrieval.user import UserBehavioursIndex, UserCategoryIndex, UserMatchIndex, UserSimilarityIndex
 from tests.retrieval.check_retriever import CHECKS, Build, check_retriever
 from tests.retrieval.encoders import WIDTH, encoder
 from tests.retrieval.worlds import SCHEMA
@@ -22,6 +22,7 @@ RETRIEVERS: dict[str, Build] = {
     "dense": lambda pool: DenseIndex(pool, encoder, WIDTH, DenseSettings()),
     "dense-ivf_flat": lambda pool: DenseIndex(pool, encoder, WIDTH, DenseSettings(kind="ivf_flat", nprobe=2)),
     "dense-hnsw": lambda pool: DenseIndex(pool, encoder, WIDTH, DenseSettings(kind="hnsw")),
+    "user_behaviours": UserBehavioursIndex,
     "user_category": lambda pool: UserCategoryIndex(pool, "category"),
     "user_similarity": lambda pool: UserSimilarityIndex(pool, encoder, WIDTH),
     "user_match": lambda pool: UserMatchIndex(pool, ["item", "category", "hour"]),

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from math import log
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkb.batch import MISSING
-from pkb.errors import DataError
+from pkb.errors import DataError, FutureError
 from retrieval.pool import Pool
 from retrieval.retriever import Found
-from retrieval.user import UserCategoryIndex, UserMatchIndex, UserSimilarityIndex
+from retrieval.user import UserBehavioursIndex, UserCategoryIndex, UserMatchIndex, UserSimilarityIndex
 from tests.retrieval.encoders import WIDTH, encoder
 from tests.retrieval.worlds import DAY, SCHEMA, brute_force, make_pool, make_rows, pool_rows
 
@@ -25,6 +27,34 @@ def behaviours(pool: Pool, user: int, until: int) -> list[tuple[int, list[int]]]
     """(pool row, ids) of the user's clicks, newest first."""
     rows = pool_rows(pool, until)
     return [(row, ids) for row, _, _, ids, label in reversed(rows) if label > 0 and ids[USER] == user != MISSING]
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 500), k=st.integers(1, 30), periods=st.integers(0, 3))
+def test_the_newest_clicks_of_the_user_are_found_whatever_they_are(seed: int, k: int, periods: int) -> None:
+    pool = make_pool([80, 0, 120], seed=seed)
+    queries = make_rows(8, start=LATE, seed=seed + 1)
+    found = UserBehavioursIndex(pool).search(queries, k, until=periods * DAY)
+    for query, rows in zip(queries.ids_BF.tolist(), listed(found), strict=True):
+        assert rows == [row for row, _ in behaviours(pool, query[USER], periods * DAY)][:k]
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 500), periods=st.integers(0, 3))
+def test_a_value_is_the_more_telling_the_fewer_clicks_of_all_users_hold_it(seed: int, periods: int) -> None:
+    pool = make_pool([80, 0, 120], seed=seed)
+    queries = make_rows(8, start=LATE, seed=seed + 1)
+    idf_BF = UserBehavioursIndex(pool).idf(queries, until=periods * DAY)
+    clicks = [ids for _, _, _, ids, label in pool_rows(pool, periods * DAY) if label > 0]
+    for query, idf_F in zip(queries.ids_BF.tolist(), idf_BF, strict=True):
+        held = [0 if value == MISSING else sum(ids[f] == value for ids in clicks) for f, value in enumerate(query)]
+        expected = [log(1 + (len(clicks) - n + 0.5) / (n + 0.5)) if n else 0.0 for n in held]
+        torch.testing.assert_close(idf_F, torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_how_telling_a_value_is_cannot_be_asked_of_the_future() -> None:
+    with pytest.raises(FutureError, match=f"built until {DAY} but is used at 0"):
+        UserBehavioursIndex(make_pool([10])).idf(make_rows(8, start=0), until=DAY)
 
 
 @settings(max_examples=40)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from pkb.edk import EDK
 from pkb.errors import SettingError
 from simulator.arms import Contender
 from simulator.budget import needed, within_budget
+from simulator.neighbours import Finder
 from simulator.policies.replay import Replay
 from simulator.settings import ArmSettings, BudgetSettings, Settings
 from simulator.simulation import Past
@@ -47,7 +49,8 @@ def budgeted(folder: Path, **budget: int) -> Settings:
 
 def played(arm: str, settings: Settings, log: Log) -> tuple[Contender, int]:
     """A contender that has met every period, and the rows it trained on in the last."""
-    contender, past, updates = Contender(arm, 0, settings, SCHEMA), Past(log, settings, first=0), [0]
+    contender, updates = Contender(arm, 0, settings, SCHEMA), [0]
+    past = Past(log, settings, 0, Finder(Path(), settings, SCHEMA, [contender]))
 
     def done(rows: int) -> None:
         updates[0] += rows
@@ -56,8 +59,8 @@ def played(arm: str, settings: Settings, log: Log) -> tuple[Contender, int]:
         updates[0] = 0
         past.arrive(period, log.read(period))
         if period.index:
-            contender.compress(past.old(period.index - 1), log.periods[period.index - 1], period, done)
-        contender.learn(period, range(period.index, period.index + 1), past.known, done)
+            contender.compress(past.old(period.index - 1, contender), log.periods[period.index - 1], period, done)
+        contender.learn(period, range(period.index, period.index + 1), partial(past.known, contender=contender), done)
     return contender, updates[0]
 
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from pkb.batch import Batch
+from simulator.arms import Contender
+from simulator.neighbours import Finder
 from simulator.plan import TEST, VALIDATION, Plan, plan
 from simulator.settings import Settings, StreamSettings
 from simulator.simulation import Past
 from simulator.stream.log import Log
-from tests.simulator.tiny import DAY, tiny_log, tiny_settings
+from tests.simulator.tiny import DAY, SCHEMA, tiny_log, tiny_settings
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +26,16 @@ def streaming(folder: Path, **stream: Any) -> Settings:
     return replace(settings, stream=replace(settings.stream, **stream))
 
 
+def known(past: Past, periods: range) -> Batch:
+    return past.known(periods, Contender("finetune", 0, past.settings, SCHEMA))
+
+
 def plans(settings: Settings, log: Log) -> list[Plan]:
     return [plan(settings, log.periods, p.index) for p in log.periods]
 
 
 def at(log: Log, settings: Settings, period: int) -> Past:
-    past = Past(log, settings, first=period)
+    past = Past(log, settings, period, Finder(Path(), settings, log.schema, []))
     past.arrive(log.periods[period], log.read(log.periods[period]))
     return past
 
@@ -59,7 +66,7 @@ def test_a_split_learns_the_training_period_once_and_predicts_the_test_period_al
 
 def test_without_a_delay_a_lesson_is_the_period_less_its_holdout(tmp_path: Path, log: Log) -> None:
     past = at(log, streaming(tmp_path), 2)
-    rows = past.known(range(2, 3))
+    rows = known(past, range(2, 3))
     held = past.holdouts[2].rows
     assert sorted([*rows.row_id.tolist(), *held.row_id.tolist()]) == list(range(1200, 1800))
 
@@ -71,7 +78,7 @@ def test_each_row_is_learned_in_the_period_in_which_its_label_arrives(tmp_path: 
     assert seconds
     learned: list[int] = []
     for period in log.periods:
-        rows = at(log, settings, period.index).known(range(period.index, period.index + 1))
+        rows = known(at(log, settings, period.index), range(period.index, period.index + 1))
         assert rows.ts is not None
         arrival = rows.ts + seconds
         assert ((arrival >= period.start) & (arrival < period.end)).all()
@@ -92,7 +99,7 @@ def _row_and_time(log: Log, period: int) -> tuple[list[int], list[int]]:
 
 
 def test_a_lesson_over_several_periods_holds_them_in_time_order(tmp_path: Path, log: Log) -> None:
-    rows = at(log, streaming(tmp_path), 3).known(range(4))
+    rows = known(at(log, streaming(tmp_path), 3), range(4))
     assert rows.row_id.tolist() == sorted(rows.row_id.tolist())
     assert rows.row_id[-1] >= 1800
 

@@ -20,6 +20,7 @@ from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
 from pkb.batch import MISSING, Batch, Field, History, Schema
 from pkb.embedding import EmbeddingTable, RowwiseAdagrad
 from pkb.errors import SettingError
+from pkb.knowledge import Knowledge, Shape
 from pkb.plug import PLUGS, Sockets, make_plug, sockets_for
 
 SCHEMA = Schema(
@@ -35,7 +36,7 @@ SCHEMA = Schema(
 )
 IDS = 60  # ids below are known to the models
 HISTORY = 9  # entries of the longest
-VECTORS, WIDTH = 3, 5  # of the knowledge plugged in
+SHAPE = Shape(vectors=3, width=5)  # of the knowledge plugged in
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -58,9 +59,15 @@ def make_rows(number: int = 32, *, seed: int = 0, schema: Schema = SCHEMA) -> Ba
     )
 
 
-def make_knowledge(number: int = 32) -> Tensor:
-    """[B, K, d], unrelated to anything."""
-    return torch.randn(number, VECTORS, WIDTH, generator=torch.Generator().manual_seed(1))
+def make_knowledge(number: int = 32) -> Knowledge:
+    """Unrelated to anything."""
+    draw = torch.Generator().manual_seed(1)
+    return Knowledge(vectors_BKd=torch.randn(number, SHAPE.vectors, SHAPE.width, generator=draw))
+
+
+def some_knowledge(knowledge: Knowledge | None, rows: Tensor | slice) -> Knowledge | None:
+    """That of these rows."""
+    return None if knowledge is None else Knowledge(vectors_BKd=knowledge.vectors_BKd[rows])
 
 
 @dataclass(frozen=True)
@@ -81,19 +88,19 @@ class Case:
         return make_rows(600 if self.fitted else 32)
 
     @property
-    def knowledge(self) -> Tensor | None:
+    def knowledge(self) -> Knowledge | None:
         return None if self.plug is None else make_knowledge(len(self.rows))
 
     def make(self, *, seed: int = 0, schema: Schema = SCHEMA) -> ClickModel:
         """A new model, which knows the ids below `IDS`."""
         torch.manual_seed(seed)
-        sockets = Sockets() if self.plug is None else sockets_for(self.plug, VECTORS, WIDTH, layer=1)
+        sockets = Sockets() if self.plug is None else sockets_for(self.plug, SHAPE, layer=1)
         backbone = self.backbone(schema, self.backbone.Settings(**self.settings), sockets)
         backbone.grow(IDS, torch.Generator().manual_seed(seed))
         if self.plug is None:
             return ClickModel(backbone)
         shape = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
-        return ClickModel(backbone, make_plug(self.plug, VECTORS, WIDTH, fields=len(schema.fields), **shape))
+        return ClickModel(backbone, make_plug(self.plug, SHAPE, fields=len(schema.fields), **shape))
 
     def make_lively(self) -> ClickModel:
         """One whose weights are all far from zero, so that nothing is equal only because it is small."""
@@ -119,13 +126,13 @@ def stir(model: Model) -> Model:
     return model
 
 
-def loss(model: ClickModel, rows: Batch, knowledge: Tensor | None) -> Tensor:
+def loss(model: ClickModel, rows: Batch, knowledge: Knowledge | None) -> Tensor:
     logits, auxiliary = model.with_auxiliary(rows, knowledge)
     clicks = binary_cross_entropy_with_logits(logits, rows.label)
     return clicks if auxiliary is None else clicks + auxiliary
 
 
-def train(model: ClickModel, rows: Batch, knowledge: Tensor | None, steps: int) -> None:
+def train(model: ClickModel, rows: Batch, knowledge: Knowledge | None, steps: int) -> None:
     """The optimisers that the simulator uses; a fitted model is fitted, once."""
     torch.manual_seed(3)
     backbone = model.backbone
@@ -180,14 +187,14 @@ def training_sees_the_same_logits(case: Case) -> None:
 def rows_may_come_in_any_order(case: Case) -> None:
     model, rows, knowledge = case.make_lively(), case.rows, case.knowledge
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(4))
-    shuffled = model(rows.select(order), None if knowledge is None else knowledge[order])
+    shuffled = model(rows.select(order), some_knowledge(knowledge, order))
     torch.testing.assert_close(shuffled, model(rows, knowledge)[order])
 
 
 def a_score_does_not_depend_on_the_rows_beside_it(case: Case) -> None:
     model, rows, knowledge = case.make_lively(), case.rows, case.knowledge
     some = slice(1, len(rows) // 2)
-    alone = model(rows.select(some), None if knowledge is None else knowledge[some])
+    alone = model(rows.select(some), some_knowledge(knowledge, some))
     torch.testing.assert_close(alone, model(rows, knowledge)[some])
 
 
@@ -264,12 +271,13 @@ def a_new_plug_leaves_scores_as_they_were(case: Case) -> None:
 def knowledge_reaches_the_score(case: Case) -> None:
     if case.plug is None:
         return
-    model, rows, knowledge = case.make_lively(), case.rows, make_knowledge(len(case.rows)).requires_grad_()
+    model, rows, knowledge = case.make_lively(), case.rows, make_knowledge(len(case.rows))
+    vectors = knowledge.vectors_BKd.requires_grad_()
     scores = model(rows, knowledge)
     assert not torch.isclose(scores, model(rows)).any()
     scores.sum().backward()
-    assert knowledge.grad is not None
-    reached = knowledge.grad.abs().sum(dim=(1, 2)) > 0
+    assert vectors.grad is not None
+    reached = vectors.grad.abs().sum(dim=(1, 2)) > 0
     assert reached.float().mean() > 0.5, "the gradient to the knowledge is zero in most rows"
 
 

@@ -48,7 +48,7 @@ def train(edk: EDK, batch: Batch, *, epochs: int) -> list[float]:
         for part in batch.minibatches(256, torch.randperm(len(batch))):
             adam.zero_grad()
             adagrad.zero_grad()
-            losses = edk.compression_losses(part)
+            losses = edk.compression_losses(part, "compress")
             losses["total"].backward()
             adam.step()
             adagrad.step()
@@ -65,14 +65,14 @@ def test_compression_learns_the_label_and_its_loss_falls() -> None:
     entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
     edk.eval()
     with torch.no_grad():
-        losses = edk.compression_losses(fresh)
+        losses = edk.compression_losses(fresh, "compress")
     assert losses["cross_entropy"] < entropy - 0.1
     assert losses["essential"] < 2 * math.log(2) - 0.1
 
 
 def test_the_total_is_eq_32_with_the_estimator_beside_it() -> None:
     settings = replace(SMALL, alpha=0.7, beta=0.4, lambda1=0.3, lambda2=0.2)
-    losses = base(settings).compression_losses(world(64))
+    losses = base(settings).compression_losses(world(64), "compress")
     principles = 0.7 * losses["essential"] + losses["compression"].clamp(min=0) + 0.4 * losses["disentangled"]
     expected = losses["cross_entropy"] + 0.3 * principles + 0.2 * losses["l0"] + losses["estimator"]
     torch.testing.assert_close(losses["total"], expected)
@@ -81,7 +81,7 @@ def test_the_total_is_eq_32_with_the_estimator_beside_it() -> None:
 
 def test_the_main_loss_does_not_move_the_estimator_and_the_estimator_loss_does_not_move_the_base() -> None:
     edk = base()
-    losses = edk.compression_losses(world(64))
+    losses = edk.compression_losses(world(64), "compress")
     main_group, estimator_group = (group["params"] for group in edk.parameter_groups(1e-3))
     main = losses["total"] - losses["estimator"] + 100 * losses["compression"]
     for loss, moved, still in (
@@ -92,6 +92,20 @@ def test_the_main_loss_does_not_move_the_estimator_and_the_estimator_loss_does_n
         loss.backward(retain_graph=True)
         assert all(parameter.grad is not None for parameter in moved)
         assert all(parameter.grad is None or not parameter.grad.any() for parameter in still)
+
+
+def test_what_serves_compression_alone_has_no_part_in_knowledge_and_everything_else_has() -> None:
+    edk, batch = base().eval(), world(50)
+    edk._knowledge(batch).vectors_BKd.square().sum().backward()
+    alone = {id(p) for part in edk.compression_only() for p in part.parameters()}
+    for name, p in edk.named_parameters():
+        assert (p.grad is None) == (id(p) in alone), name
+
+
+def test_no_part_learns_on_with_a_backbone_and_knowledge_has_no_gradient_even_where_one_is_asked_for() -> None:
+    edk, batch = base(), world(10)
+    assert len(edk.learns_on()) == 0
+    assert not edk.knowledge_with_gradient(batch).vectors_BKd.requires_grad
 
 
 def test_the_groups_hold_every_dense_parameter_once_and_no_table() -> None:
@@ -108,7 +122,7 @@ def test_every_parameter_has_a_gradient_whatever_the_labels() -> None:
         for label in (0.0, 1.0):
             edk = base(settings)
             batch = replace(world(16), label=torch.full((16,), label))
-            losses = edk.compression_losses(batch)
+            losses = edk.compression_losses(batch, "compress")
             losses["total"].backward()
             assert all(loss.isfinite() for loss in losses.values())
             for name, parameter in edk.named_parameters():
@@ -119,25 +133,25 @@ def test_every_parameter_has_a_gradient_whatever_the_labels() -> None:
 def test_masks_are_sampled_while_compressing_and_fixed_in_evaluation() -> None:
     edk, batch = base(), world(32)
     edk.train()
-    assert not torch.equal(edk._knowledge(batch), edk._knowledge(batch))
+    assert not torch.equal(edk._knowledge(batch).vectors_BKd, edk._knowledge(batch).vectors_BKd)
     edk.eval()
-    assert torch.equal(edk._knowledge(batch), edk._knowledge(batch))
+    assert torch.equal(edk._knowledge(batch).vectors_BKd, edk._knowledge(batch).vectors_BKd)
 
 
 def test_knowledge_is_k_vectors_without_gradient_and_the_mode_is_left_as_it_was() -> None:
     edk, batch = base(), world(10)
     edk.train()
-    knowledge = edk.knowledge(batch)
+    knowledge = edk.knowledge(batch).vectors_BKd
     assert knowledge.shape == (10, edk.vectors, edk.width) == (10, 3, 4)
     assert not knowledge.requires_grad
     assert edk.training
-    assert torch.equal(knowledge, edk.knowledge(batch))
+    assert torch.equal(knowledge, edk.knowledge(batch).vectors_BKd)
 
 
 def test_the_knowledge_of_a_row_does_not_depend_on_the_rows_beside_it() -> None:
     edk, batch = base(), world(50)
-    alone = torch.cat([edk.knowledge(row) for row in batch.minibatches(1)])
-    torch.testing.assert_close(alone, edk.knowledge(batch), atol=1e-6, rtol=1e-5)
+    alone = torch.cat([edk.knowledge(row).vectors_BKd for row in batch.minibatches(1)])
+    torch.testing.assert_close(alone, edk.knowledge(batch).vectors_BKd, atol=1e-6, rtol=1e-5)
 
 
 def test_ids_never_seen_share_the_knowledge_of_their_fields_new_value() -> None:
@@ -145,7 +159,7 @@ def test_ids_never_seen_share_the_knowledge_of_their_fields_new_value() -> None:
     ids = batch.ids_BF.clone()
     ids[0, 2], ids[1, 2] = SIZE + 5, SIZE + 999
     ids[1, [0, 1, 3]] = ids[0, [0, 1, 3]]
-    knowledge = edk.knowledge(replace(batch, ids_BF=ids))
+    knowledge = edk.knowledge(replace(batch, ids_BF=ids)).vectors_BKd
     assert knowledge.isfinite().all()
     torch.testing.assert_close(knowledge[0], knowledge[1])
 
@@ -156,10 +170,10 @@ def test_missing_fields_even_all_of_them_have_finite_losses_and_knowledge() -> N
     ids[:, 3] = MISSING
     ids[0] = MISSING
     batch = replace(batch, ids_BF=ids)
-    losses = edk.compression_losses(batch)
+    losses = edk.compression_losses(batch, "compress")
     losses["total"].backward()
     assert all(loss.isfinite() for loss in losses.values())
-    assert edk.knowledge(batch).isfinite().all()
+    assert edk.knowledge(batch).vectors_BKd.isfinite().all()
 
 
 def test_a_stored_base_has_the_same_knowledge() -> None:
@@ -171,7 +185,7 @@ def test_a_stored_base_has_the_same_knowledge() -> None:
     other = EDK(SCHEMA, SMALL)
     other.load_state_dict(load(stored), strict=False)
     other.table.restore(edk.table.rows_in_use())
-    assert torch.equal(other.knowledge(batch), edk.knowledge(batch))
+    assert torch.equal(other.knowledge(batch).vectors_BKd, edk.knowledge(batch).vectors_BKd)
 
 
 def test_the_seed_decides_everything() -> None:

@@ -1,0 +1,118 @@
+"""A search pool and the indexes on it that models ask for, and what they find as columns of a batch.
+
+Shapes: B queries, F fields, K neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from pkb.batch import Batch, Neighbours, Schema
+from pkb.errors import SettingError
+from retrieval.dense import DenseIndex
+from retrieval.encoding import Encoder
+from retrieval.faiss_kinds import DenseSettings
+from retrieval.field_match import FieldMatchIndex
+from retrieval.pool import Pool
+from retrieval.retriever import Retriever
+from retrieval.user import UserBehavioursIndex, UserCategoryIndex
+
+DENSE = "dense"  # the retriever whose index is made with a model's own encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalSettings:
+    """What is searched, with what, and how many neighbours a row gets."""
+
+    fields: list[str] = field(default_factory=list)  # that a query asks with; empty: those of user and item
+    k: int = 10  # neighbours (RIM: 10)
+    category: str = ""  # SIM's hard search; empty: the item's second field
+    behaviours: int = 50  # of the user, the newest: what SIM's soft search and UBR choose from
+    periods: int = 0  # newest ones that the pool holds; 0 is all
+    dense: DenseSettings = field(default_factory=DenseSettings)
+
+    def __post_init__(self) -> None:
+        for name, least in (("k", 1), ("behaviours", 1), ("periods", 0)):
+            if getattr(self, name) < least:
+                raise SettingError(f"retrieval.{name}={getattr(self, name)}: must be at least {least}")
+
+    def query_fields(self, schema: Schema) -> list[str]:
+        return list(self.fields) or [f.name for f in schema.fields if f.role in ("user", "item")]
+
+    def category_field(self, schema: Schema) -> str:
+        items = [f.name for f in schema.fields if f.role == "item" and f.name != schema.item]
+        return self.category or (items or [schema.item])[0]
+
+    def neighbours(self, name: str) -> int:
+        """How many a retriever finds, at most."""
+        return self.behaviours if name == "user_behaviours" else self.k
+
+
+RETRIEVERS: dict[str, Callable[[Pool, RetrievalSettings], Retriever]] = {
+    "field_match": lambda pool, settings: FieldMatchIndex(pool, settings.query_fields(pool.schema)),
+    "user_category": lambda pool, settings: UserCategoryIndex(pool, settings.category_field(pool.schema)),
+    "user_behaviours": lambda pool, _: UserBehavioursIndex(pool),
+}
+
+
+class Shelf:
+    """Old impressions, and one index on them for each retriever by name."""
+
+    def __init__(self, schema: Schema, names: Iterable[str], settings: RetrievalSettings) -> None:
+        self.settings = settings
+        self.pool = Pool(schema)
+        self.retrievers = {name: RETRIEVERS[name](self.pool, settings) for name in sorted(names)}
+
+    def append(self, rows: Batch, *, start: int, end: int) -> None:
+        """Take in the rows of `[start, end)`; beyond `settings.periods` the oldest period is forgotten.
+
+        To take in costs these rows; to forget, an index has to be built anew on those that are left.
+        """
+        kept = self.settings.periods
+        if kept and len(self.pool.segments) >= kept:
+            newest = self.pool.segments[len(self.pool.segments) - kept + 1 :]
+            self.pool = Pool(self.pool.schema)
+            for segment in newest:
+                self.pool.append(segment.rows, start=segment.start, end=segment.end)
+            self.retrievers = {name: RETRIEVERS[name](self.pool, self.settings) for name in self.retrievers}
+        self.pool.append(rows, start=start, end=end)
+        for retriever in self.retrievers.values():
+            retriever.extend()
+
+    def dense(self, encoder: Encoder, width: int) -> DenseIndex:
+        """An index of the pool's vectors by this encoder."""
+        return DenseIndex(self.pool, encoder, width, self.settings.dense)
+
+    def neighbours(self, name: str, rows_BK: Tensor, queries: Batch, *, until: int) -> Neighbours:
+        """What was found, as columns of the queries; a neighbour's age is counted back from `until`.
+
+        So a row's columns depend on the index alone, and are the same when the row is served.
+        """
+        found = neighbours(self.pool, rows_BK, until=until)
+        retriever = self.retrievers.get(name)
+        if isinstance(retriever, UserBehavioursIndex):
+            return replace(found, idf_BF=retriever.idf(queries, until=until))
+        return found
+
+    def bytes(self, name: str) -> int:
+        """Memory of the pool and of one index; of the pool alone where the index is a model's own."""
+        retriever = self.retrievers.get(name)
+        return self.pool.bytes + (retriever.bytes if retriever else 0)
+
+
+def neighbours(pool: Pool, rows_BK: Tensor, *, until: int) -> Neighbours:
+    """Fields, labels and ages of the pool rows that were found."""
+    taken = pool.take(rows_BK)
+    shape = rows_BK.shape
+    present_BK = (taken.row_id >= 0).view(shape)
+    assert taken.ts is not None
+    age_BK = (until - taken.ts).clamp(max=2**31 - 1).view(shape) * present_BK
+    return Neighbours(
+        ids_BKF=taken.ids_BF.view(*shape, -1),
+        label_BK=taken.label.view(shape),
+        age_BK=age_BK.int(),
+        present_BK=present_BK,
+    )

@@ -1,0 +1,9 @@
+"""The click models that an arm can be: those that read a row alone, and those that read its neighbours too."""
+
+from pkb.backbones import BACKBONES
+from pkb.backbones.base import Backbone
+from pkb.rok.teacher import Teacher
+from retrieval.models import RETRIEVAL_MODELS
+
+MODELS: dict[str, type[Backbone]] = BACKBONES | RETRIEVAL_MODELS
+TEACHERS: dict[str, type[Teacher]] = {n: m for n, m in RETRIEVAL_MODELS.items() if issubclass(m, Teacher)}

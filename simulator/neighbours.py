@@ -1,0 +1,181 @@
+"""What rows find among older ones: once for each period, stored as columns for every arm that reads them.
+
+    neighbours/<source>/period-00003.parquet    a row of columns for each row of the period, in its order
+
+A source is a retriever, whose index all arms share; or one contender, which encodes the pool with its own model.
+Rows of a period find older rows alone, and keep what they found: learned again later, they read it from here.
+
+Shapes: B rows, F fields, K neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+import torch
+from torch import Tensor
+
+from pkb.batch import Batch, Neighbours, Schema
+from retrieval.dense import DenseIndex
+from retrieval.pool import NOBODY
+from retrieval.shelf import DENSE, Shelf
+from simulator.arms import Contender
+from simulator.files import write_parquet
+from simulator.settings import Settings
+from simulator.stream.log import Period
+from simulator.train.ranks import Ranks
+
+IN_PROCESS = 20_000  # rows; below it, starting a Ray Data execution (2 s) costs more than it saves
+BLOCK = 8_192  # rows that one task searches for
+
+
+class Finder:
+    """The search pool of a run, and what the rows of the present period and of earlier ones found in it."""
+
+    def __init__(self, run: Path, settings: Settings, schema: Schema, contenders: list[Contender]) -> None:
+        self.folder, self.schema = run / "neighbours", schema
+        self.ranks = contenders[0].ranks if contenders else Ranks()
+        names = {name for c in contenders for name in c.retrievers}
+        self.needed, self.shared = bool(names), names - {DENSE}
+        self.shelf = Shelf(schema, self.shared, settings.retrieval)
+        self._indexes: dict[str, tuple[object, DenseIndex]] = {}  # of contenders, and what they were made of
+
+    def append(self, rows: Batch, *, start: int, end: int) -> None:
+        """The rows of `[start, end)`, whose labels are known by now, can be found from now on."""
+        if self.needed and start < end:
+            self.shelf.append(rows, start=start, end=end)
+
+    def find(self, rows: Batch, names: Iterable[str], *, until: int) -> Batch:
+        """The rows, with what these shared retrievers find for them among the rows before `until`."""
+        found = dict(rows.neighbours)
+        for name in names:
+            rows_BK = self._on_first(
+                partial(search, self.shelf, name, rows, until=until), (len(rows), self.shelf.settings.neighbours(name))
+            )
+            found[name] = self.shelf.neighbours(name, rows_BK, rows, until=until)
+        return replace(rows, neighbours=found)
+
+    def find_own(self, contender: Contender, rows: Batch, *, until: int) -> Neighbours:
+        """What the contender finds by its own encoder."""
+        index = self._index_of(contender)
+        rows_BK = self._on_first(
+            lambda: index.search(rows, self.shelf.settings.k, until=until).rows_BK, (len(rows), self.shelf.settings.k)
+        )
+        return self.shelf.neighbours(DENSE, rows_BK, rows, until=until)
+
+    def for_now(self, contender: Contender, rows: Batch, *, until: int) -> Batch:
+        """Rows of no time, with what the contender's model reads of all that the pool holds."""
+        name, rows = contender.reads, replace(rows, ts=None)
+        if name == DENSE:
+            return replace(rows, neighbours={name: self.find_own(contender, rows, until=until)})
+        return rows if name is None else self.find(rows, {name}, until=until)
+
+    def bytes(self, contender: Contender) -> int:
+        """Memory of the pool and the index that the contender needs to predict; 0 if it reads no neighbours."""
+        name = contender.reads
+        if name is None:
+            return 0
+        own = self._indexes.get(contender.key)
+        return self.shelf.bytes(name) + (own[1].bytes if name == DENSE and own else 0)
+
+    def store(self, source: str, period: Period, found: Neighbours) -> None:
+        if self.ranks.first:
+            (self.folder / source).mkdir(parents=True, exist_ok=True)
+            write_parquet(self._file(source, period), _to_table(found))
+
+    def stored(self, source: str, period: Period) -> Neighbours:
+        return _from_table(pq.read_table(self._file(source, period)), len(self.schema.fields))
+
+    def _file(self, source: str, period: Period) -> Path:
+        return self.folder / source / f"period-{period.index:05d}.parquet"
+
+    def _index_of(self, contender: Contender) -> DenseIndex:
+        """Of the present pool by the contender's present encoder; made anew when either has changed."""
+        made_of = (self.shelf.pool.built_until, contender.trained_through, contender.compressed_through)
+        if contender.key not in self._indexes or self._indexes[contender.key][0] != made_of:
+            encode, width = contender.encoder()
+            self._indexes[contender.key] = made_of, self.shelf.dense(encode, width)
+        return self._indexes[contender.key][1]
+
+    def _on_first(self, search: Callable[[], Tensor], shape: tuple[int, int]) -> Tensor:
+        """What the first rank finds, on all of them."""
+        rows_BK = search() if self.ranks.first else torch.empty(shape, dtype=torch.int64)
+        return self.ranks.broadcast(rows_BK)
+
+
+def search(shelf: Shelf, name: str, rows: Batch, *, until: int) -> Tensor:
+    """The pool rows that a retriever finds, [B, K]; for many rows by tasks of Ray Data that share the index."""
+    retriever, k = shelf.retrievers[name], shelf.settings.neighbours(name)
+    if not len(shelf.pool):
+        return torch.full((len(rows), k), NOBODY)
+    if len(rows) < IN_PROCESS:
+        return retriever.search(rows, k, until=until).rows_BK
+    retriever.check_time(rows, until)
+    index = ray.put(retriever.without_rows())
+    blocks = [rows.ids_BF[start : start + BLOCK].numpy() for start in range(0, len(rows), BLOCK)]
+    tables = [pa.table({"ids": _lists(block)}) for block in blocks]
+    how = {"index": index, "k": k, "until": until}
+    found = ray.data.from_arrow(tables).map_batches(
+        _search_block,  # type: ignore[arg-type]
+        batch_size=None,
+        batch_format="pyarrow",
+        fn_kwargs=how,
+    )
+    answers: Iterator[Any] = iter(found.iter_batches(batch_size=None, batch_format="pyarrow"))
+    return torch.from_numpy(np.concatenate([_rectangle(table.column("rows"), k) for table in answers]))
+
+
+def _search_block(block: pa.Table, index: Any, k: int, until: int) -> pa.Table:
+    ids = block.column("ids")
+    queries = Batch(
+        row_id=torch.arange(len(block)),
+        ids_BF=torch.from_numpy(_rectangle(ids, ids.type.list_size)),
+        label=torch.zeros(len(block)),
+    )
+    rows_BK = ray.get(index).search(queries, k, until=until).rows_BK
+    return pa.table({"rows": _lists(rows_BK.numpy())})
+
+
+def _to_table(found: Neighbours) -> pa.Table:
+    columns = {
+        "ids": found.ids_BKF.flatten(1),
+        "label": found.label_BK.to(torch.int8),
+        "age": found.age_BK,
+        "present": found.present_BK.to(torch.int8),
+        "idf": found.idf_BF,
+    }
+    return pa.table({name: _lists(values.numpy()) for name, values in columns.items() if values is not None})
+
+
+def _from_table(table: pa.Table, fields: int) -> Neighbours:
+    def column(name: str) -> Tensor:
+        lists = table.column(name)
+        return torch.tensor(_rectangle(lists, lists.type.list_size))
+
+    return Neighbours(
+        ids_BKF=column("ids").unflatten(1, (-1, fields)),
+        label_BK=column("label").float(),
+        age_BK=column("age"),
+        present_BK=column("present").bool(),
+        idf_BF=column("idf") if "idf" in table.column_names else None,
+    )
+
+
+def _lists(values_BX: np.ndarray) -> pa.FixedSizeListArray:
+    """[B, X] -> B lists of X numbers."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values_BX.reshape(-1)), values_BX.shape[1])
+
+
+def _rectangle(lists: pa.ChunkedArray, width: int) -> np.ndarray:
+    """The inverse."""
+    values: np.ndarray = lists.combine_chunks().flatten().to_numpy()
+    return values.reshape(-1, width)
