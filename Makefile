@@ -18,14 +18,15 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## install, then replay the Eleme stream with all four arms (4 to 8 minutes on 2 cores)
+demo: $(READY)  ## install, then replay the Eleme stream with every remedy (5 to 10 minutes on 2 cores)
 	$(BIN)/python -m simulator run configs/stream_eleme.yaml $(ARGS)
 
 test: $(READY)  ## install, then run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -m slow
 
 test-fast: $(READY)  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-comparison: $(READY)  ## hold the backbones to FuxiCTR, deepctr-torch and scikit-learn (installs them)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[comparison]'

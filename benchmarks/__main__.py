@@ -3,7 +3,10 @@
 python -m benchmarks            training and stream
 python -m benchmarks stream     one group; the figures of the others stay
 python -m benchmarks peers      against FuxiCTR, once `pip install '.[comparison]'` has brought it
+python -m benchmarks ceiling    our step against its bare matrix products
+python -m benchmarks quality    AUC against dense Adam's, likewise
 python -m benchmarks ranks      two Ray Train workers against torchrun
+python -m benchmarks retrieval  field-match and dense search beside bm25s and tantivy, once '.[comparison]' is there
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
@@ -17,8 +20,9 @@ import torch
 
 from benchmarks.busy import main_job
 from benchmarks.figures import Figure, write
-from benchmarks.peers import peers
+from benchmarks.peers import ceiling, peers, quality
 from benchmarks.ranks import ranks
+from benchmarks.retrieval import retrieval
 from benchmarks.stream import stream
 from benchmarks.training import edk_encoder, edk_whole, step_size
 
@@ -26,7 +30,10 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "training": lambda: [*step_size(9), *edk_encoder(9), *edk_whole(9)],
     "stream": stream,
     "peers": peers,
+    "ceiling": ceiling,
+    "quality": quality,
     "ranks": ranks,
+    "retrieval": retrieval,
     "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }

@@ -3,8 +3,10 @@
 from pkb.edk import EDK
 from pkb.knowledge import KnowledgeBase
 from pkb.rok import ROK
+from pkb.rok.retrieved import Retrieved
 
 KNOWLEDGE_BASES: dict[str, type[KnowledgeBase]] = {
     "edk": EDK,
     "rok": ROK,
+    "retrieved": Retrieved,
 }

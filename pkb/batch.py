@@ -147,14 +147,15 @@ class Batch:
         return max((int(ids.max()) + 1 for ids in columns if ids.numel()), default=0)
 
     def unique_ids(self) -> Tensor:
-        """The ids of these rows, each once, ascending."""
-        ids = torch.cat([ids.flatten() for ids in (self.ids_BF, *self.histories.values())])
+        """The ids of these rows and of their neighbours, each once, ascending."""
+        near = (n.ids_BKF for n in self.neighbours.values())
+        ids = torch.cat([ids.flatten().unique() for ids in (self.ids_BF, *self.histories.values(), *near)])
         unique: Tensor = ids.unique()
         return unique
 
     def select(self, rows: Tensor | slice) -> Self:
         """The rows of a boolean mask, an index tensor or a slice (a slice is a view)."""
-        selected: Self = _every_column([self], lambda columns: columns[0][rows])
+        selected: Self = every_column([self], lambda columns: columns[0][rows])
         return selected
 
     def minibatches(self, size: int, order: Tensor | None = None) -> Iterator[Self]:
@@ -176,7 +177,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
         )
         for b in batches
     ]
-    joined: Batch = _every_column(even, torch.cat)
+    joined: Batch = every_column(even, torch.cat)
     return joined
 
 
@@ -188,13 +189,11 @@ def _nbytes(value: Any) -> int:
     return sum(_nbytes(part) for part in inside)
 
 
-def _every_column(values: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:
+def every_column(values: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:
     """`change` of the same column of all `values`, for every column; a batch, what it holds, or a column itself."""
     first = values[0]
     if first is None or isinstance(first, Tensor):
         return None if first is None else change(list(values))
     if isinstance(first, dict):
-        return {name: _every_column([v[name] for v in values], change) for name in first}
-    return replace(
-        first, **{f.name: _every_column([getattr(v, f.name) for v in values], change) for f in fields(first)}
-    )
+        return {name: every_column([v[name] for v in values], change) for name in first}
+    return replace(first, **{f.name: every_column([getattr(v, f.name) for v in values], change) for f in fields(first)})

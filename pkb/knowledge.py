@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pkb.batch import Batch, Schema
+from pkb.embedding import EmbeddingTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,12 @@ class KnowledgeBase(nn.Module, ABC):
 
     Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
     taught: ClassVar[bool] = False  # by a retrieval model, which its constructor takes as `teacher`
+    searches: ClassVar[bool] = False  # whether knowledge itself reads neighbours, not its compression alone
     stages: ClassVar[tuple[str, ...]] = ("compress",)  # passes over old rows that compression makes, in their order
     vectors: int  # K
     width: int  # d
     feature_width: int = 0  # e
-    retriever: str | None = None  # whose neighbours compression reads; knowledge itself needs none
+    retriever: str | None = None  # whose neighbours compression reads
 
     def __init__(self, schema: Schema, settings: Any) -> None:
         super().__init__()
@@ -60,9 +62,10 @@ class KnowledgeBase(nn.Module, ABC):
     def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         """Scalar losses of one minibatch of old rows; `total` is what to minimise, the others are its parts."""
 
-    @abstractmethod
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Dense parameters for Adam, with the learning rate of each group."""
+        """Dense parameters for Adam, with the learning rate of each group; tables have an optimiser of their own."""
+        tables = {id(module.weight) for module in self.modules() if isinstance(module, EmbeddingTable)}
+        return [{"params": [p for p in self.parameters() if id(p) not in tables], "lr": learning_rate}]
 
     @abstractmethod
     def _knowledge(self, batch: Batch) -> Knowledge:

@@ -13,7 +13,6 @@ from pkb.errors import DataError
 from retrieval.growing import Growing
 
 SEGMENT_BITS, FIELD_BITS, ID_BITS = 24, 8, 31  # of a key; together the 63 bits of a positive int64
-ROW_BITS = 31  # of a pool row
 
 
 class Postings:
@@ -65,46 +64,21 @@ class Postings:
 
 
 class Lists:
-    """What a batch of queries found: for each query and field the postings of all segments, as one list."""
+    """What a batch of queries found: for each query, field and segment a list of postings."""
 
     def __init__(
         self, starts_BFS: NDArray[np.int64], lengths_BFS: NDArray[np.int64], rows_P: NDArray[np.int32]
     ) -> None:
-        self._starts_BFS = starts_BFS
-        self._lengths_BFS = lengths_BFS
-        self._rows_P = rows_P
+        self.starts_BFS = starts_BFS  # a list is rows_P[start : start + length], ascending
+        self.lengths_BFS = lengths_BFS
+        self.rows_P = rows_P
         self.lengths_BF: NDArray[np.int64] = lengths_BFS.sum(axis=2)
 
     def rows(self, b: int, f: int) -> NDArray[np.int32]:
         """The pool rows that share field f with query b, ascending."""
-        return self._joined(self._starts_BFS[b, f], self._lengths_BFS[b, f])
-
-    def part(self, b: int, f: int, start: int, end: int) -> NDArray[np.int32]:
-        """The postings `[start, end)` of `rows(b, f)`."""
-        lengths = self._lengths_BFS[b, f]
-        before = np.cumsum(lengths) - lengths
-        first = np.minimum(np.maximum(start - before, 0), lengths)
-        last = np.minimum(np.maximum(end - before, 0), lengths)
-        return self._joined(self._starts_BFS[b, f] + first, last - first)
-
-    def candidates(self, of_BF: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows in the lists `of_BF` and, before them, the query of each: by query, ascending, each once."""
-        lengths_BFS = np.where(of_BF[:, :, None], self._lengths_BFS, 0)
-        rows = self._joined(self._starts_BFS.ravel(), lengths_BFS.ravel())
-        query = np.repeat(np.arange(len(of_BF)), lengths_BFS.sum(axis=(1, 2)))
-        both = np.sort((query << ROW_BITS) + rows)
-        both = both[np.diff(both, prepend=-1) > 0]
-        return both >> ROW_BITS, both & (2**ROW_BITS - 1)
-
-    def _joined(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The postings `[start, start + length)` of each list, one list after another."""
-        if len(lengths) == 1:
-            return self._rows_P[starts[0] : starts[0] + lengths[0]]
-        before = np.cumsum(lengths) - lengths
-        at = np.repeat(starts - before, lengths)
-        at += np.arange(len(at))
-        rows: NDArray[np.int32] = self._rows_P[at]
-        return rows
+        spans = zip(self.starts_BFS[b, f].tolist(), self.lengths_BFS[b, f].tolist(), strict=True)
+        parts = [self.rows_P[start : start + length] for start, length in spans]
+        return np.concatenate([self.rows_P[:0], *parts])
 
 
 def _keys(segment: NDArray[np.int64], field: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
-from pkb.batch import Batch, Neighbours, Schema
+from pkb.batch import Batch, History, Neighbours, Schema, every_column
 from pkb.errors import SettingError
 from retrieval.dense import DenseIndex
 from retrieval.encoding import Encoder
@@ -20,6 +21,8 @@ from retrieval.pool import Pool
 from retrieval.retriever import Retriever
 from retrieval.user import UserBehavioursIndex, UserCategoryIndex
 
+AT_ONCE = 8_192  # rows whose neighbours are put together in one go
+BEHAVIOURS = "user_behaviours"
 DENSE = "dense"  # the retriever whose index is made with a model's own encoder
 
 
@@ -31,6 +34,7 @@ class RetrievalSettings:
     k: int = 10  # neighbours (RIM: 10)
     category: str = ""  # SIM's hard search; empty: the item's second field
     behaviours: int = 50  # of the user, the newest: what SIM's soft search and UBR choose from
+    histories: list[str] = field(default_factory=list)  # fields; see `pool_histories`
     periods: int = 0  # newest ones that the pool holds; 0 is all
     dense: DenseSettings = field(default_factory=DenseSettings)
 
@@ -48,13 +52,13 @@ class RetrievalSettings:
 
     def neighbours(self, name: str) -> int:
         """How many a retriever finds, at most."""
-        return self.behaviours if name == "user_behaviours" else self.k
+        return self.behaviours if name == BEHAVIOURS else self.k
 
 
 RETRIEVERS: dict[str, Callable[[Pool, RetrievalSettings], Retriever]] = {
     "field_match": lambda pool, settings: FieldMatchIndex(pool, settings.query_fields(pool.schema)),
     "user_category": lambda pool, settings: UserCategoryIndex(pool, settings.category_field(pool.schema)),
-    "user_behaviours": lambda pool, _: UserBehavioursIndex(pool),
+    BEHAVIOURS: lambda pool, _: UserBehavioursIndex(pool),
 }
 
 
@@ -91,16 +95,35 @@ class Shelf:
 
         So a row's columns depend on the index alone, and are the same when the row is served.
         """
-        found = neighbours(self.pool, rows_BK, until=until)
         retriever = self.retrievers.get(name)
-        if isinstance(retriever, UserBehavioursIndex):
-            return replace(found, idf_BF=retriever.idf(queries, until=until))
-        return found
+        parts = []
+        for start in range(0, max(1, len(rows_BK)), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            found = neighbours(self.pool, rows_BK[some], until=until)
+            if isinstance(retriever, UserBehavioursIndex):
+                found = replace(found, idf_BF=retriever.idf(queries.select(some), until=until))
+            parts.append(found)
+        joined: Neighbours = every_column(parts, torch.cat)
+        return joined
 
-    def bytes(self, name: str) -> int:
-        """Memory of the pool and of one index; of the pool alone where the index is a model's own."""
-        retriever = self.retrievers.get(name)
-        return self.pool.bytes + (retriever.bytes if retriever else 0)
+
+def pool_histories(fields: Iterable[str]) -> tuple[History, ...]:
+    """Histories for logs that come with none: the user's newest behaviours in the pool, one history a field.
+
+    So do RIM, and ROK with it, feed DIN and its like.
+    """
+    return tuple(History(name=f"pool_{name}", field=name) for name in fields)
+
+
+def as_histories(near: Neighbours, histories: Iterable[History], schema: Schema) -> dict[str, Tensor]:
+    """Behaviours, newest first, as histories, oldest first; [B, K] each, padded behind the last."""
+    length_B1 = near.present_BK.sum(dim=1, keepdim=True)
+    place_K = torch.arange(near.present_BK.shape[1])
+    oldest_first_BK = (length_B1 - 1 - place_K).clamp(min=0)
+    there_BK = place_K < length_B1
+    return {
+        h.name: near.ids_BKF[:, :, schema.names.index(h.field)].gather(1, oldest_first_BK) * there_BK for h in histories
+    }
 
 
 def neighbours(pool: Pool, rows_BK: Tensor, *, until: int) -> Neighbours:

@@ -16,19 +16,19 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
-from pkb.batch import Batch, Schema
+from pkb.batch import Batch, Neighbours, Schema
 from pkb.dated import Dated
 from pkb.knowledge import Knowledge, KnowledgeBase
 from pkb.plug import EMPTY, Sockets, make_plug, sockets_for
 from pkb.rok.teacher import Teacher
 from retrieval.encoding import Encoder
 from retrieval.models.dert import DERT
-from retrieval.shelf import DENSE
+from retrieval.shelf import BEHAVIOURS, DENSE, as_histories, pool_histories
 from simulator.measure.ranking import auc
 from simulator.models import MODELS, TEACHERS
 from simulator.policies import POLICIES
 from simulator.seeding import derived_seed, generator
-from simulator.settings import Settings
+from simulator.settings import Settings, knowledge_settings
 from simulator.stream.log import Period
 from simulator.train.ranks import Ranks
 from simulator.train.steps import DivergedError, Steps, dense_parameters, nbytes, tables_of, uses_bfloat16
@@ -60,6 +60,9 @@ class Contender:
         self.policy = POLICIES[self.choice.policy](getattr(settings.policies, self.choice.policy), seed)
         self._spent = (-1, 0)  # period, and the row updates in it
         self.notes: dict[str, float] = {}  # figures about the knowledge base of the present period
+        searched = MODELS[self.choice.backbone].uses_histories
+        self.histories = pool_histories(settings.retrieval.histories if searched else ())
+        self.lessons = 0  # fits and compressions so far, by this process
         self.ledger: list[Tensor] = []  # row ids that this rank has learned in the present period
         self.knowledge, self.knowledge_steps = self._new_knowledge()
         self.model, self.model_steps = self._new_model()
@@ -77,7 +80,8 @@ class Contender:
         if knowledge is not None:
             sockets = sockets_for(plug_name, knowledge.shape, choice.layer)
         shape = getattr(self.settings.backbones, choice.backbone)
-        backbone = cls(self.schema, replace(shape, width=choice.width) if choice.width else shape, sockets)
+        schema = replace(self.schema, histories=self.schema.histories + self.histories)
+        backbone = cls(schema, replace(shape, width=choice.width) if choice.width else shape, sockets)
         plug = None
         if knowledge is not None:
             plug = make_plug(
@@ -99,7 +103,7 @@ class Contender:
             return None, None
         torch.manual_seed(derived_seed(self.seed, "weights", self.choice.knowledge))
         cls: Any = KNOWLEDGE_BASES[self.choice.knowledge]
-        shape = getattr(self.settings.knowledge, self.choice.knowledge)
+        shape = knowledge_settings(self.settings, self.arm)
         taught_by = [self._new_teacher(shape.teacher)] if cls.taught else []
         base: KnowledgeBase = cls(self.schema, shape, *taught_by)
         base.grow(self.schema.first_value_id, generator(self.seed, "new rows", self.choice.knowledge))
@@ -110,26 +114,36 @@ class Contender:
         return TEACHERS[name](self.schema, getattr(self.settings.backbones, name))
 
     @property
-    def reads(self) -> str | None:
-        """The retriever whose neighbours the model reads; None if it reads a row alone."""
-        return self.model.backbone.retriever
+    def reads(self) -> set[str]:
+        """The retrievers whose neighbours a prediction reads; none if it reads a row alone."""
+        searching = self.knowledge.retriever if self.knowledge is not None and self.knowledge.searches else None
+        names = (BEHAVIOURS if self.histories else None, self.model.backbone.retriever, searching)
+        return {name for name in names if name is not None}
 
     @property
     def retrievers(self) -> set[str]:
-        """Those whose neighbours the model or the compression of its knowledge base reads."""
-        both = (self.reads, None if self.knowledge is None else self.knowledge.retriever)
-        return {name for name in both if name is not None}
+        """Those, and the one whose neighbours the compression of the knowledge base reads."""
+        taught = None if self.knowledge is None else self.knowledge.retriever
+        return self.reads if taught is None else self.reads | {taught}
 
-    def encoder(self) -> tuple[Encoder, int]:
-        """The model's own encoder of rows as it is now, or its teacher's, and the width of a vector."""
-        model = self.model.backbone if self.reads == DENSE else getattr(self.knowledge, "teacher", None)
+    def encoder(self) -> tuple[Encoder, int, int | None]:
+        """The model's own encoder of rows as it is now, or its teacher's; the width of a vector; built until."""
+        own = self.model.backbone.retriever == DENSE
+        model = self.model.backbone if own else getattr(self.knowledge, "teacher", None)
         assert isinstance(model, DERT)
-        return model.eval().encode, model.settings.vector_width
+        return model.eval().encode, model.settings.vector_width, self.built_until if own else self.knowledge_built_until
 
     def logits(self, batch: Batch, model: ClickModel | None = None) -> Tensor:
         """[B], of this contender's or another model; knowledge takes part once there has been something to compress."""
-        logits: Tensor = (model or self.model)(batch, self._knowledge_of(batch))
+        logits: Tensor = (model or self.model)(self._with_histories(batch), self._knowledge_of(batch))
         return logits
+
+    def _with_histories(self, batch: Batch) -> Batch:
+        """The batch, its neighbours as histories where the log has none and the model wants them."""
+        if not self.histories:
+            return batch
+        found = as_histories(batch.neighbours[BEHAVIOURS], self.histories, self.schema)
+        return replace(batch, histories=batch.histories | found)
 
     def _knowledge_of(self, batch: Batch) -> Knowledge | None:
         compressed = self.knowledge if self.compressed_through >= 0 else None
@@ -172,8 +186,11 @@ class Contender:
         self._make_room(base, rows, old, draw)
         base.train()
         self._seed_draws("compress", old)
-        for what in base.stages:
-            for order in self._passes(rows, choice.epochs, what, old, now):
+        if self.choice.control == "shuffled":
+            rows = shuffled(rows, generator(self.seed, "shuffled", old.index))
+        half, stages = self.settings.budget.row_updates // 2, base.stages
+        for number, what in enumerate(() if self.choice.control == "untrained" else stages, start=1):
+            for order in self._passes(rows, choice.epochs, what, old, now, most=half * number // len(stages)):
                 for step, minibatch in enumerate(rows.minibatches(choice.batch_size, order)):
                     part = self.ranks.share(minibatch)
                     share = len(part) / len(minibatch)
@@ -181,7 +198,9 @@ class Contender:
                     self._take(self.knowledge_steps, loss, f"compressing period {old.index}, step {step}")
                     if progress:
                         progress(len(minibatch))
-        self.compressed_through, self.knowledge_built_until = old.index, old.end
+        self.compressed_through = old.index
+        self.lessons += 1
+        self.knowledge_built_until = max(old.end, self.knowledge_built_until or old.end)
 
     def examine_knowledge(self, old: Batch, new: Batch) -> None:
         """Note how the base fares on rows that it has compressed, and on rows of the present period."""
@@ -236,7 +255,8 @@ class Contender:
         self._make_room(self.model, rows, now, generator(self.seed, "new rows", self.choice.backbone, now.index))
         self._seed_draws("learn", now)
         best = Best(self.settings.train.patience)
-        for order in self._passes(rows, self.settings.train.epochs, "learn", now, now):
+        most = self.settings.budget.row_updates
+        for order in self._passes(rows, self.settings.train.epochs, "learn", now, now, most=most):
             if isinstance(self.model.backbone, FittedBackbone):
                 self._fit_whole(self.model.backbone, rows.select(order), progress)
                 break
@@ -245,6 +265,7 @@ class Contender:
                 break
         best.restore(self)
         self.trained_through, self.built_until = now.index, now.end
+        self.lessons += 1
         if self.knowledge is not None and self.knowledge.learns_on():
             self.knowledge_built_until = now.end
 
@@ -257,7 +278,9 @@ class Contender:
             loss = None
             if len(part):
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                    logits, auxiliary = self.model.with_auxiliary(part, self._knowledge_to_learn_with(part))
+                    logits, auxiliary = self.model.with_auxiliary(
+                        self._with_histories(part), self._knowledge_to_learn_with(part)
+                    )
                 logits = logits.float()
                 loss = binary_cross_entropy_with_logits(logits, part.label)
                 if auxiliary is not None:
@@ -329,15 +352,17 @@ class Contender:
         except DivergedError as error:
             raise DivergedError(f"{error} while {where}") from None
 
-    def _passes(self, rows: Batch, epochs: int, stage: str, period: Period, now: Period) -> Iterator[Tensor]:
+    def _passes(
+        self, rows: Batch, epochs: int, stage: str, period: Period, now: Period, *, most: int
+    ) -> Iterator[Tensor]:
         """The rows of each pass in an order that seed, period and pass decide, so that every arm sees the same.
 
-        Under a budget of row updates compression may use half of it, and learning goes on until it is used up.
+        Under a budget of row updates at most `most` are spent by the end: by compression half of the budget, shared
+        by its stages; learning goes on until all of it is used up.
         """
         if self._spent[0] != now.index:
             self._spent = (now.index, 0)
         budget = self.settings.budget.row_updates
-        most = budget if stage == "learn" else budget // 2
         until_spent = bool(budget) and stage == "learn"
         for epoch in itertools.count():
             left = most - self._spent[1]
@@ -351,6 +376,18 @@ class Contender:
     def _seed_draws(self, stage: str, period: Period) -> None:
         """Dropout and sampled masks: the same for every arm, different on every rank."""
         torch.manual_seed(derived_seed(self.seed, stage, period.index, self.ranks.rank))
+
+
+def shuffled(rows: Batch, draw: torch.Generator) -> Batch:
+    """The rows with each other's labels, and so their neighbours."""
+
+    def mixed(near: Neighbours) -> Neighbours:
+        label_BK, found = near.label_BK.clone(), near.label_BK[near.present_BK]
+        label_BK[near.present_BK] = found[torch.randperm(len(found), generator=draw)]
+        return replace(near, label_BK=label_BK)
+
+    label = rows.label[torch.randperm(len(rows), generator=draw)]
+    return replace(rows, label=label, neighbours={name: mixed(near) for name, near in rows.neighbours.items()})
 
 
 def _weight_bytes(module: nn.Module) -> int:
@@ -372,7 +409,7 @@ class Best:
         reached = auc(validation.label.numpy(), contender.predict(validation)).value
         if reached is not None and reached > self.auc:
             self.auc, self.since = reached, 0
-            self.weights = deepcopy(contender.model.state_dict())
+            self.weights = deepcopy(contender.model_steps.module.state_dict())
             return False
         self.since += 1
         return self.since >= self.patience
@@ -380,4 +417,4 @@ class Best:
     def restore(self, contender: Contender) -> None:
         """Go back to them, if there was a validation and later epochs were worse."""
         if self.weights is not None and self.since:
-            contender.model.load_state_dict(self.weights)
+            contender.model_steps.module.load_state_dict(self.weights)

@@ -74,7 +74,8 @@ def write_ledger(run: Path, period: Period, contenders: list[Contender], ranks: 
 def drop_uncommitted(run: Path, committed_through: int) -> None:
     """Remove what a killed run left of periods beyond its last checkpoint."""
     for kind in ("predictions", "costs", "ledger", "neighbours"):
-        for file in (run / kind).rglob("period-*"):
+        folder = run / kind
+        for file in [*folder.glob("period-*"), *folder.glob("*/period-*.parquet")]:
             if int(file.name.split("-")[1].split(".")[0]) > committed_through:
                 file.unlink()
 
@@ -95,7 +96,7 @@ class Book:
             "new_item_share": float(now.new_item.mean()),
             "gap_seconds": gap_seconds,
         }
-        self.index_bytes: dict[str, int] = {}
+        self.index_bytes: dict[str, dict[str, int]] = {}
         self.stages: dict[str, dict[str, dict[str, float]]] = {}
 
     def predicted(
@@ -157,7 +158,8 @@ class Book:
                 "stopped": c.stopped,
                 "stages": self.stages.get(c.key, {}),
                 "knowledge_bytes": c.knowledge_bytes(),
-                "memory_bytes": c.memory_bytes() | {"index": self.index_bytes.get(c.key, 0)},
+                "memory_bytes": c.memory_bytes() | self.index_bytes.get(c.key, {}),
+                "searches": bool(c.reads),
                 "notes": c.notes,
                 "checkpoint_bytes": checkpoint_bytes[c.key],
             }

@@ -1,17 +1,22 @@
 """Equal budgets: every arm gets the same bytes of memory and the same row updates.
 
-Bytes: what an arm keeps beside its model (a knowledge base, a sample of old rows, a copy of the model) is paid for
-with the width of its backbone's embeddings: each arm gets the largest width that keeps all of it within the budget
-at the vocabulary of the last period. Row updates are counted while training (`Contender`). Seconds are not a budget:
-a run must end the same, bit for bit, on a slower machine; the results say what each arm took.
+Bytes: what an arm keeps beside its model (a knowledge base, a sample of old rows, a copy of the model, a search pool
+and its index) is paid for with the width of its backbone's embeddings: each arm gets the largest width that keeps all
+of it within the budget at the vocabulary of the last period. Row updates are counted while training (`Contender`).
+Seconds are not a budget: a run must end the same, bit for bit, on a slower machine; the results say what each arm took.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 from pkb.errors import SettingError
+from retrieval.shelf import DENSE
 from simulator.arms import Contender
+from simulator.neighbours import Finder
+from simulator.plan import holdout_share
 from simulator.settings import Settings
 from simulator.stream.log import Log
 from simulator.train.steps import dense_parameters, nbytes, tables_of
@@ -56,4 +61,18 @@ def needed(arm: str, width: int, settings: Settings, log: Log) -> int:
         model = nbytes(module) + grown
         adam = 2 * sum(p.numel() * p.element_size() for p in dense_parameters(module))
         total += model + adam + (contender.policy.beside(model) if module is contender.model else 0)
-    return total
+    return total + searched(contender, log)
+
+
+def searched(contender: Contender, log: Log) -> int:
+    """Bytes of the pool and the index that the contender reads, by those that the last period's rows take."""
+    if not contender.retrievers:
+        return 0
+    settings, last = contender.settings, log.periods[-1]
+    finder = Finder(Path(), settings, log.schema, [contender])
+    finder.append(log.read(last), start=last.start, end=last.end)
+    if DENSE in contender.retrievers:
+        finder.make_index(contender)
+    pooled = log.periods[-settings.retrieval.periods :] if settings.stream.protocol == "stream" else log.periods[:1]
+    rows = sum(p.rows for p in pooled) * (1 - holdout_share(settings))
+    return math.ceil(sum(finder.bytes(contender).values()) * rows / last.rows)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from pkb.batch import Batch, Neighbours, Schema
+from pkb.dated import Dated
 from retrieval.dense import DenseIndex
 from retrieval.pool import NOBODY
 from retrieval.shelf import DENSE, Shelf
@@ -36,6 +37,7 @@ from simulator.train.ranks import Ranks
 
 IN_PROCESS = 20_000  # rows; below it, starting a Ray Data execution (2 s) costs more than it saves
 BLOCK = 8_192  # rows that one task searches for
+PIECE = 500_000  # rows after which the other ranks hear from the first
 
 
 class Finder:
@@ -47,7 +49,7 @@ class Finder:
         names = {name for c in contenders for name in c.retrievers}
         self.needed, self.shared = bool(names), names - {DENSE}
         self.shelf = Shelf(schema, self.shared, settings.retrieval)
-        self._indexes: dict[str, tuple[object, DenseIndex]] = {}  # of contenders, and what they were made of
+        self._indexes: dict[str, tuple[int, DenseIndex]] = {}  # of contenders, after so many lessons
 
     def append(self, rows: Batch, *, start: int, end: int) -> None:
         """The rows of `[start, end)`, whose labels are known by now, can be found from now on."""
@@ -58,34 +60,55 @@ class Finder:
         """The rows, with what these shared retrievers find for them among the rows before `until`."""
         found = dict(rows.neighbours)
         for name in names:
-            rows_BK = self._on_first(
-                partial(search, self.shelf, name, rows, until=until), (len(rows), self.shelf.settings.neighbours(name))
-            )
+            k = self.shelf.settings.neighbours(name)
+            rows_BK = self._on_first(partial(search, self.shelf, name, until=until), rows, k)
             found[name] = self.shelf.neighbours(name, rows_BK, rows, until=until)
         return replace(rows, neighbours=found)
 
-    def find_own(self, contender: Contender, rows: Batch, *, until: int) -> Neighbours:
-        """What the contender finds by its own encoder."""
-        index = self._index_of(contender)
-        rows_BK = self._on_first(
-            lambda: index.search(rows, self.shelf.settings.k, until=until).rows_BK, (len(rows), self.shelf.settings.k)
-        )
+    def find_own(self, contender: Contender, rows: Batch, *, until: int, encoder_of: int | None = None) -> Neighbours:
+        """What the contender finds by its own encoder before `until`.
+
+        FutureError if the encoder was trained beyond `encoder_of`, which is `until` for all but rows that are learned.
+        """
+        _, _, trained = contender.encoder()
+        Dated(what=f"the encoder of {contender.key}", value=contender, built_until=trained).at(encoder_of or until)
+        k = self.shelf.settings.k
+        rows_BK = self._on_first(lambda some: self.make_index(contender).search(some, k, until=until).rows_BK, rows, k)
         return self.shelf.neighbours(DENSE, rows_BK, rows, until=until)
 
     def for_now(self, contender: Contender, rows: Batch, *, until: int) -> Batch:
         """Rows of no time, with what the contender's model reads of all that the pool holds."""
-        name, rows = contender.reads, replace(rows, ts=None)
-        if name == DENSE:
-            return replace(rows, neighbours={name: self.find_own(contender, rows, until=until)})
-        return rows if name is None else self.find(rows, {name}, until=until)
+        rows = self.find(replace(rows, ts=None), contender.reads & self.shared, until=until)
+        if DENSE not in contender.reads:
+            return rows
+        found = self.find_own(contender, rows, until=until)
+        return replace(rows, neighbours=rows.neighbours | {DENSE: found})
 
-    def bytes(self, contender: Contender) -> int:
-        """Memory of the pool and the index that the contender needs to predict; 0 if it reads no neighbours."""
-        name = contender.reads
-        if name is None:
-            return 0
-        own = self._indexes.get(contender.key)
-        return self.shelf.bytes(name) + (own[1].bytes if name == DENSE and own else 0)
+    def make_index(self, contender: Contender) -> DenseIndex:
+        """Of the present pool by the contender's present encoder; made anew when that has learned."""
+        encode, width, _ = contender.encoder()
+        lessons, index = self._indexes.get(contender.key, (-1, None))
+        if index is None or index.pool is not self.shelf.pool or lessons != contender.lessons:
+            index = self.shelf.dense(encode, width)
+            self._indexes[contender.key] = contender.lessons, index
+        index.extend()
+        return index
+
+    def bytes(self, contender: Contender) -> dict[str, int]:
+        """Memory of the pool and the indexes: what a prediction searches, and what only learning does."""
+        predicting = contender.reads
+        learning = contender.retrievers - predicting
+        pool = self.shelf.pool.bytes
+        return {
+            "index": sum(self._index_bytes(contender, name) for name in predicting) + (pool if predicting else 0),
+            "teaching_index": sum(self._index_bytes(contender, name) for name in learning)
+            + (pool if learning and not predicting else 0),
+        }
+
+    def _index_bytes(self, contender: Contender, name: str) -> int:
+        if name != DENSE:
+            return self.shelf.retrievers[name].bytes
+        return self._indexes[contender.key][1].bytes if contender.key in self._indexes else 0
 
     def store(self, source: str, period: Period, found: Neighbours) -> None:
         if self.ranks.first:
@@ -98,18 +121,13 @@ class Finder:
     def _file(self, source: str, period: Period) -> Path:
         return self.folder / source / f"period-{period.index:05d}.parquet"
 
-    def _index_of(self, contender: Contender) -> DenseIndex:
-        """Of the present pool by the contender's present encoder; made anew when either has changed."""
-        made_of = (self.shelf.pool.built_until, contender.trained_through, contender.compressed_through)
-        if contender.key not in self._indexes or self._indexes[contender.key][0] != made_of:
-            encode, width = contender.encoder()
-            self._indexes[contender.key] = made_of, self.shelf.dense(encode, width)
-        return self._indexes[contender.key][1]
-
-    def _on_first(self, search: Callable[[], Tensor], shape: tuple[int, int]) -> Tensor:
-        """What the first rank finds, on all of them."""
-        rows_BK = search() if self.ranks.first else torch.empty(shape, dtype=torch.int64)
-        return self.ranks.broadcast(rows_BK)
+    def _on_first(self, search: Callable[[Batch], Tensor], rows: Batch, k: int) -> Tensor:
+        """What the first rank finds, [B, K], on all of them; told piece by piece, as the others wait so long only."""
+        found = [torch.empty(0, k, dtype=torch.int64)]
+        for some in rows.minibatches(PIECE):
+            rows_SK = search(some) if self.ranks.first else torch.empty((len(some), k), dtype=torch.int64)
+            found.append(self.ranks.broadcast(rows_SK))
+        return torch.cat(found)
 
 
 def search(shelf: Shelf, name: str, rows: Batch, *, until: int) -> Tensor:
@@ -120,6 +138,7 @@ def search(shelf: Shelf, name: str, rows: Batch, *, until: int) -> Tensor:
     if len(rows) < IN_PROCESS:
         return retriever.search(rows, k, until=until).rows_BK
     retriever.check_time(rows, until)
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
     index = ray.put(retriever.without_rows())
     blocks = [rows.ids_BF[start : start + BLOCK].numpy() for start in range(0, len(rows), BLOCK)]
     tables = [pa.table({"ids": _lists(block)}) for block in blocks]

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -151,6 +151,8 @@ class ArmSettings:
     layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
     policy: str = "finetune"
     width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
+    options: dict[str, Any] = field(default_factory=dict)  # of its knowledge base, in place of `knowledge.<name>`
+    control: str | None = None  # what knowledge must beat: untrained (the base learns nothing), shuffled (its labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +216,20 @@ class Settings:
     serve: ServeSettings = field(default_factory=ServeSettings)
 
 
+def knowledge_settings(settings: Settings, arm: str) -> Any:
+    """Those of an arm's knowledge base; SettingError if it has no such option, or one of another type."""
+    choice = settings.arms[arm]
+    common = getattr(settings.knowledge, choice.knowledge or "")
+    for name, value in choice.options.items():
+        wanted = type(getattr(common, name, None))
+        if not hasattr(common, name):
+            raise SettingError(f"arms.{arm}.options.{name}: is not a setting of {choice.knowledge}")
+        if not isinstance(value, (int, float) if wanted is float else list if wanted is tuple else wanted):
+            raise SettingError(f"arms.{arm}.options.{name}={value!r}: must be of type {wanted.__name__}")
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in choice.options.items()}
+    return replace(common, **given)
+
+
 def check(settings: Settings) -> None:
     """What types cannot say; SettingError names the key, the value and what to write instead."""
 
@@ -234,8 +250,6 @@ def check(settings: Settings) -> None:
     among("stream.source", settings.stream.source, SOURCES)
     among("stream.when_missing", settings.stream.when_missing, ("error", "synthetic"))
     among("stream.time_unit", settings.stream.time_unit, ("s", "ms", "us"))
-    teacher = attrgetter("knowledge.rok.teacher")(settings)
-    among("knowledge.rok.teacher", teacher, list(TEACHERS))
     if not settings.arms:
         raise SettingError("arms: is empty; name at least one, such as arms.finetune.backbone=deepfm")
     for name, arm in settings.arms.items():
@@ -256,10 +270,21 @@ def check(settings: Settings) -> None:
             raise SettingError(f"arms.{name}.layer={arm.layer}: must be at least 1")
         if arm.knowledge is not None:
             among(f"arms.{name}.knowledge", arm.knowledge, list(KNOWLEDGE_BASES))
-        if arm.knowledge == "rok" and MODELS[arm.backbone].retriever == DENSE == TEACHERS[teacher].retriever:
-            raise SettingError(
-                f"arms.{name}: {arm.backbone} and its teacher would each search by an encoder; choose one"
-            )
+            base = knowledge_settings(settings, name)
+            if KNOWLEDGE_BASES[arm.knowledge].taught:
+                among(f"knowledge.{arm.knowledge}.teacher", base.teacher, list(TEACHERS))
+                if MODELS[arm.backbone].retriever == DENSE == TEACHERS[base.teacher].retriever:
+                    raise SettingError(
+                        f"arms.{name}: {arm.backbone} and its teacher each search by an encoder; choose one"
+                    )
+                if arm.policy in ("distil", "ewc") and getattr(base, "update", "fixed") != "fixed":
+                    raise SettingError(f"arms.{name}.policy={arm.policy}: holds the model alone; set update=fixed")
+        if arm.control is not None:
+            among(f"arms.{name}.control", arm.control, ("untrained", "shuffled"))
+            if arm.control == "shuffled" and arm.knowledge == "retrieved":
+                raise SettingError(f"arms.{name}.control=shuffled: retrieved knowledge reads labels when it is used")
+        if arm.knowledge is None and (arm.options or arm.control):
+            raise SettingError(f"arms.{name}: has no knowledge for options or a control; name one, or leave them out")
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise SettingError(f"seeds={settings.seeds}: must be one or more different numbers")
     within("stream.holdout_share", 0.001, 0.5)

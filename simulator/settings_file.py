@@ -98,6 +98,8 @@ def _build(kind: Any, value: Any, key: str, where: str) -> Any:
         if value is None:
             return None
         return _build(next(a for a in arguments if a is not type(None)), value, key, where)
+    if kind is Any:
+        return value
     if origin is typing.Literal and value in arguments:
         return value
     if origin is dict and isinstance(value, dict):

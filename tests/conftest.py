@@ -1,6 +1,12 @@
 """Property-based tests draw the same examples on every machine, and a slow machine fails none of them."""
 
+import os
+
+import torch
 from hypothesis import settings
 
 settings.register_profile("same everywhere", derandomize=True, deadline=None)
 settings.load_profile("same everywhere")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # each process has one core

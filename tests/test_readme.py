@@ -15,8 +15,8 @@ import pyarrow.csv
 import pytest
 import torch
 
-from pkb.backbones import BACKBONES
 from simulator.arms import Contender
+from simulator.models import MODELS
 from simulator.settings import Settings
 from simulator.settings_file import load
 from tests.simulator.main_job import SMALL, UNSERVED
@@ -115,7 +115,7 @@ def test_the_shown_backbone_is_trained_like_any_other(tmp_path: Path, monkeypatc
     (tmp_path / "logistic.py").write_text(block("python", "class LogisticRegression"))
     monkeypatch.syspath_prepend(str(tmp_path))
     model = importlib.import_module("logistic").LogisticRegression
-    monkeypatch.setitem(BACKBONES, "logistic", model)
+    monkeypatch.setitem(MODELS, "logistic", model)
     file = tmp_path / "one.yaml"
     file.write_text("arms: {logistic: {backbone: logistic}}")
     settings: Settings = load(file)

@@ -14,7 +14,7 @@ E = D / 2 width of f, X = A D, R rows for which a neighbour was found.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -76,10 +76,6 @@ class ROK(KnowledgeBase):
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.table.grow(size, generator)
         self.teacher.grow(size, generator)
-
-    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        tables = {id(module.weight) for module in self.modules() if isinstance(module, EmbeddingTable)}
-        return [{"params": [p for p in self.parameters() if id(p) not in tables], "lr": learning_rate}]
 
     def compression_only(self) -> list[nn.Module]:
         return [self.teacher, self.projector]

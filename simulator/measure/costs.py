@@ -16,8 +16,9 @@ LATENCIES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 def cost_results(period: dict[str, Any]) -> Iterator[Result]:
     """What one period cost each arm; a stage that did not happen took no time.
 
-    `train_seconds` is learning and compressing together; `train_rows_per_second` is learned rows over it, so
-    an arm pays there for its knowledge base too. Bytes are as of the period's end.
+    `train_seconds` is learning and compressing, with the search for neighbours where compression alone reads
+    them; `train_rows_per_second` is learned rows over it, so an arm pays there for its knowledge base too.
+    Bytes are as of the period's end.
     """
     for arm in period["arms"]:
         stages, stopped = arm["stages"], arm["stopped"]
@@ -30,6 +31,8 @@ def cost_results(period: dict[str, Any]) -> Iterator[Result]:
 
         learned = int(stages.get("learn", {}).get("rows", 0))
         trained = seconds("learn") + seconds("compress")
+        if not arm.get("searches"):  # what it searched served compression alone
+            trained += seconds("retrieve")
         memory = arm.get("memory_bytes")  # by part; older runs did not note it
         values = {
             "train_seconds": of_stages(trained, learned),
@@ -40,6 +43,7 @@ def cost_results(period: dict[str, Any]) -> Iterator[Result]:
             "retrieve_seconds": of_stages(seconds("retrieve"), int(stages.get("retrieve", {}).get("rows", 0))),
             "predict_seconds": of_stages(seconds("predict"), int(stages.get("predict", {}).get("rows", 0))),
             "knowledge_bytes": Value(value=float(arm["knowledge_bytes"]), n=1),
+            "index_bytes": Value(value=float((memory or {}).get("index", 0)), n=1),
             "memory_bytes": Value(value=float(sum(memory.values())), n=len(memory))
             if memory is not None
             else undefined("not noted by this run"),

@@ -51,6 +51,7 @@ def write_report(run: Path, settings: Settings) -> Path:
             "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,
             "continual": sheets.continual(numbers),
             "costs": sheets.costs(numbers),
+            "imitation": sheets.imitation(numbers),
             "serving": sheets.serving(numbers),
         },
         figures={

@@ -140,20 +140,41 @@ def continual(numbers: Numbers) -> Sheet:
 
 def costs(numbers: Numbers) -> Sheet:
     """Time over the whole run, and bytes at its end."""
-    headers = ["training s", "of which compressing s", "learned rows/s", "predicting s"]
-    sheet = Sheet(headers=["arm", *headers, "knowledge MB", "memory MB", "checkpoint MB"])
+    headers = ["training s", "of which compressing s", "learned rows/s", "finding neighbours s", "predicting s"]
+    sheet = Sheet(headers=["arm", *headers, "knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"])
     for arm in numbers.ranked:
         cells = _cells(
             seconds(numbers.total("train_seconds", arm)),
             seconds(numbers.total("compress_seconds", arm)),
             count(numbers.rows_per_second(arm)),
+            seconds(numbers.total("retrieve_seconds", arm)),
             seconds(numbers.total("predict_seconds", arm)),
             megabytes(numbers.at_end("knowledge_bytes", arm)),
+            megabytes(numbers.at_end("index_bytes", arm)),
             megabytes(numbers.at_end("memory_bytes", arm)),
             megabytes(numbers.at_end("checkpoint_bytes", arm)),
         )
         sheet.lines.append(_line(numbers, arm, cells))
     return sheet
+
+
+def imitation(numbers: Numbers) -> Sheet | None:
+    """How well knowledge imitates retrieval, on average over the compressions; None where no base does."""
+    arms = [arm for arm in numbers.ranked if numbers.rows("imitation_r2_old", arm)]
+    figures = {
+        "imitation_r2_old": "R² on rows it learned",
+        "imitation_r2_next": "R² on the next period",
+        "teacher_auc_next": "AUC of the teacher",
+        "student_auc_next": "AUC of the arm",
+        "knowledge_std_next": "spread of z",
+        "knowledge_rank_next": "effective rank of z",
+    }
+    sheet = Sheet(headers=["arm", *figures.values()])
+    for arm in arms:
+        values = [numbers.mean(figure, arm).value for figure in figures]
+        digits = [4, 4, 4, 4, 4, 1]
+        sheet.lines.append(_line(numbers, arm, _cells(*(fixed(v, d) for v, d in zip(values, digits, strict=True)))))
+    return sheet if arms else None
 
 
 def serving(numbers: Numbers) -> Sheet:

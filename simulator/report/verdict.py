@@ -10,6 +10,8 @@ from simulator.measure.value import Value
 from simulator.report.numbers import Numbers
 from simulator.report.words import between, fixed, listed, megabytes, p_value, percent, signed, signed_percent
 
+COLLAPSED_RANK = 2.0  # effective rank of knowledge vectors below which they say next to nothing
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -31,6 +33,7 @@ def verdict(numbers: Numbers) -> list[Finding]:
     for arm in measured:
         if reference := numbers.reference(arm):
             findings += [_knowledge(numbers, arm, reference), _price(numbers, arm, reference)]
+        findings += _collapse(numbers, arm)
     findings += [*_forgetting(numbers, measured), *_attainable(numbers, measured)]
     return findings
 
@@ -100,6 +103,17 @@ def _price(numbers: Numbers, arm: str, reference: str) -> Finding:
             p50, p50_without = (value or 0.0 for value in latencies)
             parts.append(f"{signed(p50 - p50_without, 1)} ms at the median of requests offered at {rate:g}/s")
     return Finding(tag="its price", tone="plain", text=f"{arm} takes {listed(parts)}.")
+
+
+def _collapse(numbers: Numbers, arm: str) -> Iterator[Finding]:
+    """Vectors that are all alike, or that lie on one line, carry no knowledge however small their loss was."""
+    rank = numbers.at_end("knowledge_rank_next", arm)
+    if rank is not None and rank < COLLAPSED_RANK:
+        text = (
+            f"The knowledge that {arm} reads has collapsed: at the end its vectors span {fixed(rank, 1)} directions. "
+            "Give imitation more weight (knowledge.rok.alpha nearer to 0)."
+        )
+        yield Finding(tag="collapsed", tone="bad", text=text)
 
 
 def _forgetting(numbers: Numbers, measured: list[str]) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from simulator.serve.deploy import Endpoint
 from simulator.serve.traffic import evenly_spaced, requests_for
 from simulator.settings import ServeSettings
 
+TOLERANCE = 1e-6  # between a served and a stored probability: other batch sizes round differently
 Stored = tuple[np.ndarray, np.ndarray]  # row_id [B] ascending, probability [B] float32
 
 
@@ -50,8 +51,8 @@ async def largest_difference(
     stored: Stored,
     schema: Schema,
     settings: ServeSettings,
-) -> tuple[int, float | None]:
-    """(rows compared, largest |served - stored|); None if a served probability is not finite.
+) -> tuple[int, float | None, float]:
+    """(rows compared, largest |served - stored|, share of rows beyond `TOLERANCE`); None if one is not finite.
 
     At most `serve.check_rows` rows, spread over the period, in requests of `serve.candidates`.
     RunError if the endpoint does not answer.
@@ -64,8 +65,9 @@ async def largest_difference(
         answer = await _ask(session, endpoint, body, settings.timeout_s)
         served += answer["probabilities"]
     expected = probability[np.searchsorted(row_id, rows.row_id.numpy())]
-    difference = float(np.abs(np.array(served) - expected).max())
-    return len(rows), difference if math.isfinite(difference) else None
+    differences = np.abs(np.array(served) - expected)
+    largest = float(differences.max())
+    return len(rows), largest if math.isfinite(largest) else None, float((differences > TOLERANCE).mean())
 
 
 async def _ask(session: aiohttp.ClientSession, endpoint: Endpoint, body: bytes, timeout_s: float) -> dict[str, Any]:

@@ -8,29 +8,38 @@ import faiss
 import numpy as np
 
 from pkb.batch import Batch
+from retrieval.shelf import DENSE
 from simulator.arms import Contender
+from simulator.learnable import Learnable
 from simulator.neighbours import Finder
+from simulator.plan import last_prediction
 from simulator.serve.app import Servable
-from simulator.simulation import Past
 from simulator.stream.log import Log
 from simulator.train.checkpoint import load_contender
 
 
 def load_servable(log: Log, checkpoint: Path, arm: str, seed: int) -> Servable:
-    """The contender, and if it reads neighbours the pool of its log as of its last lesson."""
+    """The contender, and if it reads neighbours the pool of all periods that the checkpoint has seen."""
     contender = load_contender(checkpoint, arm, seed)
-    return contender if contender.reads is None else Searching(contender, log)
+    return Searching(contender, log, 1 + int((checkpoint / "period").read_text())) if contender.reads else contender
 
 
 class Searching:
     """A contender that searches for each request's neighbours before it predicts."""
 
-    def __init__(self, contender: Contender, log: Log) -> None:
+    def __init__(self, contender: Contender, log: Log, played: int) -> None:
+        """The pool is that of the first `played` periods."""
         faiss.omp_set_num_threads(1)  # as torch's: a request must not wait for other cores
         self.contender, self.schema, self.trained_through = contender, contender.schema, contender.trained_through
         self.finder = Finder(Path(), contender.settings, contender.schema, [contender])
-        Past(log, contender.settings, contender.trained_through + 1, self.finder)
-        self.until = log.periods[contender.trained_through].end
+        learnable = Learnable(log, contender.settings)
+        kept = contender.settings.retrieval.periods
+        for index in range(played)[-kept:]:
+            learnable.join_pool(self.finder, index, log.read)
+        _, holdout = last_prediction(contender.settings, played - 1)
+        self.until = log.periods[played - 1].end if holdout else log.periods[played - 1].start
+        if DENSE in contender.reads:
+            self.finder.make_index(contender)
 
     def predict(self, batch: Batch) -> np.ndarray:
         return self.contender.predict(self.finder.for_now(self.contender, batch, until=self.until))

@@ -24,12 +24,14 @@ import numpy as np
 
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError
+from retrieval.shelf import BEHAVIOURS, DENSE
 from simulator.book import period_file
 from simulator.files import write_text
+from simulator.models import MODELS
 from simulator.plan import holdout_share, last_prediction
 from simulator.seeding import derived_seed
 from simulator.serve.app import Loader
-from simulator.serve.check import largest_difference, stored_predictions
+from simulator.serve.check import TOLERANCE, largest_difference, stored_predictions
 from simulator.serve.deploy import Endpoint, deployed
 from simulator.serve.load import Load, offer, open_session, percentile, poisson_arrivals
 from simulator.serve.loading import load_servable
@@ -38,7 +40,7 @@ from simulator.settings import Settings
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
 
-TOLERANCE = 1e-6  # between a served and a stored probability: other batch sizes round differently
+FLIPS = 0.01  # share of rows beyond the tolerance where rounding may decide which of two neighbours is read
 WARM_UP = 20  # requests to each contender before the first that counts
 Report = Callable[[str], None]
 
@@ -83,7 +85,8 @@ def serve_and_measure(
     write_text(run / "serving.json", json.dumps(result, indent=1, allow_nan=False))
     for check in checks:
         difference = check["max_difference"]
-        if difference is None or difference > TOLERANCE:
+        allowed = FLIPS if MODELS[settings.arms[check["arm"]].backbone].retriever in (DENSE, BEHAVIOURS) else 0.0
+        if difference is None or check["share_beyond"] > allowed:
             by = "an undefined amount" if difference is None else f"{difference:.2g}"
             raise RunError(
                 f"{run / 'serving.json'}: {check['arm']} (seed {check['seed']}) serves probabilities that differ by "
@@ -135,10 +138,11 @@ class _Client:
         through, holdout = last_prediction(self.settings, self.period)
         who = (endpoint.arm, endpoint.seed)
         stored = stored_predictions(self.run, self.period, *who, through=through, holdout=holdout)
-        rows, difference = await largest_difference(
+        rows, largest, beyond = await largest_difference(
             session, endpoint, self.holdout, stored, self.schema, self.settings.serve
         )
-        return {"arm": endpoint.arm, "seed": endpoint.seed, "rows": rows, "max_difference": difference}
+        compared = {"rows": rows, "max_difference": largest, "share_beyond": beyond}
+        return {"arm": endpoint.arm, "seed": endpoint.seed, **compared}
 
     async def _warm_up(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
         for body in self._requests(WARM_UP, self._seed("warm up")):

@@ -47,7 +47,7 @@ class Steps:
     def __init__(
         self, module: nn.Module, groups: list[dict[str, Any]], embedding_learning_rate: float, ranks: Ranks
     ) -> None:
-        self.ranks = ranks
+        self.module, self.ranks = module, ranks
         self.dense = [p for group in groups for p in group["params"]]
         self.adam = torch.optim.Adam(groups, fused=True)
         self.adagrad = RowwiseAdagrad(tables_of(module).values(), embedding_learning_rate)

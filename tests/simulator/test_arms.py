@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from pkb.batch import Batch
+from pkb.edk import EDK
 from pkb.errors import FutureError
 from simulator.arms import Contender
 from simulator.measure.ranking import auc
-from simulator.settings import ArmSettings
+from simulator.seeding import generator
+from simulator.settings import ArmSettings, knowledge_settings
 from simulator.stream.log import Log
 from simulator.train.steps import DivergedError, uses_bfloat16
 from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
@@ -107,3 +109,47 @@ def test_in_bfloat16_a_model_learns_as_much_as_in_float32(tmp_path: Path, log: L
         aucs.append(auc(rows.label.numpy(), c.predict(rows)).value or 0)
     assert aucs[0] > 0.9
     assert aucs[1] == pytest.approx(aucs[0], abs=0.01)
+
+
+def test_an_untrained_control_compresses_nothing_and_a_shuffled_one_something_else(tmp_path: Path, log: Log) -> None:
+    old, now, rows = log.periods[0], log.periods[1], log.read(log.periods[0])
+    settings = tiny_settings(
+        tmp_path,
+        arms={
+            str(control): ArmSettings(knowledge="edk", control=control) for control in (None, "untrained", "shuffled")
+        },
+    )
+    said = {}
+    for arm in settings.arms:
+        c = Contender(arm, 0, settings, SCHEMA)
+        c.compress(rows, old, now)
+        assert c.compressed_through == 0
+        assert c.knowledge is not None
+        said[arm] = c.knowledge.knowledge(rows).vectors_BKd
+    new = Contender("None", 0, settings, SCHEMA)
+    assert new.knowledge is not None
+    new.knowledge.grow(rows.end_of_ids, generator(0, "new rows", "edk", 0))
+    assert torch.equal(said["untrained"], new.knowledge.knowledge(rows).vectors_BKd)
+    assert not torch.equal(said["shuffled"], said["None"])
+
+
+def test_an_arms_options_stand_in_place_of_the_common_ones(tmp_path: Path) -> None:
+    arms = {"few": ArmSettings(knowledge="edk", options={"patterns": 1}), "common": ArmSettings(knowledge="edk")}
+    settings = tiny_settings(tmp_path, arms=arms)
+    assert knowledge_settings(settings, "few").patterns == 1
+    assert knowledge_settings(settings, "common").patterns == EDK.Settings().patterns
+
+
+def test_what_learns_on_with_the_backbone_moves_and_a_fixed_base_does_not(tmp_path: Path, log: Log) -> None:
+    rows = log.read(log.periods[0])
+    for update, moves in (("fixed", False), ("encoder", True), ("both", True)):
+        settings = tiny_settings(tmp_path, arms={"rok": ArmSettings(knowledge="rok", options={"update": update})})
+        c = Contender("rok", 0, settings, SCHEMA)
+        assert c.knowledge is not None
+        c.knowledge.grow(rows.end_of_ids, generator(0, "test"))
+        c.compressed_through = 0
+        before = c.knowledge.knowledge(rows).vectors_BKd
+        c.fit(rows, log.periods[1])  # the plug starts neutral: the first lesson teaches it alone
+        c.fit(rows, log.periods[1])
+        assert torch.equal(before, c.knowledge.knowledge(rows).vectors_BKd) != moves
+        assert (c.knowledge_built_until == log.periods[1].end) == moves

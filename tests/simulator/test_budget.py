@@ -13,9 +13,9 @@ from pkb.errors import SettingError
 from simulator.arms import Contender
 from simulator.budget import needed, within_budget
 from simulator.neighbours import Finder
+from simulator.past import Past
 from simulator.policies.replay import Replay
 from simulator.settings import ArmSettings, BudgetSettings, Settings
-from simulator.simulation import Past
 from simulator.stream.log import Log
 from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
 

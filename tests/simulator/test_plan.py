@@ -9,9 +9,9 @@ import pytest
 from pkb.batch import Batch
 from simulator.arms import Contender
 from simulator.neighbours import Finder
+from simulator.past import Past
 from simulator.plan import TEST, VALIDATION, Plan, plan
 from simulator.settings import Settings, StreamSettings
-from simulator.simulation import Past
 from simulator.stream.log import Log
 from tests.simulator.tiny import DAY, SCHEMA, tiny_log, tiny_settings
 

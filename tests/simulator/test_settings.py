@@ -54,6 +54,16 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("~arms.finetun", "did you mean arms.finetune?"),
         ("stream.holdout_share=2", "must lie between"),
         ("name=a/b", "usable as a folder's name"),
+        (
+            "arms.finetune={knowledge: edk, options: {patern: 3}}",
+            "arms.finetune.options.patern: is not a setting of edk",
+        ),
+        ("arms.finetune={knowledge: edk, options: {patterns: x}}", "must be of type int"),
+        ("arms.finetune={knowledge: edk, control: random}", "is not one of untrained, shuffled"),
+        ("arms.finetune={options: {patterns: 3}}", "has no knowledge for options"),
+        ("arms.finetune={knowledge: rok, options: {teacher: rin}}", "did you mean rim?"),
+        ("retrieval.k=0", "retrieval.k=0: must be at least 1"),
+        ("retrieval.dense.kind=flt", "must be of type"),
         ("a b", "write key=value"),
     ],
 )

@@ -22,14 +22,15 @@ from simulator.stream.log import Log
 from tests.simulator.main_job import SERVED, UNSERVED, children_of, play, start
 
 PERIODS = 4
-ARMS = ("frozen", "finetune", "retrain_all", "finetune_edk")
+ARMS = ("finetune", "retrain_all", "replay", "finetune_edk", "finetune_rok", "rim", "dert")
 TIMED = ("seconds", "per_second", "latency", "qps", "serving", "served", "bytes")
+SHARED = ("finetune", "rim")  # arms that two workers play
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of all four arms with serving."""
+    """A run of all arms with serving."""
     root = tmp_path_factory.mktemp("main")
     (root / "printed").write_text(play(root, *SERVED))
     return root
@@ -38,6 +39,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Path:
     return folder / "runs" / "small"
+
+
+def without(*kept: str) -> list[str]:
+    """Overrides that leave these arms alone."""
+    return [f"~arms.{arm}" for arm in ARMS if arm not in kept]
 
 
 def results(run: Path) -> pa.Table:
@@ -169,7 +175,7 @@ def test_a_run_killed_in_its_third_period_ends_like_one_that_was_not(tmp_path: P
 
 
 def test_an_arm_that_diverges_is_stopped_and_named_and_the_others_go_on(tmp_path: Path, run: Path) -> None:
-    printed = play(tmp_path, *UNSERVED, "compress.learning_rate=1e30", "~arms.frozen", "~arms.retrain_all")
+    printed = play(tmp_path, *UNSERVED, "compress.learning_rate=1e30", *without("finetune", "finetune_edk"))
     diverged = tmp_path / "runs" / "small"
     stopped = [r["reason"] for r in results(diverged).to_pylist() if r["arm"] == "finetune_edk" and r["reason"]]
     assert any("loss was" in reason and "compressing period" in reason for reason in stopped)
@@ -181,13 +187,13 @@ def test_an_arm_that_diverges_is_stopped_and_named_and_the_others_go_on(tmp_path
 
 
 def test_two_workers_share_every_row_and_agree_with_one(tmp_path: Path, run: Path) -> None:
-    play(tmp_path, *UNSERVED, "train.workers=2", "~arms.finetune_edk", "~arms.frozen", "~arms.retrain_all")
+    play(tmp_path, *UNSERVED, "train.workers=2", *without(*SHARED))
     learned, aucs = [], []
     for folder in (tmp_path / "runs" / "small", run):
         costs = [json.loads(f.read_text())["arms"] for f in sorted((folder / "costs").iterdir())]
-        learned.append([a["stages"]["learn"]["rows"] for arms in costs for a in arms if a["arm"] == "finetune"])
-        rows = results(folder).to_pylist()
-        aucs.append([r["value"] for r in rows if r["metric"] == "auc_prequential" and r["arm"] == "finetune"])
+        learned.append([a["stages"]["learn"]["rows"] for arms in costs for a in arms if a["arm"] in SHARED])
+        rows = [r for r in results(folder).to_pylist() if r["metric"] == "auc_prequential" and r["arm"] in SHARED]
+        aucs.append([r["value"] for r in sorted(rows, key=lambda r: str(r["arm"]))])
     assert learned[0] == learned[1]
     assert aucs[0] == pytest.approx(aucs[1], abs=0.02)  # which rows play a new value is drawn on each rank
 
@@ -195,12 +201,20 @@ def test_two_workers_share_every_row_and_agree_with_one(tmp_path: Path, run: Pat
 @pytest.mark.timeout(400)
 def test_a_split_learns_its_training_span_once_and_serves_what_it_predicted_for_the_test_span(tmp_path: Path) -> None:
     split = ["stream.protocol=split", "stream.split.train_from=2022-01-04", "stream.split.test_from=2022-01-06"]
-    arms = ["~arms.frozen", "+arms.din={backbone: din, policy: finetune}", "train.epochs=2"]
-    play(tmp_path, *SERVED, *split, *arms, "stream.split.validation_share=0.25", "stream.world.periods=4")
+    arms = [*without("finetune", "retrain_all", "finetune_edk", "finetune_rok", "rim"), "+arms.din={backbone: din}"]
+    play(
+        tmp_path,
+        *SERVED,
+        *split,
+        *arms,
+        "train.epochs=2",
+        "stream.split.validation_share=0.25",
+        "stream.world.periods=4",
+    )
     run, log = tmp_path / "runs" / "small", Log(next(f for f in (tmp_path / "data").iterdir() if f.is_dir()))
     pool, training, _, test = (period.rows for period in log.periods)
     table = predictions(run)
-    arms_played = {"finetune", "retrain_all", "finetune_edk", "din"}
+    arms_played = {"finetune", "retrain_all", "finetune_edk", "finetune_rok", "rim", "din"}
     assert set(table.column("arm").to_pylist()) == arms_played | {BEST_ATTAINABLE}
     cell = [table.column(c).to_pylist() for c in ("trained_through", "evaluated_on", "holdout")]
     assert set(zip(*cell, strict=True)) == {(2, 3, False)}

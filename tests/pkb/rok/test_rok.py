@@ -351,5 +351,5 @@ def test_a_setting_that_cannot_be_is_refused_by_name(wrong: dict[str, object], n
 
 def test_rok_is_found_by_its_name_and_wants_a_teacher_whose_neighbours_it_reads() -> None:
     assert KNOWLEDGE_BASES["rok"] is ROK
-    assert [name for name, cls in KNOWLEDGE_BASES.items() if cls.taught] == ["rok"]
+    assert [name for name, cls in KNOWLEDGE_BASES.items() if cls.taught] == ["rok", "retrieved"]
     assert ROK(SCHEMA, ROK.Settings(), OpenBook(SCHEMA, OpenBook.Settings())).retriever == "book"

@@ -16,8 +16,9 @@ from ray import serve
 
 from pkb.errors import RunError, SettingError
 from simulator.book import period_file
+from simulator.serve.check import TOLERANCE
 from simulator.serve.deploy import deployed, free_port
-from simulator.serve.serving import TOLERANCE, serve_and_measure
+from simulator.serve.serving import serve_and_measure
 from simulator.settings import ServeSettings, Settings
 from tests.simulator.serve.stand_in import load_damaged, load_one_over_id
 from tests.simulator.serve.trained_run import TrainedRun, trained_run
