@@ -10,10 +10,10 @@ value matches nothing.
 
 The search is exact, see `best_matches`.
 
-Memory: 8 bytes a row and field, for a posting and a copy of the id, and 16 bytes a distinct value of a field and
-period; half as much again where the arrays have just grown.
+Memory: 16 bytes a row and field, for a posting, its mark and a copy of the id, and 16 bytes a distinct value of a
+field and period; half as much again where the arrays have just grown.
 
-Shapes: B queries, F query fields, K neighbours.
+Shapes: B queries, F query fields, K neighbours, P postings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from pkb.batch import Batch
-from retrieval.best_matches import best_matches
+from retrieval.best_matches import Marks, best_matches
 from retrieval.growing import Growing
 from retrieval.idf import idf
 from retrieval.pool import NOBODY, Pool, Segment
@@ -44,16 +44,20 @@ class FieldMatchIndex(Retriever):
         self._columns = [pool.column(name) for name in fields]
         self._postings = Postings()
         self._ids_NF: Growing[np.int32] = Growing(np.int32, len(fields))
+        self._marks = Marks(len(fields))
+        self._marks_P: Growing[np.int64] = Growing(np.int64)  # of each posting's row
         self.extend()
 
     @property
     def bytes(self) -> int:
-        return self._ids_NF.bytes + self._postings.bytes
+        return self._ids_NF.bytes + self._postings.bytes + self._marks_P.bytes
 
     def _add(self, segment: Segment) -> None:
         ids_BF = segment.rows.ids_BF[:, self._columns].numpy()
         self._ids_NF.append(ids_BF)
         self._postings.append(ids_BF, segment.first_row)
+        new = self._postings.rows[len(self._marks_P) :]
+        self._marks_P.append(self._marks.of(ids_BF)[new - segment.first_row])
 
     def _search(self, queries: Batch, k: int, segments: int) -> Found:
         ids_BF = queries.ids_BF[:, self._columns].cpu().numpy()
@@ -78,4 +82,4 @@ class FieldMatchIndex(Retriever):
         """Write the best rows of each query and their scores."""
         lists = self._postings.find(ids_BF, segments)
         idf_BF = idf(lists.lengths_BF, self.pool.rows_of(segments))  # 0 for a missing value, which has no list
-        best_matches(ids_BF, idf_BF, lists, self._ids_NF.values, rows_BK, scores_BK)
+        best_matches(ids_BF, idf_BF, lists, self._marks, self._marks_P.values, self._ids_NF.values, rows_BK, scores_BK)

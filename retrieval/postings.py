@@ -25,11 +25,16 @@ class Postings:
     def __init__(self) -> None:
         self._keys_U: Growing[np.int64] = Growing(np.int64)  # ascending
         self._ends_U: Growing[np.int64] = Growing(np.int64)  # list u is rows_P[ends_U[u - 1] : ends_U[u]]
-        self._rows_P: Growing[np.int32] = Growing(np.int32)  # pool rows, ascending within a list
+        self._rows_P: Growing[np.int32] = Growing(np.int32)
         self._segments = 0
         # A list before the first, empty and of no value, for the first one to start at.
         self._keys_U.append(np.array([-1]))
         self._ends_U.append(np.array([0]))
+
+    @property
+    def rows(self) -> NDArray[np.int32]:
+        """The pool rows of all lists, one list after another; ascending within a list."""
+        return self._rows_P.values
 
     @property
     def bytes(self) -> int:

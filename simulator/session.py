@@ -19,6 +19,9 @@ def ray_session(address: str | None) -> Iterator[None]:
     """Ray for the block: the cluster at `address` (or of the Ray job this is), else one of this machine's own."""
     address = address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    # Threads that spin while they wait take the core from the thread they wait for as soon as anything else runs:
+    # a step then takes nine times as long beside one busy process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     ray.init(
         address=address or "local",
         logging_level=logging.ERROR,

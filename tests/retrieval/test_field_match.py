@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +13,8 @@ from hypothesis import strategies as st
 
 from pkb.batch import MISSING, Batch, Field, Schema
 from pkb.errors import DataError
-from retrieval.field_match import FieldMatchIndex
+from retrieval import best_matches
+from retrieval.field_match import LARGE, FieldMatchIndex
 from retrieval.idf import idf
 from retrieval.pool import NOBODY, Pool
 from tests.retrieval.worlds import DAY, SCHEMA, brute_force, make_pool, make_rows
@@ -45,18 +51,93 @@ def test_it_finds_what_a_brute_force_scorer_finds(
     check_against_brute_force(sizes, fields, k, periods, seed)
 
 
-@given(at_once=st.integers(1, 20), faster=st.integers(1, 3), k=st.integers(1, 30), seed=st.integers(0, 1000))
-def test_it_finds_the_same_however_few_rows_it_reads_at_once(at_once: int, faster: int, k: int, seed: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retrieval.field_match.AT_ONCE", at_once)
-        patch.setattr("retrieval.field_match.FASTER", faster)
-        patch.setattr("retrieval.field_match.QUERIES_AT_ONCE", 3)
-        check_against_brute_force([60, 0, 90], ALL, k, 3, seed, queries=4)
+@given(size=st.integers(1, 90), pieces=st.integers(1, 90), k=st.integers(1, 30), seed=st.integers(0, 1000))
+def test_it_finds_the_same_in_one_segment_and_in_many(size: int, pieces: int, k: int, seed: int) -> None:
+    whole = make_pool([size], seed=seed)
+    rows = whole.segments[0].rows
+    bounds = [size * piece // pieces for piece in range(pieces + 1)]
+    pool = make_pool([])
+    for piece, (first, last) in enumerate(pairwise(bounds)):
+        part = rows.select(slice(first, last))
+        part = replace(part, ts=torch.full((last - first,), piece), row_id=torch.arange(last - first).neg())
+        pool.append(part, start=piece, end=piece + 1)
+    asked = make_rows(8, start=10**6, seed=seed + 1, missing=0.3)
+    in_one, in_many = (FieldMatchIndex(p, ALL).search(asked, k, until=10**6) for p in (whole, pool))
+    assert torch.equal(in_one.rows_BK, in_many.rows_BK)
+    assert torch.equal(in_one.scores_BK, in_many.scores_BK)
 
 
 @pytest.mark.parametrize("k", [1, 10, 300])
-def test_it_finds_the_same_where_lists_are_too_long_to_be_read_at_once(k: int) -> None:
+def test_it_finds_what_a_brute_force_scorer_finds_in_long_lists(k: int) -> None:
     check_against_brute_force([6000, 9000], ALL, k, 2, seed=1)
+
+
+@pytest.mark.parametrize("fields", [3, 31, 62, 70])
+def test_it_finds_the_same_by_few_fields_and_by_more_than_a_mark_has_room_for(fields: int) -> None:
+    """Ids differ from each other in their high bits too, of which a mark knows nothing."""
+    schema = Schema(fields=tuple(Field(name=f"f{f}", role="context") for f in range(fields)), user="f0", item="f1")
+    draw = torch.Generator().manual_seed(fields)
+    ids = (1 + 64 * torch.randint(12, (300, fields), generator=draw)).to(torch.int32)
+    times = torch.arange(300)
+    rows = Batch(row_id=times, ids_BF=ids, label=torch.zeros(300), ts=times)
+    pool = Pool(schema)
+    pool.append(rows, start=0, end=300)
+    asked = replace(rows.select(slice(0, 20)), ids_BF=ids[:20].roll(fields // 2, dims=1), ts=None)
+    found = FieldMatchIndex(pool, schema.names).search(asked, 12, until=300)
+    for b, query in enumerate(asked.ids_BF.tolist()):
+        expected = brute_force(pool, query, list(range(fields)), 12, 300)
+        assert found.rows_BK[b, : len(expected)].tolist() == [row for row, _ in expected]
+
+
+def test_a_query_without_any_value_finds_nobody() -> None:
+    asked = make_rows(5, start=10**6, missing=1.1)
+    found = FieldMatchIndex(make_pool([80, 60]), ALL).search(asked, 7, until=10**6)
+    assert (found.rows_BK == NOBODY).all()
+    assert found.scores_BK.isneginf().all()
+
+
+def test_threads_find_what_one_finds() -> None:
+    index, asked = FieldMatchIndex(make_pool([300, 200]), ALL), make_rows(LARGE + 7, start=10**6, seed=3)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(index.search(asked, 10, until=10**6))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0].rows_BK, found[1].rows_BK)
+    assert torch.equal(found[0].scores_BK, found[1].scores_BK)
+
+
+def read_only(loaded: object) -> object:
+    """A pickled object's arrays as they come from an object store: in place, and not to be written."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(loaded, protocol=5, buffer_callback=buffers.append)
+    return pickle.loads(pickled, buffers=[bytes(buffer.raw()) for buffer in buffers])  # noqa: S301
+
+
+def test_an_index_from_an_object_store_is_searched_without_compiling_anew() -> None:
+    index, asked = FieldMatchIndex(make_pool([90, 50]), ALL), make_rows(6, start=10**6, seed=3)
+    here = index.search(asked, 10, until=10**6)
+    there = read_only(index.without_rows())
+    assert isinstance(there, FieldMatchIndex)
+    assert torch.equal(there.search(asked, 10, until=10**6).rows_BK, here.rows_BK)
+    assert len(best_matches._search.signatures) == 1
+
+
+def test_where_no_folder_can_be_written_it_compiles_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[bool] = []
+
+    def njit(*, nogil: bool, cache: bool = False) -> Callable[[object], object]:
+        tried.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(best_matches, "njit", njit)
+    assert best_matches._compiled(len) is len
+    assert tried == [True, False]
 
 
 def row(ids: list[int], ts: int) -> Batch:
