@@ -60,6 +60,7 @@ def retrieval(repeats: int = 5) -> list[Figure]:
 
 
 Scores = Callable[[np.ndarray], np.ndarray]  # of the best K documents, [B, K], for the values of B queries
+Scorer = Callable[[np.ndarray], Scores]  # for documents, one a row
 
 
 def rivals(repeats: int) -> list[Figure]:

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ class Book:
             "new_item_share": float(now.new_item.mean()),
             "gap_seconds": gap_seconds,
         }
+        self.dense_builds: dict[str, list[dict[str, Any]]] = {}
         self.index_bytes: dict[str, dict[str, int]] = {}
         self.stages: dict[str, dict[str, dict[str, float]]] = {}
 
@@ -146,8 +148,9 @@ class Book:
             spent["seconds"] += time.perf_counter() - started
 
     def searched(self, contenders: list[Contender], finder: Finder) -> None:
-        """Note the bytes that a contender keeps to search in."""
+        """Note what a contender keeps to search in: bytes, and how good an index of its own is."""
         self.index_bytes = {c.key: finder.bytes(c) for c in contenders}
+        self.dense_builds = {c.key: [asdict(build) for build in finder.builds(c)] for c in contenders}
 
     def write(self, run: Path, contenders: list[Contender], checkpoint_bytes: dict[str, int]) -> None:
         table = pa.concat_tables(self.tables, promote_options="none").unify_dictionaries()
@@ -160,6 +163,7 @@ class Book:
                 "knowledge_bytes": c.knowledge_bytes(),
                 "memory_bytes": c.memory_bytes() | self.index_bytes.get(c.key, {}),
                 "searches": bool(c.reads),
+                "dense_builds": self.dense_builds.get(c.key, []),
                 "notes": c.notes,
                 "checkpoint_bytes": checkpoint_bytes[c.key],
             }

@@ -27,6 +27,7 @@ from torch import Tensor
 from pkb.batch import Batch, Neighbours, Schema
 from pkb.dated import Dated
 from retrieval.dense import DenseIndex
+from retrieval.faiss_files import Build
 from retrieval.pool import NOBODY
 from retrieval.shelf import DENSE, Shelf
 from simulator.arms import Contender
@@ -35,7 +36,7 @@ from simulator.settings import Settings
 from simulator.stream.log import Period
 from simulator.train.ranks import Ranks
 
-IN_PROCESS = 20_000  # rows; below it, starting a Ray Data execution (2 s) costs more than it saves
+IN_PROCESS = 100_000  # rows; below it, starting a Ray Data execution (2 s) costs more than it saves
 BLOCK = 8_192  # rows that one task searches for
 PIECE = 500_000  # rows after which the other ranks hear from the first
 
@@ -104,6 +105,10 @@ class Finder:
             "teaching_index": sum(self._index_bytes(contender, name) for name in learning)
             + (pool if learning and not predicting else 0),
         }
+
+    def builds(self, contender: Contender) -> list[Build]:
+        """Of the contender's own index: kind, reason, recall and bytes of each period's part."""
+        return self._indexes[contender.key][1].builds if contender.key in self._indexes else []
 
     def _index_bytes(self, contender: Contender, name: str) -> int:
         if name != DENSE:

@@ -108,6 +108,8 @@ class Stages:
 
 def find_older(contenders: list[Contender], period: Period, past: Past, stage: Stages) -> None:
     """The rows of the period find their neighbours; who reads a retriever's pays for it as if alone."""
+    for contender in contenders:
+        contender.notes = {}
     for name in sorted(past.finder.shared):
         readers = [c for c in contenders if name in c.retrievers]
         if readers:
@@ -135,7 +137,6 @@ def predict_period(contender: Contender, period: Period, todo: Plan, past: Past,
 
 
 def compress_what_became_old(contender: Contender, period: Period, todo: Plan, past: Past, stage: Stages) -> None:
-    contender.notes = {}
     if contender.knowledge is None:
         return
     olds = todo.compress if contender.knowledge.retriever is None else todo.imitate

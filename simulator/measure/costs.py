@@ -49,6 +49,10 @@ def cost_results(period: dict[str, Any]) -> Iterator[Result]:
             else undefined("not noted by this run"),
             "checkpoint_bytes": Value(value=float(arm["checkpoint_bytes"]), n=1),
         }
+        if builds := [build for build in arm.get("dense_builds", []) if build["recall"] is not None]:
+            rows = sum(build["rows"] for build in builds)
+            recall = sum(build["recall"] * build["rows"] for build in builds) / rows
+            values["dense_recall"] = Value(value=recall, n=rows)
         values |= {name: Value(value=noted, n=1) for name, noted in arm.get("notes", {}).items()}
         for metric, value in values.items():
             yield Result(

@@ -141,7 +141,9 @@ def continual(numbers: Numbers) -> Sheet:
 def costs(numbers: Numbers) -> Sheet:
     """Time over the whole run, and bytes at its end."""
     headers = ["training s", "of which compressing s", "learned rows/s", "finding neighbours s", "predicting s"]
-    sheet = Sheet(headers=["arm", *headers, "knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"])
+    headers += ["knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"]
+    recall = ["recall of index"] if numbers.rows("dense_recall") else []
+    sheet = Sheet(headers=["arm", *headers, *recall])
     for arm in numbers.ranked:
         cells = _cells(
             seconds(numbers.total("train_seconds", arm)),
@@ -153,13 +155,14 @@ def costs(numbers: Numbers) -> Sheet:
             megabytes(numbers.at_end("index_bytes", arm)),
             megabytes(numbers.at_end("memory_bytes", arm)),
             megabytes(numbers.at_end("checkpoint_bytes", arm)),
+            *(fixed(numbers.at_end("dense_recall", arm), 3) for _ in recall),
         )
         sheet.lines.append(_line(numbers, arm, cells))
     return sheet
 
 
 def imitation(numbers: Numbers) -> Sheet | None:
-    """How well knowledge imitates retrieval, on average over the compressions; None where no base does."""
+    """How well knowledge imitates retrieval, at the last compression; None where no base does."""
     arms = [arm for arm in numbers.ranked if numbers.rows("imitation_r2_old", arm)]
     figures = {
         "imitation_r2_old": "R² on rows it learned",
@@ -171,7 +174,7 @@ def imitation(numbers: Numbers) -> Sheet | None:
     }
     sheet = Sheet(headers=["arm", *figures.values()])
     for arm in arms:
-        values = [numbers.mean(figure, arm).value for figure in figures]
+        values = [numbers.at_end(figure, arm) for figure in figures]
         digits = [4, 4, 4, 4, 4, 1]
         sheet.lines.append(_line(numbers, arm, _cells(*(fixed(v, d) for v, d in zip(values, digits, strict=True)))))
     return sheet if arms else None
