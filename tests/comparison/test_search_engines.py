@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.retrieval import K, SCHEMA, Scorer, bm25s_scores, pool_of, queries_of, tantivy_scores
+from benchmarks.retrieval import SCHEMA, K, Scorer, bm25s_scores, pool_of, queries_of, tantivy_scores
 from retrieval.field_match import FieldMatchIndex
 from tests.comparison.conftest import REASON
 
