@@ -41,12 +41,12 @@ def plan(settings: Settings, periods: tuple[Period, ...], now: int) -> Plan:
         )
     delay, start = settings.stream.label_delay_seconds or 0, periods[now].start
     old = [p.index for p in periods[: max(0, now + 1 - settings.compress.lag)] if p.end + delay <= start]
-    refresh = range(len(old) if now % settings.compress.every == 0 else 0)
+    refreshed = len(old) if now % settings.compress.every == 0 else 0
     return Plan(
         predict=True,
         joins_pool=True,
-        compress=refresh,
-        imitate=refresh,
+        compress=range(refreshed),
+        imitate=range(1, max(1, refreshed)),  # rows of the first period find nothing that could be imitated
         learn=range(max(0, now + 1 - settings.stream.window), now + 1),
     )
 

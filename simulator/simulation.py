@@ -140,7 +140,7 @@ def compress_what_became_old(contender: Contender, period: Period, todo: Plan, p
     if contender.knowledge is None:
         return
     olds = todo.compress if contender.knowledge.retriever is None else todo.imitate
-    for old in olds[contender.compressed_through + 1 :]:
+    for old in (index for index in olds if index > contender.compressed_through):
         for _ in rounds(contender, todo, [old], past):
             with stage(contender, "compress") as done:
                 rows = past.old(old, contender)

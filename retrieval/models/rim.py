@@ -9,7 +9,8 @@ As in the authors' code: the attention is not scaled, all pairs interact, and r_
 
 Beside that code: its batch normalisation always runs in inference mode, on statistics that never move, so it is an
 affine map in front of a dense layer, which can learn it; it is left out. Embeddings start as everywhere in this
-project, not at a deviation of 1; those of the two labels do start there.
+project, not at a deviation of 1; those of the two labels start at 0.1: from 1 what they have in common drowns what
+tells rows apart, and a base that imitates r_t spends its first thousand steps on a constant.
 
 Extra fields and joined embeddings go into the tower; attention and products are made without them. The second
 entry of r_label adds to the tower's logit, whatever knowledge does at a hidden layer.
@@ -50,6 +51,7 @@ class RIM(Teacher):
         self.embedding_width, self.aggregated_vectors = width, fields + 1
         self.table = EmbeddingTable(fields, width)
         self.labels = nn.Embedding(2, width)  # e
+        nn.init.normal_(self.labels.weight, std=0.1)
         self.query = nn.Linear(fields * width, fields * width)  # W, b
         number, wide = sockets.around(fields, width)
         interacting = fields + self.aggregated_vectors

@@ -45,6 +45,14 @@ def test_a_stream_predicts_and_learns_every_period_and_compresses_the_one_before
     assert [p.predict for p in made] == [True] * 4
     assert [list(p.learn) for p in made] == [[0], [1], [2], [3]]
     assert [list(p.compress) for p in made] == [[], [0], [0, 1], [0, 1, 2]]
+    assert [list(p.imitate) for p in made] == [[], [], [1], [1, 2]]
+
+
+def test_knowledge_can_be_refreshed_less_often_than_the_backbone(tmp_path: Path, log: Log) -> None:
+    settings = streaming(tmp_path)
+    seldom = replace(settings, compress=replace(settings.compress, every=2))
+    assert [list(p.compress) for p in plans(seldom, log)] == [[], [], [0, 1], []]
+    assert [list(p.learn) for p in plans(seldom, log)] == [[0], [1], [2], [3]]
 
 
 def test_a_sliding_window_spans_the_latest_periods_and_moves_on_by_one(tmp_path: Path, log: Log) -> None:
