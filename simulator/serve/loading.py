@@ -8,7 +8,6 @@ import faiss
 import numpy as np
 
 from pkb.batch import Batch
-from retrieval.shelf import DENSE
 from simulator.arms import Contender
 from simulator.learnable import Learnable
 from simulator.neighbours import Finder
@@ -38,8 +37,8 @@ class Searching:
             learnable.join_pool(self.finder, index, log.read)
         _, holdout = last_prediction(contender.settings, played - 1)
         self.until = log.periods[played - 1].end if holdout else log.periods[played - 1].start
-        if DENSE in contender.reads:
-            self.finder.make_index(contender)
+        # The first search compiles, and makes an encoder's index: seconds that no request should wait for.
+        self.predict(log.read(log.periods[played - 1], histories=bool(log.schema.histories)).select(slice(1)))
 
     def predict(self, batch: Batch) -> np.ndarray:
         return self.contender.predict(self.finder.for_now(self.contender, batch, until=self.until))
