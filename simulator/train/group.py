@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import faiss
 import ray
 import torch
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
@@ -55,6 +56,7 @@ def train(settings: Settings, log: Log, run: Path, board: Any) -> Path:
 def _worker(config: dict[str, Any]) -> None:
     settings: Settings = config["settings"]
     torch.set_num_threads(settings.train.threads or max(1, (os.cpu_count() or 1) // settings.train.workers))
+    faiss.omp_set_num_threads(torch.get_num_threads())  # Ray gives a worker one
     torch.use_deterministic_algorithms(True)
     tell = Teller(config["board"]) if Ranks.of_process_group().first else _silent
     simulate(settings, config["log"], config["run"], tell)
