@@ -163,7 +163,7 @@ class RowwiseAdagrad:
 def summed_by_row(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """The touched rows of a sparse gradient, [U], ascending, and the sum of what each got, [U, D].
 
-    As `coalesce`, in a sixth of its time: each row's entries are summed, in their order, as a bag of embeddings.
+    What `coalesce` does row by row, on all threads: each row's entries are summed, in their order, as a bag.
     """
     rows, order = gradient._indices()[0].sort(stable=True)
     rows, counts = rows.unique_consecutive(return_counts=True)

@@ -19,10 +19,9 @@ def ray_session(address: str | None) -> Iterator[None]:
     """Ray for the block: the cluster at `address` (or of the Ray job this is), else one of this machine's own."""
     address = address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    # Threads that spin while they wait take the core from the thread they wait for as soon as anything else runs:
-    # a step then takes nine times as long beside one busy process.
+    # Threads that spin while they wait take the core from the thread they wait for as soon as anything else runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Memory that a step frees, the next one wants again; asking the system for it anew takes a quarter of RIM's time.
+    # Memory that a step frees, the next one wants again; asking the system for it anew costs page faults.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**29))
     ray.init(
