@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -86,9 +87,9 @@ class Shelf:
         for retriever in self.retrievers.values():
             retriever.extend()
 
-    def dense(self, encoder: Encoder, width: int) -> DenseIndex:
-        """An index of the pool's vectors by this encoder."""
-        return DenseIndex(self.pool, encoder, width, self.settings.dense)
+    def dense(self, encoder: Encoder, width: int, *, stored: Path | None = None) -> DenseIndex:
+        """An index of the pool's vectors by this encoder; as it was stored in a folder, if one is given."""
+        return DenseIndex(self.pool, encoder, width, self.settings.dense, stored=stored)
 
     def neighbours(self, name: str, rows_BK: Tensor, queries: Batch, *, until: int) -> Neighbours:
         """What was found, as columns of the queries; a neighbour's age is counted back from `until`.

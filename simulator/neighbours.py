@@ -95,6 +95,21 @@ class Finder:
         index.extend()
         return index
 
+    def save_index(self, contender: Contender, folder: Path) -> None:
+        """Write the index that the contender's predictions search by its own encoder, if they do, into a checkpoint."""
+        if DENSE in contender.reads:
+            self.make_index(contender).save(_own_index(folder, contender))
+
+    def load_index(self, contender: Contender, folder: Path) -> None:
+        """Take it from there, for the same pool.
+
+        To build it anew would not do: k-means rounds otherwise on other threads, and other cells find other rows.
+        """
+        if DENSE in contender.reads:
+            encode, width, _ = contender.encoder()
+            index = self.shelf.dense(encode, width, stored=_own_index(folder, contender))
+            self._indexes[contender.key] = contender.lessons, index
+
     def bytes(self, contender: Contender) -> dict[str, int]:
         """Memory of the pool and the indexes: what a prediction searches, and what only learning does."""
         predicting = contender.reads
@@ -133,6 +148,10 @@ class Finder:
             rows_SK = search(some) if self.ranks.first else torch.empty((len(some), k), dtype=torch.int64)
             found.append(self.ranks.broadcast(rows_SK))
         return torch.cat(found)
+
+
+def _own_index(checkpoint: Path, contender: Contender) -> Path:
+    return checkpoint / f"{contender.key}-index"
 
 
 def search(shelf: Shelf, name: str, rows: Batch, *, until: int) -> Tensor:

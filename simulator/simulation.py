@@ -58,7 +58,7 @@ def simulate(settings: Settings, log: Log, run: Path, tell: Tell) -> None:
         write_ledger(run, period, contenders, ranks)
         book.searched(contenders, past.finder)
         since = time.perf_counter()
-        commit(run, period, book, contenders, settings, log, ranks)
+        commit(run, period, book, contenders, past, ranks)
         waiting = time.perf_counter()
 
 
@@ -193,15 +193,7 @@ def note_untrained_and_best(contenders: list[Contender], period: Period, todo: P
         book.predicted(BEST_ATTAINABLE, 0, period.index - 1, period.index, past.now, truth.numpy(), holdout=False)
 
 
-def commit(
-    run: Path,
-    period: Period,
-    book: Book,
-    contenders: list[Contender],
-    settings: Settings,
-    log: Log,
-    ranks: Ranks,
-) -> None:
+def commit(run: Path, period: Period, book: Book, contenders: list[Contender], past: Past, ranks: Ranks) -> None:
     """Results first, then the checkpoint: Ray Train's registration of the checkpoint is the commit."""
     metrics = {"period": period.index}
     name = f"period-{period.index:05d}"
@@ -211,7 +203,10 @@ def commit(
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)
         (folder / "period").write_text(str(period.index))
-        save_contenders(folder, contenders, settings, log.schema)
+        save_contenders(folder, contenders, past.settings, past.log.schema)
+        if period == past.log.periods[-1]:  # what is served searches what was measured
+            for contender in active(contenders):
+                past.finder.save_index(contender, folder)
         book.write(run, contenders, {c.key: checkpoint_bytes(folder, c) for c in contenders})
         checkpoint = ray.train.Checkpoint.from_directory(str(folder))
         ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=name)

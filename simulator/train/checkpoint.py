@@ -4,6 +4,7 @@ settings.yaml, schema.json     what built the contenders
 <arm>-<seed>.safetensors       weights, tables and optimiser state
 contenders.json                what is known of each: trained through, built until, stopped
 manifest.json                  the SHA-256 of every other file
+<arm>-<seed>-index/            after the last period, of a contender that searches by its own encoder
 """
 
 from __future__ import annotations

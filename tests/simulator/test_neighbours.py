@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from pkb.batch import Batch
+from pkb.errors import CheckpointError
+from retrieval.faiss_kinds import DenseSettings
 from retrieval.pool import NOBODY
 from retrieval.shelf import DENSE, RetrievalSettings, as_histories
 from simulator import neighbours
@@ -124,13 +126,26 @@ def test_without_a_pool_nobody_is_found(tmp_path: Path, log: Log) -> None:
 
 @pytest.mark.parametrize("arm", ["rim", "dert", "ubr", "sim"])
 def test_what_is_served_searches_as_the_holdouts_of_the_last_period_did(tmp_path: Path, log: Log, arm: str) -> None:
-    past, [contender] = at(searching(tmp_path), log, 3, arm)
+    past, [contender] = at(searching(tmp_path, dense=DenseSettings(kind="ivf_flat")), log, 3, arm)
     past.join_pool()
     contender.trained_through = 3
     past.let_holdouts_find(contender.reads)
     holdout = past.holdout(3, contender)
-    live = Searching(contender, log, 4).predict(replace(past.holdouts[3].rows, neighbours={}))
+    (tmp_path / "period").write_text("3")
+    past.finder.save_index(contender, tmp_path)
+    live = Searching(contender, log, tmp_path).predict(replace(past.holdouts[3].rows, neighbours={}))
     assert live == pytest.approx(contender.predict(holdout), abs=1e-6)
+
+
+def test_what_is_served_searches_the_very_index_that_was_measured(tmp_path: Path, log: Log) -> None:
+    past, [contender] = at(searching(tmp_path), log, 3, "dert")
+    past.join_pool()
+    (tmp_path / "period").write_text("3")
+    past.finder.save_index(contender, tmp_path)
+    [part, *_] = sorted((tmp_path / "dert-0-index").glob("*.faiss"))
+    part.write_bytes(part.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="damaged"):
+        Searching(contender, log, tmp_path)
 
 
 def test_a_model_of_histories_can_read_the_users_behaviours_in_the_pool(tmp_path: Path, log: Log) -> None:
