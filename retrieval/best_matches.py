@@ -8,22 +8,23 @@ To look at a row's ids is to wait for memory. So each posting comes with its row
 is read from end to end, and ids are looked at only where the mark says that the row may enter. Sums of IDFs are exact
 (see `idf`), so nothing here needs a tolerance.
 
-Shapes: B queries, F fields, K neighbours, S segments, P postings, N pool rows.
+Shapes: B queries, F fields, K neighbours, S segments, P postings, N pool rows, L lanes of a mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from retrieval.compiled import compiled, read_only
+from retrieval.idf import idf
 from retrieval.leaders import Rows, Scores
-from retrieval.postings import ID_BITS, Lists
+from retrieval.postings import Postings, find_lists
 
 MARK_BITS = 62  # of a positive int64; the bit above them is 0 in every mark
+ID_BITS = 31
 
 
 class Marks:
@@ -35,74 +36,70 @@ class Marks:
     def __init__(self, fields: int) -> None:
         lanes = min(fields, MARK_BITS)
         bits = min(MARK_BITS // lanes, ID_BITS)
-        self._kept = (1 << bits) - 1
-        self._places = 1 << bits * np.arange(lanes)  # the lowest bit of each lane
-        tops = self._places << bits - 1
+        places_L = 1 << bits * np.arange(lanes)  # the lowest bit of each lane
+        tops_L = places_L << bits - 1
         # The bit above all marks stands for a field without a lane: no two marks differ in it.
-        self.tops_F = np.append(tops, np.full(fields - lanes, 1 << MARK_BITS))
-        self.below_tops = int((tops - self._places).sum())
+        self.tops_F = read_only(np.append(tops_L, np.full(fields - lanes, 1 << MARK_BITS)))
+        self.below_tops = int((tops_L - places_L).sum())
+        self._lanes = (1 << bits) - 1, read_only(places_L)
 
     def of(self, ids_NF: NDArray[np.int32]) -> NDArray[np.int64]:
-        marks_N: NDArray[np.int64] = (ids_NF[:, : len(self._places)] & self._kept) @ self._places
+        marks_N: NDArray[np.int64] = _marks(read_only(ids_NF), *self._lanes)
         return marks_N
+
+
+@compiled
+def _marks(ids_NF, kept, places_L):  # type: ignore[no-untyped-def]
+    marks_N = np.zeros(len(ids_NF), np.int64)
+    for n in range(len(ids_NF)):
+        for lane in range(len(places_L)):
+            marks_N[n] += (ids_NF[n, lane] & kept) * places_L[lane]
+    return marks_N
 
 
 def best_matches(
     ids_BF: NDArray[np.int32],
-    idf_BF: NDArray[np.float64],
-    lists: Lists,
+    segments: int,
+    rows: int,
+    postings: Postings,
     marks: Marks,
     marks_P: NDArray[np.int64],
     ids_NF: NDArray[np.int32],
     rows_BK: Rows,
     scores_BK: Scores,
 ) -> None:
-    """Write each query's best rows into `rows_BK` and `scores_BK`, which come filled with `NOBODY` and -inf.
+    """Write each query's best of the `rows` rows in the first `segments` segments into `rows_BK` and `scores_BK`.
 
-    Where two rows score the same, the larger one is better. Other threads run meanwhile.
+    These come filled with `NOBODY` and -inf. Where two rows score the same, the larger one is better.
     """
-    order_BF = np.argsort(lists.lengths_BF, axis=1, kind="stable")
-    postings = (lists.starts_BFS, lists.lengths_BFS, lists.rows_P, marks_P)
-    arrays: tuple[NDArray[Any], ...] = (ids_BF, idf_BF, order_BF, marks.of(ids_BF), *postings, ids_NF, marks.tops_F)
-    _search(*map(_read_only, arrays), marks.below_tops, rows_BK, scores_BK)
+    arrays: tuple[NDArray[Any], ...] = (ids_BF, marks.of(ids_BF), postings.rows, marks_P, ids_NF, marks.tops_F)
+    _search(segments, rows, postings.lists, *map(read_only, arrays), marks.below_tops, rows_BK, scores_BK)
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The array in the one form that `_search` is compiled for: as it comes from an object store, in C order."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compiled on the first call, for all processes to come where there is a folder to keep that in."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _search(  # type: ignore[no-untyped-def]
-    ids_BF, idf_BF, order_BF, marks_B, starts_BFS, lengths_BFS, rows_P, marks_P, ids_NF, tops_F, below_tops,
-    rows_BK, scores_BK,
+    segments, rows, lists, ids_BF, marks_B, rows_P, marks_P, ids_NF, tops_F, below_tops, rows_BK, scores_BK,
 ) -> None:  # fmt: skip
     for b in range(len(ids_BF)):
-        query = ids_BF[b], idf_BF[b], marks_B[b]
+        starts_1FS, lengths_1FS = find_lists(ids_BF[b : b + 1], segments, lists)
+        lengths_F = lengths_1FS[0].sum(axis=1)
+        idf_F = idf(lengths_F, rows)  # 0 for a missing value, which has no list
+        order_F = np.argsort(lengths_F, kind="mergesort")
+        query = ids_BF[b], idf_F, marks_B[b]
         best = rows_BK[b], scores_BK[b]
-        at_most = idf_BF[b].sum()  # by a row in none of the lists read so far
-        for j in range(order_BF.shape[1]):
+        at_most = idf_F.sum()  # by a row in none of the lists read so far
+        for j in range(len(order_F)):
             if at_most < scores_BK[b, -1]:
                 break
-            left = order_BF[b, j:]
-            for s in range(starts_BFS.shape[2] - 1, -1, -1):
-                start = starts_BFS[b, left[0], s]
-                end = start + lengths_BFS[b, left[0], s]
+            left = order_F[j:]
+            for s in range(segments - 1, -1, -1):
+                start = starts_1FS[0, left[0], s]
+                end = start + lengths_1FS[0, left[0], s]
                 _read(rows_P[start:end], marks_P[start:end], left, at_most, query, ids_NF, tops_F, below_tops, best)
-            at_most -= idf_BF[b, left[0]]
+            at_most -= idf_F[left[0]]
 
 
-@_compiled
+@compiled
 def _read(rows, marks, left, at_most, query, ids_NF, tops_F, below_tops, best) -> None:  # type: ignore[no-untyped-def]
     """Let the rows of one segment compete that share the field left[0] with the query, newest first.
 
@@ -133,7 +130,7 @@ def _read(rows, marks, left, at_most, query, ids_NF, tops_F, below_tops, best) -
             decisive = _decisive(left, at_most, idf_F, tops_F, best_scores[-1])
 
 
-@_compiled
+@compiled
 def _decisive(left, at_most, idf_F, tops_F, least) -> int:  # type: ignore[no-untyped-def]
     """The top bits of the lanes of which a row must share one to reach the score `least`; all, if it need not."""
     if idf_F[left[0]] >= least:
@@ -147,12 +144,12 @@ def _decisive(left, at_most, idf_F, tops_F, least) -> int:  # type: ignore[no-un
     return decisive
 
 
-@_compiled
+@compiled
 def _enters(score, row, best_rows, best_scores) -> bool:  # type: ignore[no-untyped-def]
     return bool(score > best_scores[-1] or (score == best_scores[-1] and row > best_rows[-1]))
 
 
-@_compiled
+@compiled
 def _insert(score, row, best_rows, best_scores) -> None:  # type: ignore[no-untyped-def]
     """Put a row at its place among the best; the last of them falls out."""
     at = len(best_rows) - 1

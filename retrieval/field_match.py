@@ -10,7 +10,7 @@ value matches nothing.
 
 The search is exact, see `best_matches`.
 
-Memory: 16 bytes a row and field, for a posting, its mark and a copy of the id, and 16 bytes a distinct value of a
+Memory: 16 bytes a row and field, for a posting, its mark and a copy of the id, and 12 bytes a distinct value of a
 field and period; half as much again where the arrays have just grown.
 
 Shapes: B queries, F query fields, K neighbours, P postings.
@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from pkb.batch import Batch
 from retrieval.best_matches import Marks, best_matches
 from retrieval.growing import Growing
-from retrieval.idf import idf
 from retrieval.pool import NOBODY, Pool, Segment
 from retrieval.postings import Postings
 from retrieval.retriever import Found, Retriever
@@ -53,14 +52,14 @@ class FieldMatchIndex(Retriever):
         return self._ids_NF.bytes + self._postings.bytes + self._marks_P.bytes
 
     def _add(self, segment: Segment) -> None:
-        ids_BF = segment.rows.ids_BF[:, self._columns].numpy()
+        ids_BF = segment.rows.ids_BF.numpy()[:, self._columns]
         self._ids_NF.append(ids_BF)
         self._postings.append(ids_BF, segment.first_row)
         new = self._postings.rows[len(self._marks_P) :]
         self._marks_P.append(self._marks.of(ids_BF)[new - segment.first_row])
 
     def _search(self, queries: Batch, k: int, segments: int) -> Found:
-        ids_BF = queries.ids_BF[:, self._columns].cpu().numpy()
+        ids_BF = queries.ids_BF.cpu().numpy()[:, self._columns]
         rows_BK = np.full((len(ids_BF), k), NOBODY, dtype=np.int64)
         scores_BK = np.full((len(ids_BF), k), -np.inf)
 
@@ -80,6 +79,5 @@ class FieldMatchIndex(Retriever):
         self, ids_BF: NDArray[np.int32], segments: int, rows_BK: NDArray[np.int64], scores_BK: NDArray[np.float64]
     ) -> None:
         """Write the best rows of each query and their scores."""
-        lists = self._postings.find(ids_BF, segments)
-        idf_BF = idf(lists.lengths_BF, self.pool.rows_of(segments))  # 0 for a missing value, which has no list
-        best_matches(ids_BF, idf_BF, lists, self._marks, self._marks_P.values, self._ids_NF.values, rows_BK, scores_BK)
+        rows, marks_P, ids_NF = self.pool.rows_of(segments), self._marks_P.values, self._ids_NF.values
+        best_matches(ids_BF, segments, rows, self._postings, self._marks, marks_P, ids_NF, rows_BK, scores_BK)

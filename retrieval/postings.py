@@ -5,31 +5,32 @@ Shapes: N rows, B queries, F fields, S segments, U distinct values of a field an
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pkb.batch import MISSING
-from pkb.errors import DataError
+from retrieval.compiled import compiled, read_only
 from retrieval.growing import Growing
 
-SEGMENT_BITS, FIELD_BITS, ID_BITS = 24, 8, 31  # of a key; together the 63 bits of a positive int64
+Arrays = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]
 
 
 class Postings:
     """The posting lists of all segments; a missing value has no list.
 
-    A list belongs to one segment, and its key says which. So a search among the first segments asks for their keys
-    alone and meets no later row. One directory of all keys makes it one binary search for any number of segments.
+    A list belongs to one segment. So a search among the first segments asks for their lists alone and meets no later
+    row.
     """
 
     def __init__(self) -> None:
-        self._keys_U: Growing[np.int64] = Growing(np.int64)  # ascending
-        self._ends_U: Growing[np.int64] = Growing(np.int64)  # list u is rows_P[ends_U[u - 1] : ends_U[u]]
+        self._ids_U: Growing[np.int32] = Growing(np.int32)  # ascending within a segment and field
+        self._firsts: Growing[np.int64] = Growing(np.int64)  # in ids_U, of each field of each segment; and the end
+        self._starts_U: Growing[np.int64] = Growing(np.int64)  # of list u in rows_P; and the end
         self._rows_P: Growing[np.int32] = Growing(np.int32)
-        self._segments = 0
-        # A list before the first, empty and of no value, for the first one to start at.
-        self._keys_U.append(np.array([-1]))
-        self._ends_U.append(np.array([0]))
+        self._firsts.append(np.zeros(1, np.int64))
+        self._starts_U.append(np.zeros(1, np.int64))
 
     @property
     def rows(self) -> NDArray[np.int32]:
@@ -37,56 +38,48 @@ class Postings:
         return self._rows_P.values
 
     @property
+    def lists(self) -> Arrays:
+        """What `find_lists` reads."""
+        return read_only(self._ids_U.values), read_only(self._firsts.values), read_only(self._starts_U.values)
+
+    @property
     def bytes(self) -> int:
-        """16 for each distinct value of a field and period, 4 for each posting, and room to grow."""
-        return self._keys_U.bytes + self._ends_U.bytes + self._rows_P.bytes
+        """12 for each distinct value of a field and period, 4 for each posting, and room to grow."""
+        return self._ids_U.bytes + self._firsts.bytes + self._starts_U.bytes + self._rows_P.bytes
 
     def append(self, ids_NF: NDArray[np.int32], first_row: int) -> None:
         """Take in a segment whose first row is pool row `first_row`."""
-        if self._segments >> SEGMENT_BITS or ids_NF.shape[1] >> FIELD_BITS:
-            raise DataError(f"retrieval: over {2**SEGMENT_BITS} periods or {2**FIELD_BITS} fields cannot be indexed")
         for f in range(ids_NF.shape[1]):
             column = np.ascontiguousarray(ids_NF[:, f])
             order = np.argsort(column, kind="stable")
             ordered = column[order]
-            held = int(np.searchsorted(ordered, MISSING, side="right"))
-            order, ordered = order[held:], ordered[held:]
+            missing = int(np.searchsorted(ordered, MISSING, side="right"))
+            order, ordered = order[missing:], ordered[missing:]
             last = np.flatnonzero(np.diff(ordered, append=MISSING))  # the last posting of each list
-            self._keys_U.append(_keys(np.array(self._segments), np.array(f), ordered[last]))
-            self._ends_U.append(len(self._rows_P) + last + 1)
+            self._ids_U.append(ordered[last])
+            self._firsts.append(np.array([len(self._ids_U)]))
+            self._starts_U.append(len(self._rows_P) + last + 1)  # of the list behind each
             self._rows_P.append((order + first_row).astype(np.int32))
-        self._segments += 1
 
-    def find(self, ids_BF: NDArray[np.int32], segments: int) -> Lists:
-        """The lists that the queries ask for among the first `segments` segments."""
-        keys_BFS = _keys(np.arange(segments), np.arange(ids_BF.shape[1])[:, None], ids_BF[:, :, None])
-        keys_U, ends_U = self._keys_U.values, self._ends_U.values
-        at_BFS = np.searchsorted(keys_U, keys_BFS)
-        at_BFS[at_BFS == len(keys_U)] = 0  # behind the last key: none
-        starts_BFS = ends_U[at_BFS - 1]
-        lengths_BFS = np.where(keys_U[at_BFS] == keys_BFS, ends_U[at_BFS] - starts_BFS, 0)
-        return Lists(starts_BFS, lengths_BFS, self._rows_P.values)
+    def find(self, ids_BF: NDArray[np.int32], segments: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`find_lists` among the first `segments` segments."""
+        found: tuple[Any, Any] = find_lists(read_only(ids_BF), segments, self.lists)
+        return found
 
 
-class Lists:
-    """What a batch of queries found: for each query, field and segment a list of postings."""
-
-    def __init__(
-        self, starts_BFS: NDArray[np.int64], lengths_BFS: NDArray[np.int64], rows_P: NDArray[np.int32]
-    ) -> None:
-        self.starts_BFS = starts_BFS  # a list is rows_P[start : start + length], ascending
-        self.lengths_BFS = lengths_BFS
-        self.rows_P = rows_P
-        self.lengths_BF: NDArray[np.int64] = lengths_BFS.sum(axis=2)
-
-    def rows(self, b: int, f: int) -> NDArray[np.int32]:
-        """The pool rows that share field f with query b, ascending."""
-        spans = zip(self.starts_BFS[b, f].tolist(), self.lengths_BFS[b, f].tolist(), strict=True)
-        parts = [self.rows_P[start : start + length] for start, length in spans]
-        return np.concatenate([self.rows_P[:0], *parts])
-
-
-def _keys(segment: NDArray[np.int64], field: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:
-    """One number for a value: ordered by segment, then by field, then by id."""
-    keys: NDArray[np.int64] = (((segment << FIELD_BITS) + field) << ID_BITS) + ids
-    return keys
+@compiled
+def find_lists(ids_BF, segments, lists):  # type: ignore[no-untyped-def]
+    """Where in `rows` the list of each query's value starts in each segment and how long it is, both [B, F, S]."""
+    ids_U, firsts, starts_U = lists
+    queries, fields = ids_BF.shape
+    starts_BFS = np.zeros((queries, fields, segments), np.int64)
+    lengths_BFS = np.zeros((queries, fields, segments), np.int64)
+    for b in range(queries):
+        for f in range(fields):
+            for s in range(segments):
+                first, end = firsts[s * fields + f], firsts[s * fields + f + 1]
+                u = first + np.searchsorted(ids_U[first:end], ids_BF[b, f])
+                if u < end and ids_U[u] == ids_BF[b, f]:
+                    starts_BFS[b, f, s] = starts_U[u]
+                    lengths_BFS[b, f, s] = starts_U[u + 1] - starts_U[u]
+    return starts_BFS, lengths_BFS

@@ -45,8 +45,12 @@ class UserRetriever(Retriever):
     def _behaviours(self, queries: Batch, segments: int) -> list[NDArray[np.int32]]:
         """For each query the pool rows of its user's behaviours, oldest first."""
         users_B1 = queries.ids_BF[:, [self._user]].cpu().numpy()
-        lists = self._postings.find(users_B1, segments)
-        return [lists.rows(b, 0) for b in range(len(users_B1))]
+        starts_B1S, lengths_B1S = self._postings.find(users_B1, segments)
+        every, ends_B1S = self._postings.rows, starts_B1S + lengths_B1S
+        return [
+            np.concatenate([every[:0], *(every[start:end] for start, end in zip(starts, ends, strict=True))])
+            for starts, ends in zip(starts_B1S[:, 0].tolist(), ends_B1S[:, 0].tolist(), strict=True)
+        ]
 
 
 def newest(rows: NDArray[np.int32], k: int) -> tuple[Rows, Scores]:
@@ -73,13 +77,15 @@ class Holding:
 
     def idf(self, ids_BF: NDArray[np.int32], segments: int) -> NDArray[np.float64]:
         """Of each value among the behaviours of the first `segments` segments; 0 for one that none of them holds."""
-        return idf(self._postings.find(ids_BF, segments).lengths_BF, self._behaviours_before[segments])
+        _, lengths_BFS = self._postings.find(ids_BF, segments)
+        telling_BF: NDArray[np.float64] = idf(lengths_BFS.sum(axis=2), self._behaviours_before[segments])
+        return telling_BF
 
 
 class UserBehavioursIndex(UserRetriever):
     """The newest behaviours, whatever they are: what soft search and UBR's model choose from.
 
-    Memory: 4 bytes a behaviour and field (the user's twice), 16 a distinct value and period.
+    Memory: 4 bytes a behaviour and field (the user's twice), 12 a distinct value and period.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -111,7 +117,7 @@ class UserCategoryIndex(UserRetriever):
     """SIM's hard search (Pi et al. 2020, section 3.2): the newest behaviours in the query's category.
 
     Every row scores 1, and among equals the newer ones come first. Memory: 4 bytes a row, 4 a behaviour,
-    16 a user and period; half as much again where the arrays have just grown, here and below.
+    12 a user and period; half as much again where the arrays have just grown, here and below.
     """
 
     def __init__(self, pool: Pool, category: str) -> None:
@@ -141,7 +147,7 @@ class UserSimilarityIndex(UserRetriever):
     """SIM's soft search (Pi et al. 2020, equation 2): the behaviours of the largest inner product with the query.
 
     The encoder's weights are read when a row is indexed and when it is asked for: after training it further, build
-    a new index. Memory: 4 bytes a row and dimension, 4 a behaviour, 16 a user and period.
+    a new index. Memory: 4 bytes a row and dimension, 4 a behaviour, 12 a user and period.
     """
 
     def __init__(self, pool: Pool, encoder: Encoder, width: int) -> None:
@@ -173,7 +179,7 @@ class UserMatchIndex(UserRetriever):
 
     The score is that of the field-match index, with N and n counted over the behaviours of all users. Which fields a
     query asks with may differ from query to query: UBR learns it. A behaviour that shares none of them is not found.
-    Memory: 4 bytes a row and field, 4 a behaviour and field (the user's too), 16 a distinct value and period.
+    Memory: 4 bytes a row and field, 4 a behaviour and field (the user's too), 12 a distinct value and period.
     """
 
     def __init__(self, pool: Pool, fields: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pkb.batch import MISSING, Batch, Field, Schema
 from pkb.errors import DataError
-from retrieval import best_matches
+from retrieval import best_matches, compiled
 from retrieval.field_match import LARGE, FieldMatchIndex
 from retrieval.idf import idf
 from retrieval.pool import NOBODY, Pool
@@ -135,8 +135,8 @@ def test_where_no_folder_can_be_written_it_compiles_all_the_same(monkeypatch: py
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(best_matches, "njit", njit)
-    assert best_matches._compiled(len) is len
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled.compiled(len) is len
     assert tried == [True, False]
 
 
