@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
-from pkb.batch import Batch, Neighbours, Schema
+from pkb.batch import Batch, Schema
 from pkb.dated import Dated
 from pkb.knowledge import Knowledge, KnowledgeBase
 from pkb.plug import EMPTY, Sockets, make_plug, sockets_for
@@ -24,12 +22,14 @@ from pkb.rok.teacher import Teacher
 from retrieval.encoding import Encoder
 from retrieval.models.dert import DERT
 from retrieval.shelf import BEHAVIOURS, DENSE, as_histories, pool_histories
+from simulator.control import shuffled
 from simulator.measure.ranking import auc
 from simulator.models import MODELS, TEACHERS
 from simulator.policies import POLICIES
 from simulator.seeding import derived_seed, generator
 from simulator.settings import Settings, knowledge_settings
 from simulator.stream.log import Period
+from simulator.train.early_stopping import EarlyStopping
 from simulator.train.ranks import Ranks
 from simulator.train.steps import DivergedError, Steps, dense_parameters, nbytes, tables_of, uses_bfloat16
 
@@ -254,20 +254,23 @@ class Contender:
         self._check_known(f"the model of {self.key}", rows, now.start, now.end)
         self._make_room(self.model, rows, now, generator(self.seed, "new rows", self.choice.backbone, now.index))
         self._seed_draws("learn", now)
-        best = Best(self.settings.train.patience)
+        stopping = EarlyStopping(self.model_steps.module, self.settings.train.patience)
         most = self.settings.budget.row_updates
         for order in self._passes(rows, self.settings.train.epochs, "learn", now, now, most=most):
             if isinstance(self.model.backbone, FittedBackbone):
                 self._fit_whole(self.model.backbone, rows.select(order), progress)
                 break
             self._learn_once(rows, order, now, extra, progress)
-            if validation is not None and best.stop(self, validation):
+            if validation is not None and stopping.stop(self._auc(validation)):
                 break
-        best.restore(self)
+        stopping.restore()
         self.trained_through, self.built_until = now.index, now.end
         self.lessons += 1
         if self.knowledge is not None and self.knowledge.learns_on():
             self.knowledge_built_until = now.end
+
+    def _auc(self, rows: Batch) -> float | None:
+        return auc(rows.label.numpy(), self.predict(rows)).value
 
     def _learn_once(
         self, rows: Batch, order: Tensor, now: Period, extra: Extra | None, progress: Progress | None
@@ -378,43 +381,6 @@ class Contender:
         torch.manual_seed(derived_seed(self.seed, stage, period.index, self.ranks.rank))
 
 
-def shuffled(rows: Batch, draw: torch.Generator) -> Batch:
-    """The rows with each other's labels, and so their neighbours."""
-
-    def mixed(near: Neighbours) -> Neighbours:
-        label_BK, found = near.label_BK.clone(), near.label_BK[near.present_BK]
-        label_BK[near.present_BK] = found[torch.randperm(len(found), generator=draw)]
-        return replace(near, label_BK=label_BK)
-
-    label = rows.label[torch.randperm(len(rows), generator=draw)]
-    return replace(rows, label=label, neighbours={name: mixed(near) for name, near in rows.neighbours.items()})
-
-
 def _weight_bytes(module: nn.Module) -> int:
     tables = sum(t.size * t.width for t in tables_of(module).values())
     return 4 * (tables + sum(p.numel() for p in dense_parameters(module)))
-
-
-class Best:
-    """The weights of the epoch that did best on the validation rows."""
-
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
-        self.auc = -math.inf
-        self.since = 0  # epochs
-        self.weights: dict[str, Tensor] | None = None
-
-    def stop(self, contender: Contender, validation: Batch) -> bool:
-        """Whether so many epochs have brought nothing; to be asked after each."""
-        reached = auc(validation.label.numpy(), contender.predict(validation)).value
-        if reached is not None and reached > self.auc:
-            self.auc, self.since = reached, 0
-            self.weights = deepcopy(contender.model_steps.module.state_dict())
-            return False
-        self.since += 1
-        return self.since >= self.patience
-
-    def restore(self, contender: Contender) -> None:
-        """Go back to them, if there was a validation and later epochs were worse."""
-        if self.weights is not None and self.since:
-            contender.model_steps.module.load_state_dict(self.weights)

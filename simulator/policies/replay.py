@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,22 @@ if TYPE_CHECKING:
 
 
 class Replay(Policy):
-    """Learns the window's rows mixed with a uniform sample of all earlier ones (Vitter 1985, algorithm R)."""
+    """Learns the window's rows mixed with earlier ones, drawn from a uniform sample of all (Vitter 1985, algorithm R).
+
+    As many old rows as new ones (Chaudhry et al. 2019, "On tiny episodic memories in continual learning"): were the
+    whole sample learned in every period, a row would be learned once for each period that it stays.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
         bytes: int = 8_000_000  # of the sample
+        ratio: float = 1.0  # old rows in a lesson to each new one, while the sample has so many
 
         def __post_init__(self) -> None:
             if self.bytes < 1:
                 raise SettingError(f"policies.replay.bytes={self.bytes}: must be at least 1")
+            if not 0 <= self.ratio < math.inf:
+                raise SettingError(f"policies.replay.ratio={self.ratio}: must be 0 or more")
 
     def __init__(self, settings: Any, seed: int) -> None:
         super().__init__(settings, seed)
@@ -36,8 +44,13 @@ class Replay(Policy):
 
     def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
         fresh = bare(rows(window))
-        fit(fresh if self.sample is None else concatenate([fresh, self.sample]))
+        fit(fresh if self.sample is None else concatenate([fresh, self._old(self.sample, len(fresh), period)]))
         self._add(fresh if len(window) == 1 else bare(rows(window[-1:])), period)
+
+    def _old(self, sample: Batch, fresh: int, period: int) -> Batch:
+        """The old rows of a lesson beside `fresh` new ones."""
+        order = torch.randperm(len(sample), generator=generator(self.seed, "replayed", period))
+        return sample.select(order[: round(self.settings.ratio * fresh)])
 
     def _add(self, rows: Batch, period: int) -> None:
         """Row number n of all that were ever seen takes a place of the sample with probability size / (n + 1)."""

@@ -127,6 +127,17 @@ def test_the_replay_sample_keeps_to_its_bytes_and_all_rows_while_they_fit(log: L
     assert policy.nbytes() <= 900 * row_bytes(rows) + 8
 
 
+@pytest.mark.parametrize(("ratio", "old"), [(0.0, 0), (0.5, 300), (1.0, 600), (9.0, 1800)])
+def test_a_lesson_replays_so_many_old_rows_to_each_new_one(log: Log, ratio: float, old: int) -> None:
+    policy, taught = Replay(Replay.Settings(ratio=ratio), 0), list[Batch]()
+    for number in range(4):
+        c: Any = None
+        policy.learn(c, number, range(number, number + 1), lambda p: log.read(log.periods[p[0]]), taught.append)  # type: ignore[arg-type]
+    learned = taught[-1].row_id.tolist()
+    assert len(learned) == len(set(learned)) == 600 + old
+    assert sum(row >= 1800 for row in learned) == 600
+
+
 @pytest.mark.parametrize("policy", list(POLICIES))
 def test_a_policy_goes_on_from_its_stored_state_as_if_nothing_had_happened(
     tmp_path: Path, log: Log, policy: str
