@@ -98,8 +98,15 @@ class KnowledgeBase(nn.Module, ABC):
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode for so long."""
     training = module.training
-    module.eval()
+    evaluate(module)
     try:
         yield
     finally:
-        module.train(training)
+        if training:
+            module.train()
+
+
+def evaluate(module: nn.Module) -> None:
+    """Evaluation mode; `eval` alone would visit every part again, a millisecond of each request that is served."""
+    if module.training:
+        module.eval()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pkb.batch import MISSING, Batch, Schema, concatenate
+from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import DataError
 
 NOBODY = -1  # the pool row that stands where fewer than K rows were found
@@ -61,9 +61,7 @@ class Pool:
     @property
     def bytes(self) -> int:
         """Memory of all rows."""
-        kept = (c for s in self.segments for c in (s.rows.row_id, s.rows.ids_BF, s.rows.label, s.rows.ts))
-        further = (label for s in self.segments for label in s.rows.further_labels.values())
-        return sum(c.nbytes for c in (*kept, *further) if c is not None)
+        return sum(column.nbytes for segment in self.segments for column in _columns(segment.rows))
 
     def column(self, field: str) -> int:
         """Where the field stands among a row's ids."""
@@ -98,18 +96,16 @@ class Pool:
     def take(self, rows: Tensor) -> Batch:
         """The given pool rows in their order, flattened; an all-missing row of row id -1 for each `NOBODY`."""
         flat = rows.flatten().cpu()
+        taken = self._nobody(len(flat))
         # NOBODY lies before the first segment and so belongs to "segment" -1.
         segment_of = torch.bucketize(flat, torch.tensor(self._first_rows), right=True) - 1
-        parts: list[Batch] = [self._nobody(0)]
-        places: list[Tensor] = []
-        for segment in segment_of.unique().tolist():
-            at = (segment_of == segment).nonzero().squeeze(1)
-            if segment < 0:
-                parts.append(self._nobody(len(at)))
-            else:
-                parts.append(self.segments[segment].rows.select(flat[at] - self._first_rows[segment]))
-            places.append(at)
-        return concatenate(parts).select(torch.cat(places).argsort()) if places else parts[0]
+        for number, segment in enumerate(self.segments):
+            at = (segment_of == number).nonzero().squeeze(1)
+            if len(at):
+                local = flat[at] - segment.first_row
+                for column, its in zip(_columns(taken), _columns(segment.rows), strict=True):
+                    column[at] = its[local]
+        return taken
 
     def _check(self, rows: Batch, start: int, end: int) -> None:
         if start >= end:
@@ -143,6 +139,12 @@ class Pool:
             ts=torch.zeros(count, dtype=torch.int64),
             further_labels={name: torch.zeros(count) for name in self.schema.labels[1:]},
         )
+
+
+def _columns(rows: Batch) -> list[Tensor]:
+    """What the pool keeps of its rows."""
+    assert rows.ts is not None
+    return [rows.row_id, rows.ids_BF, rows.label, rows.ts, *rows.further_labels.values()]
 
 
 def _oldest_first(rows: Batch) -> Batch:

@@ -16,7 +16,7 @@ from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Batch, Schema
 from pkb.dated import Dated
-from pkb.knowledge import Knowledge, KnowledgeBase
+from pkb.knowledge import Knowledge, KnowledgeBase, evaluate
 from pkb.plug import EMPTY, Sockets, make_plug, sockets_for
 from pkb.rok.teacher import Teacher
 from retrieval.encoding import Encoder
@@ -131,7 +131,8 @@ class Contender:
         own = self.model.backbone.retriever == DENSE
         model = self.model.backbone if own else getattr(self.knowledge, "teacher", None)
         assert isinstance(model, DERT)
-        return model.eval().encode, model.settings.vector_width, self.built_until if own else self.knowledge_built_until
+        evaluate(model)
+        return model.encode, model.settings.vector_width, self.built_until if own else self.knowledge_built_until
 
     def logits(self, batch: Batch, model: ClickModel | None = None) -> Tensor:
         """[B], of this contender's or another model; knowledge takes part once there has been something to compress."""
@@ -157,7 +158,9 @@ class Contender:
     @torch.inference_mode()
     def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:
         """Click probabilities, [B] float32."""
-        self.model.eval()
+        for part in (self.model, self.knowledge):
+            if part is not None:
+                evaluate(part)
         start, stop = self.ranks.bounds(len(batch))
         probability = torch.zeros(len(batch))
         for part in batch.select(slice(start, stop)).minibatches(self.settings.measure.predict_batch_size):
