@@ -33,7 +33,7 @@ from simulator.train.early_stopping import EarlyStopping
 from simulator.train.ranks import Ranks
 from simulator.train.steps import DivergedError, Steps, dense_parameters, nbytes, tables_of, uses_bfloat16
 
-EXAMINED = 5_000  # rows that tell how a knowledge base fares
+EXAMINED = 5_000  # rows that tell how a knowledge base fares, and how long its knowledge is
 Progress = Callable[[int], None]  # told the number of rows of each minibatch that is done
 Extra = Callable[[Batch, Tensor], Tensor]  # what a policy adds to the loss of a batch with these logits
 
@@ -158,9 +158,9 @@ class Contender:
     @torch.inference_mode()
     def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:
         """Click probabilities, [B] float32."""
-        for part in (self.model, self.knowledge):
-            if part is not None:
-                evaluate(part)
+        evaluate(self.model)
+        if self.knowledge is not None:
+            evaluate(self.knowledge)
         start, stop = self.ranks.bounds(len(batch))
         probability = torch.zeros(len(batch))
         for part in batch.select(slice(start, stop)).minibatches(self.settings.measure.predict_batch_size):
@@ -201,6 +201,8 @@ class Contender:
                     self._take(self.knowledge_steps, loss, f"compressing period {old.index}, step {step}")
                     if progress:
                         progress(len(minibatch))
+        if len(rows) > 1:
+            base.standardise(some_of(rows))
         self.compressed_through = old.index
         self.lessons += 1
         self.knowledge_built_until = max(old.end, self.knowledge_built_until or old.end)
@@ -210,7 +212,7 @@ class Contender:
         if self.knowledge is None:
             return
         for name, rows in (("old", old), ("next", new)):
-            sample = rows.select(torch.arange(0, len(rows), max(1, len(rows) // EXAMINED)))
+            sample = some_of(rows)
             figures = self.knowledge.health(sample)
             teacher = getattr(self.knowledge, "teacher", None)
             if teacher is not None:
@@ -382,6 +384,11 @@ class Contender:
     def _seed_draws(self, stage: str, period: Period) -> None:
         """Dropout and sampled masks: the same for every arm, different on every rank."""
         torch.manual_seed(derived_seed(self.seed, stage, period.index, self.ranks.rank))
+
+
+def some_of(rows: Batch) -> Batch:
+    """About `EXAMINED` of the rows, evenly spaced."""
+    return rows.select(torch.arange(0, len(rows), max(1, len(rows) // EXAMINED)))
 
 
 def _weight_bytes(module: nn.Module) -> int:

@@ -24,7 +24,7 @@ from pkb.edk.extractor import Extractor, HardConcrete
 from pkb.edk.principles import Compression, Disentanglement, Essential
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
-from pkb.knowledge import Knowledge, KnowledgeBase
+from pkb.knowledge import Knowledge, KnowledgeBase, Shape
 from pkb.layers import mlp
 
 
@@ -75,9 +75,8 @@ class EDK(KnowledgeBase):
                 )
 
     def __init__(self, schema: Schema, settings: Settings) -> None:
-        super().__init__(schema, settings)
+        super().__init__(schema, Shape(vectors=settings.patterns, width=settings.width))
         self.settings = settings
-        self.vectors, self.width = settings.patterns, settings.width
         width, hidden = settings.width, settings.hidden
         input_width = len(schema.fields) * width
         # Phi_1 (extraction) and Phi_2 (memory) side by side: one lookup and one sparse update serve both

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pkb.batch import Batch, Schema
-from pkb.knowledge import Knowledge, KnowledgeBase
+from pkb.knowledge import Knowledge, KnowledgeBase, Shape
 from pkb.rok.teacher import Teacher
 
 
@@ -30,9 +30,8 @@ class Retrieved(KnowledgeBase):
         teacher: str = "rim"  # the retrieval model that reads
 
     def __init__(self, schema: Schema, settings: Settings, teacher: Teacher) -> None:
-        super().__init__(schema, settings)
+        super().__init__(schema, Shape(vectors=teacher.aggregated_vectors, width=teacher.embedding_width))
         self.teacher, self.retriever = teacher, teacher.retriever
-        self.vectors, self.width = teacher.aggregated_vectors, teacher.embedding_width
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.teacher.grow(size, generator)

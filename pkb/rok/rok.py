@@ -23,7 +23,7 @@ from torch.nn import functional
 from pkb.batch import Batch, Neighbours, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
-from pkb.knowledge import Knowledge, KnowledgeBase, evaluating
+from pkb.knowledge import Knowledge, KnowledgeBase, Shape, evaluating
 from pkb.layers import mlp
 from pkb.rok.teacher import Teacher
 
@@ -62,15 +62,15 @@ class ROK(KnowledgeBase):
                     raise SettingError(f"rok.{name}={getattr(self, name)}: is not one of {', '.join(allowed)}")
 
     def __init__(self, schema: Schema, settings: Settings, teacher: Teacher) -> None:
-        super().__init__(schema, settings)
+        vectors, width = teacher.aggregated_vectors, teacher.embedding_width
+        feature_width = (width + 1) // 2
+        super().__init__(schema, Shape(vectors=vectors, width=width, feature_width=feature_width))
         self.settings, self.teacher = settings, teacher
         assert teacher.retriever is not None, f"{type(teacher).__name__} reads no neighbours"
         self.retriever = teacher.retriever
-        self.vectors, self.width = teacher.aggregated_vectors, teacher.embedding_width
-        self.feature_width = (self.width + 1) // 2
-        fields, reading = len(schema.fields), self.vectors * self.width
-        self.table = EmbeddingTable(fields, self.feature_width)  # f
-        self.encoder = mlp(fields * self.feature_width, settings.hidden, reading)  # g
+        fields, reading = len(schema.fields), vectors * width
+        self.table = EmbeddingTable(fields, feature_width)  # f
+        self.encoder = mlp(fields * feature_width, settings.hidden, reading)  # g
         self.projector = mlp(reading, [settings.projector], reading)  # h
 
     def grow(self, size: int, generator: torch.Generator) -> None:
@@ -92,11 +92,12 @@ class ROK(KnowledgeBase):
             return self.knowledge(batch)
         with evaluating(self):
             features_BFE = self.table(batch.ids_BF)
-            return self._reconstructed(features_BFE.detach() if self.settings.update == "encoder" else features_BFE)
+            read_BFE = features_BFE.detach() if self.settings.update == "encoder" else features_BFE
+            return self._standardised(self._reconstructed(read_BFE))
 
     def _reconstructed(self, features_BFE: Tensor) -> Knowledge:
         """z = g(f(x)) beside f(x)."""
-        z_BAD = self.encoder(features_BFE.flatten(1)).unflatten(1, (self.vectors, self.width))
+        z_BAD = self.encoder(features_BFE.flatten(1)).unflatten(1, (self.shape.vectors, self.shape.width))
         return Knowledge(vectors_BKd=z_BAD, features_BFe=features_BFE)
 
     def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from pkb.batch import Batch
 from pkb.edk import EDK
 from pkb.errors import FutureError
+from pkb.knowledge import Knowledge
 from simulator.arms import Contender
 from simulator.measure.ranking import auc
 from simulator.seeding import generator
@@ -98,6 +99,30 @@ def test_knowledge_takes_part_once_it_was_compressed_and_its_plug_has_learned(tm
     assert c.knowledge_bytes() > 0
 
 
+@pytest.mark.parametrize("plug", ["fields", "join", "hidden", "gate"])
+@pytest.mark.parametrize(("length", "offset"), [(1.0, 0.0), (1e-3, 0.0), (1e-2, 2.0), (50.0, -100.0)])
+def test_an_arm_reads_what_knowledge_tells_however_long_it_is(
+    tmp_path: Path, log: Log, plug: str, length: float, offset: float
+) -> None:
+    """Knowledge that tells the label, in the units of this base or that."""
+    settings = tiny_settings(tmp_path, arms={"told": ArmSettings(knowledge="edk", plug=plug)})
+    settings = replace(settings, train=replace(settings.train, epochs=30))
+    c, rows = Contender("told", 0, settings, SCHEMA), log.read(log.periods[1])
+    assert c.knowledge is not None
+
+    def tells(batch: Batch) -> Knowledge:
+        shape = c.knowledge.shape  # type: ignore[union-attr]
+        draw_Kd = torch.randn(shape.vectors, shape.width, generator=torch.Generator().manual_seed(0))
+        return Knowledge(vectors_BKd=offset + length * draw_Kd * batch.label[:, None, None])
+
+    c.knowledge._knowledge = tells  # type: ignore[method-assign]
+    c.knowledge.standardise(rows)
+    c.compressed_through = 0
+    c.fit(rows, log.periods[1])
+    new = log.read(log.periods[2])
+    assert (auc(new.label.numpy(), c.predict(new)).value or 0) > 0.95
+
+
 def test_in_bfloat16_a_model_learns_as_much_as_in_float32(tmp_path: Path, log: Log) -> None:
     rows, aucs = log.read(log.periods[0]), []
     for precision in ("float32", "bfloat16"):
@@ -129,6 +154,7 @@ def test_an_untrained_control_compresses_nothing_and_a_shuffled_one_something_el
     new = Contender("None", 0, settings, SCHEMA)
     assert new.knowledge is not None
     new.knowledge.grow(rows.end_of_ids, generator(0, "new rows", "edk", 0))
+    new.knowledge.standardise(rows)
     assert torch.equal(said["untrained"], new.knowledge.knowledge(rows).vectors_BKd)
     assert not torch.equal(said["shuffled"], said["None"])
 

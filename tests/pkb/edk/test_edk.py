@@ -142,7 +142,7 @@ def test_knowledge_is_k_vectors_without_gradient_and_the_mode_is_left_as_it_was(
     edk, batch = base(), world(10)
     edk.train()
     knowledge = edk.knowledge(batch).vectors_BKd
-    assert knowledge.shape == (10, edk.vectors, edk.width) == (10, 3, 4)
+    assert knowledge.shape == (10, edk.shape.vectors, edk.shape.width) == (10, 3, 4)
     assert not knowledge.requires_grad
     assert edk.training
     assert torch.equal(knowledge, edk.knowledge(batch).vectors_BKd)

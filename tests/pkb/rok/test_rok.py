@@ -114,9 +114,9 @@ def test_embeddings_are_half_as_wide_as_the_teachers_and_knowledge_has_the_shape
     rok, batch = base(), world(6)
     assert rok.table.width == rok.teacher.embedding_width // 2 == 2
     knowledge = rok.knowledge(batch)
-    assert knowledge.vectors_BKd.shape == rok.teacher.aggregated(batch).shape == (6, rok.vectors, rok.width)
+    assert knowledge.vectors_BKd.shape == rok.teacher.aggregated(batch).shape == (6, rok.shape.vectors, rok.shape.width)
     assert knowledge.features_BFe is not None
-    assert knowledge.features_BFe.shape == (6, FIELDS, rok.feature_width)
+    assert knowledge.features_BFe.shape == (6, FIELDS, rok.shape.feature_width)
     assert not knowledge.vectors_BKd.requires_grad
 
 
@@ -254,7 +254,7 @@ def test_an_encoder_that_says_the_same_of_every_row_shows_as_collapse() -> None:
     rok, batch = base(), world(300)
     compress(rok, batch, "imitation", epochs=8)
     healthy = rok.health(batch)
-    dimensions = rok.vectors * rok.width
+    dimensions = rok.shape.vectors * rok.shape.width
     assert healthy["knowledge_std"] > 0.6 / math.sqrt(dimensions)
     assert healthy["knowledge_rank"] > 0.5 * dimensions
     *_, weight, _bias = rok.encoder.parameters()
