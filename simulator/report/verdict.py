@@ -46,10 +46,11 @@ def _best(numbers: Numbers, measured: list[str]) -> Finding:
         return Finding(tag="result", tone="plain", text=text)
     lead = numbers.mean("auc_prequential_difference", best, of=others[0])
     text += f" It leads {others[0]} by {signed(lead.value)}{_interval(lead, sign=True)}"
-    if separable(lead):
+    if told_apart(numbers, best, others[0]):
         return Finding(tag="best", tone="good", text=f"{text}: a lead beyond chance.")
-    level = [arm for arm in others if not separable(numbers.mean("auc_prequential_difference", best, of=arm))]
-    text += f": not separable from chance. On this log {listed([best, *level])} cannot be told apart."
+    level = [arm for arm in others if not told_apart(numbers, best, arm)]
+    corrected = " once corrected for the number of arms" if separable(lead) else ""
+    text += f": not separable from chance{corrected}. On this log {listed([best, *level])} cannot be told apart."
     return Finding(tag="no clear winner", tone="plain", text=text)
 
 
@@ -160,6 +161,13 @@ def separable(difference: Value) -> bool:
     if difference.low is None or difference.high is None:
         return False
     return difference.low > 0 or difference.high < 0
+
+
+def told_apart(numbers: Numbers, one: str, other: str) -> bool:
+    """Whether two arms differ beyond chance: by the corrected test if one is the other's baseline."""
+    arm, of = (other, one) if numbers.baseline(other) == one else (one, other)
+    difference = numbers.mean("auc_prequential_difference", arm, of=of)
+    return beyond_chance(difference, numbers.mean("p_value_holm", arm, of=of))
 
 
 def beyond_chance(difference: Value, p_holm: Value) -> bool:
