@@ -20,11 +20,12 @@ from pkb.knowledge import Knowledge, KnowledgeBase, evaluate
 from pkb.plug import EMPTY, Sockets, make_plug, sockets_for
 from pkb.rok.teacher import Teacher
 from retrieval.encoding import Encoder
+from retrieval.models import RETRIEVAL_MODELS
 from retrieval.models.dert import DERT
 from retrieval.shelf import BEHAVIOURS, DENSE, as_histories, pool_histories
 from simulator.control import shuffled
 from simulator.measure.ranking import auc
-from simulator.models import MODELS, TEACHERS
+from simulator.models import MODELS
 from simulator.policies import POLICIES
 from simulator.seeding import derived_seed, generator
 from simulator.settings import Settings, knowledge_settings
@@ -111,7 +112,7 @@ class Contender:
         return base, Steps(base, groups, self.settings.train.embedding_learning_rate, self.ranks)
 
     def _new_teacher(self, name: str) -> Teacher:
-        return TEACHERS[name](self.schema, getattr(self.settings.backbones, name))
+        return RETRIEVAL_MODELS[name](self.schema, getattr(self.settings.backbones, name))
 
     @property
     def reads(self) -> set[str]:

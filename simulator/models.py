@@ -2,8 +2,6 @@
 
 from pkb.backbones import BACKBONES
 from pkb.backbones.base import Backbone
-from pkb.rok.teacher import Teacher
 from retrieval.models import RETRIEVAL_MODELS
 
 MODELS: dict[str, type[Backbone]] = BACKBONES | RETRIEVAL_MODELS
-TEACHERS: dict[str, type[Teacher]] = {n: m for n, m in RETRIEVAL_MODELS.items() if issubclass(m, Teacher)}

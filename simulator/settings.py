@@ -17,8 +17,9 @@ from pkb.backbones.base import FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
 from pkb.plug import PLUGS
+from retrieval.models import RETRIEVAL_MODELS
 from retrieval.shelf import DENSE, RetrievalSettings
-from simulator.models import MODELS, TEACHERS
+from simulator.models import MODELS
 from simulator.policies import POLICIES
 from simulator.serve.request import MAX_CANDIDATES, MAX_HISTORY
 
@@ -272,8 +273,8 @@ def check(settings: Settings) -> None:
             among(f"arms.{name}.knowledge", arm.knowledge, list(KNOWLEDGE_BASES))
             base = knowledge_settings(settings, name)
             if KNOWLEDGE_BASES[arm.knowledge].taught:
-                among(f"knowledge.{arm.knowledge}.teacher", base.teacher, list(TEACHERS))
-                if MODELS[arm.backbone].retriever == DENSE == TEACHERS[base.teacher].retriever:
+                among(f"knowledge.{arm.knowledge}.teacher", base.teacher, list(RETRIEVAL_MODELS))
+                if MODELS[arm.backbone].retriever == DENSE == RETRIEVAL_MODELS[base.teacher].retriever:
                     raise SettingError(
                         f"arms.{name}: {arm.backbone} and its teacher each search by an encoder; choose one"
                     )

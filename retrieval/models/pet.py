@@ -27,11 +27,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pkb.backbones.base import Backbone, Tower
+from pkb.backbones.base import Tower
 from pkb.batch import MISSING, Batch, Neighbours, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.rok.teacher import Teacher
 from retrieval.models.neighbourhood import neighbours_of
 
 UNKNOWN = 2  # the row's own label
@@ -93,7 +94,7 @@ class Messages(nn.Module):
         return mixed_ND
 
 
-class PET(Backbone):
+class PET(Teacher):
     retriever: ClassVar[str] = "field_match"
 
     @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ class PET(Backbone):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         fields, width = len(schema.fields), settings.width
-        self.embedding_width = width
+        self.embedding_width, self.aggregated_vectors = width, 1
         self.table = EmbeddingTable(fields, width)
         self.label_of_row = nn.Embedding(3, width, padding_idx=UNKNOWN)
         self.label_of_edge = nn.Embedding(3, 2 * width, padding_idx=UNKNOWN)  # to the row, then to the value
@@ -126,6 +127,12 @@ class PET(Backbone):
         state_BD = self._state(Graph.around(batch.ids_BF, neighbours_of(batch, self.retriever)), len(batch))
         logits: Tensor = self.tower(torch.cat([state_BD, v_BFD.flatten(1)], dim=1), plugged)
         return logits
+
+    def aggregated(self, batch: Batch) -> Tensor:
+        """h of the row, [B, 1, D]; zero where it has no neighbours, although a row alone has messages of its own."""
+        near = neighbours_of(batch, self.retriever)
+        state_BD = self._state(Graph.around(batch.ids_BF, near), len(batch))
+        return (state_BD * near.present_BK.any(dim=1, keepdim=True)).unsqueeze(1)
 
     def _state(self, graph: Graph, graphs: int) -> Tensor:
         """h of each graph's first row after the last round, [B, D]."""

@@ -29,11 +29,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pkb.backbones.base import Backbone, Tower
+from pkb.backbones.base import Tower
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.layers import mlp
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.rok.teacher import Teacher
 from pkb.sequence import masked_softmax, weighted_sum
 from retrieval.models.neighbourhood import neighbours_of
 
@@ -106,7 +107,7 @@ class SoftSearch(nn.Module):
         return binary_cross_entropy_with_logits(logits_B1.squeeze(1), label_B.to(logits_B1.dtype))
 
 
-class SIM(Backbone):
+class SIM(Teacher):
     """logit = Tower([v_1, ..., v_F, head_1, ...]); a variant says how behaviours are searched."""
 
     retriever: ClassVar[str]
@@ -126,10 +127,10 @@ class SIM(Backbone):
         self.of_item: Tensor
         fields, width = len(schema.fields), settings.width
         self.item_width = len(of_item) * width  # E
-        self.embedding_width = width
+        self.embedding_width, self.aggregated_vectors = width, settings.heads * (len(of_item) + 1)
         self.table = EmbeddingTable(fields, width)
         self.exact = ExactSearch(self.item_width, width, settings.heads, settings.attention)
-        of_heads = settings.heads * (self.item_width + width)
+        of_heads = self.aggregated_vectors * width
         number, wide = sockets.around(fields, width)
         self.tower = Tower(number * wide + of_heads, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width
@@ -138,7 +139,19 @@ class SIM(Backbone):
         return self.with_auxiliary(batch, plugged)[0]
 
     def with_auxiliary(self, batch: Batch, plugged: Plugged = EMPTY) -> tuple[Tensor, Tensor | None]:
-        v_BFD, near = self.table(batch.ids_BF), neighbours_of(batch, self.retriever)
+        v_BFD = self.table(batch.ids_BF)
+        heads_BX, loss = self._heads(batch, v_BFD)
+        inputs = [self.with_knowledge(v_BFD, plugged).flatten(1), heads_BX]
+        return self.tower(torch.cat(inputs, dim=1), plugged), loss
+
+    def aggregated(self, batch: Batch) -> Tensor:
+        """Of each head the fields of the items, then the time gaps: [B, I (E / D + 1), D]."""
+        heads_BX, _ = self._heads(batch, self.table(batch.ids_BF))
+        return heads_BX.view(len(batch), self.aggregated_vectors, self.embedding_width)
+
+    def _heads(self, batch: Batch, v_BFD: Tensor) -> tuple[Tensor, Tensor | None]:
+        """All heads side by side, and in training the loss that the search is learnt by."""
+        near = neighbours_of(batch, self.retriever)
         behaviours = Behaviours(
             vectors_BKE=self.table.look_up(near.ids_BKF[:, :, self.of_item], self.of_item).flatten(2),
             age_BK=near.age_BK,
@@ -146,8 +159,7 @@ class SIM(Backbone):
         )
         target_BE = v_BFD[:, self.of_item].flatten(1)
         searched, loss = self.search(behaviours, target_BE, batch.label)
-        inputs = [self.with_knowledge(v_BFD, plugged).flatten(1), self.exact(searched, target_BE)]
-        return self.tower(torch.cat(inputs, dim=1), plugged), loss
+        return self.exact(searched, target_BE), loss
 
     @abstractmethod
     def search(self, behaviours: Behaviours, target_BE: Tensor, label_B: Tensor) -> tuple[Behaviours, Tensor | None]:

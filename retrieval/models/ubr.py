@@ -29,12 +29,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from pkb.backbones.base import Backbone, Tower
+from pkb.backbones.base import Tower
 from pkb.batch import MISSING, Batch, Neighbours, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
 from pkb.layers import mlp
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.rok.teacher import Teacher
 from pkb.sequence import masked_softmax, weighted_sum
 from retrieval.models.neighbourhood import neighbours_of
 from retrieval.models.sim import best_places
@@ -85,7 +86,7 @@ def policy_loss(ask_BA: Tensor, asked_BA: Tensor, reward_B: Tensor) -> Tensor:
     return (surprise_BA.sum(dim=1) * (reward_B - reward_B.mean())).mean()
 
 
-class UBR(Backbone):
+class UBR(Teacher):
     retriever: ClassVar[str] = "user_behaviours"
 
     @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class UBR(Backbone):
         self.to_ask: Tensor
         fields, width = len(schema.fields), settings.width
         of_behaviour = len(to_ask) * width
-        self.embedding_width = width
+        self.embedding_width, self.aggregated_vectors = width, len(to_ask)
         self.table = EmbeddingTable(fields, width)
         self.asking = QueryGenerator(len(to_ask), width, settings.heads, settings.query_hidden, settings.query_dropout)
         self.query = nn.Linear(fields * width, of_behaviour)
@@ -122,13 +123,24 @@ class UBR(Backbone):
 
     def with_auxiliary(self, batch: Batch, plugged: Plugged = EMPTY) -> tuple[Tensor, Tensor | None]:
         v_BFD = self.table(batch.ids_BF)
-        ask_BA = self.asking(v_BFD[:, self.to_ask].detach())
-        asked_BA = torch.rand_like(ask_BA) < ask_BA.sigmoid() if self.training else likeliest(ask_BA)
+        ask_BA, asked_BA = self._ask(v_BFD)
         inputs = [self.with_knowledge(v_BFD, plugged).flatten(1), self._behaviour(batch, v_BFD, asked_BA)]
         logits_B = self.tower(torch.cat(inputs, dim=1), plugged)
         if not (self.training and self.policy):
             return logits_B, None
         return logits_B, self.policy * policy_loss(ask_BA, asked_BA, reward(logits_B, batch.label))
+
+    def aggregated(self, batch: Batch) -> Tensor:
+        """What is retrieved, without the user: [B, F - 1, D]."""
+        v_BFD = self.table(batch.ids_BF)
+        _, asked_BA = self._ask(v_BFD)
+        read_BE = self._behaviour(batch, v_BFD, asked_BA)
+        return read_BE.view(len(batch), self.aggregated_vectors, self.embedding_width)
+
+    def _ask(self, v_BFD: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of asking with each field, and the fields that are asked with: drawn in training."""
+        ask_BA = self.asking(v_BFD[:, self.to_ask].detach())
+        return ask_BA, torch.rand_like(ask_BA) < ask_BA.sigmoid() if self.training else likeliest(ask_BA)
 
     def _behaviour(self, batch: Batch, v_BFD: Tensor, asked_BA: Tensor) -> Tensor:
         """What asking with these fields retrieves, by how it meets the row, [B, E]; zeros if that is nothing."""

@@ -10,13 +10,16 @@ import torch
 
 from pkb.batch import Batch
 from pkb.errors import CheckpointError
+from pkb.rok import ROK
 from retrieval.faiss_kinds import DenseSettings
+from retrieval.models import RETRIEVAL_MODELS
 from retrieval.pool import NOBODY
 from retrieval.shelf import DENSE, RetrievalSettings, as_histories
 from simulator import neighbours
 from simulator.arms import Contender
 from simulator.neighbours import Finder
 from simulator.past import Past
+from simulator.seeding import generator
 from simulator.serve.loading import Searching
 from simulator.session import ray_session
 from simulator.settings import ArmSettings, Settings
@@ -93,6 +96,24 @@ def test_rows_learned_again_keep_the_neighbours_of_their_own_time(tmp_path: Path
         assert torch.equal(one.age_BK, other.age_BK)
         assert torch.equal(one.present_BK, other.present_BK)
         assert (one.idf_BF is None) == (other.idf_BF is None)
+
+
+@pytest.mark.parametrize("teacher", RETRIEVAL_MODELS)
+def test_any_retrieval_model_teaches_rok(tmp_path: Path, log: Log, teacher: str) -> None:
+    arm = ArmSettings(knowledge="rok", options={"teacher": teacher, "alpha": 0.0})
+    settings = replace(searching(tmp_path), arms={"rok": arm})
+    settings = replace(settings, compress=replace(settings.compress, epochs=30))
+    past, [contender] = at(settings, log, 2, "rok")
+    old = past.old(1, contender)
+    contender.compress(old, log.periods[1], past.period)
+    contender.examine_knowledge(old, past.present(contender))
+    assert contender.notes["teacher_auc_old"] > 0.65
+    untaught = Contender("rok", 0, settings, SCHEMA)
+    assert isinstance(contender.knowledge, ROK)
+    assert isinstance(untaught.knowledge, ROK)
+    untaught.knowledge.grow(old.end_of_ids, generator(0, "test"))
+    untaught.knowledge.teacher = contender.knowledge.teacher
+    assert untaught.knowledge.health(old)["imitation_r2"] < contender.notes["imitation_r2_old"] - 0.2
 
 
 def test_holdout_rows_are_found_by_nobody_and_find_what_came_later(tmp_path: Path, log: Log) -> None:

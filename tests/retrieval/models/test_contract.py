@@ -12,6 +12,7 @@ import torch
 from pkb.batch import MISSING, Batch, Neighbours
 from retrieval.models import RETRIEVAL_MODELS
 from tests.pkb.backbones.check_backbone import Case, cases, loss, train
+from tests.pkb.backbones.lively import lively
 from tests.retrieval.models.rows import absent, make_met_rows, padded, reordered, with_neighbours
 
 MODELS = ("rim", "dert", "pet")
@@ -120,3 +121,14 @@ def test_as_a_backbone(case: Case, check: Callable[[Case], None]) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_with_neighbours(name: str, check: Callable[[MetCase], None]) -> None:
     check(MetCase(RETRIEVAL_MODELS[name]))
+
+
+@pytest.mark.parametrize("name", RETRIEVAL_MODELS)
+def test_each_can_teach_what_it_reads(name: str) -> None:
+    case, model = MetCase(RETRIEVAL_MODELS[name]), lively(RETRIEVAL_MODELS[name])
+    r_BAD = model.aggregated(case.rows)
+    assert r_BAD.shape == (len(case.rows), model.aggregated_vectors, model.embedding_width)
+    says = r_BAD.flatten(1).any(dim=1)
+    assert not says[~case.met].any()
+    assert says[case.met].float().mean() > 0.8
+    assert not model.aggregated(replace(case.rows, neighbours={})).any()
