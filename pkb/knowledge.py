@@ -85,9 +85,9 @@ class KnowledgeBase(nn.Module, ABC):
     def standardise(self, batch: Batch) -> None:
         """From now on knowledge is centred, and of variance 1, over these rows, which have been compressed.
 
-        Without it a plug reads next to nothing. Most of a base's knowledge is alike in all rows: of EDK's vectors,
-        1.7 long, a tenth varied on a synthetic world; of ROK's, 0.11 long, a fifth. A plug would have to learn that
-        difference away first, and did not within five periods even where knowledge was the true click probability.
+        Without it a plug reads little. Most of a base's knowledge is alike in all rows: of EDK's vectors, 1.7 long, a
+        tenth varied on a synthetic world; of ROK's, 0.11 long, a fifth. `benchmarks.told` shows what a plug makes of
+        vectors of such lengths even where they tell the true click probability.
         """
         with evaluating(self):
             found = self._knowledge(batch)
