@@ -146,6 +146,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def evaluate(module: nn.Module) -> None:
-    """Evaluation mode; `eval` alone would visit every part again, a millisecond of each request that is served."""
+    """Evaluation mode; `eval` alone would visit every part again, in each request that is served."""
     if module.training:
         module.eval()
