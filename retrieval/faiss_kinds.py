@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import faiss
@@ -23,6 +24,7 @@ Vectors = NDArray[np.float32]
 FLAT_UNTIL = 50_000  # vectors; measured 11.7 ms a query for a million, so half a millisecond here, and exact
 POINTS_PER_CELL = 39  # fewer are too few to place a k-means centroid, FAISS warns
 PQ_CENTROIDS = 256  # of each subspace: 8 bits a code
+PQ_PARTS = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # bytes of a code that FAISS takes on GPUs
 HNSW_LINKS = 32
 
 
@@ -82,7 +84,7 @@ def cells(vectors: int) -> int:
 
 def subspaces(width: int) -> int:
     """The most parts of at least four numbers into which a vector divides; one byte each."""
-    return max(parts for parts in range(1, width + 1) if width % parts == 0 and (width // parts >= 4 or parts == 1))
+    return max(parts for parts in PQ_PARTS if width % parts == 0 and (width // parts >= 4 or parts == 1))
 
 
 def make(vectors_ND: Vectors, kind: Kind, settings: DenseSettings) -> Any:
@@ -110,9 +112,13 @@ def make(vectors_ND: Vectors, kind: Kind, settings: DenseSettings) -> Any:
 
 def on_gpu(index: Any) -> Any:
     """The index on the first GPU, or as it is where FAISS knows of none."""
-    if faiss.get_num_gpus() == 0:
-        return index
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    return faiss.index_cpu_to_gpu(_gpu_resources(), 0, index) if faiss.get_num_gpus() else index
+
+
+@cache
+def _gpu_resources() -> Any:
+    """Shared by all indexes: each of these takes scratch memory on the GPU, up to 1.5 GiB."""
+    return faiss.StandardGpuResources()
 
 
 def on_cpu(index: Any) -> Any:

@@ -25,6 +25,7 @@ import torch
 from simulator.arms import Contender
 from simulator.files import write_parquet, write_text
 from simulator.neighbours import Finder
+from simulator.provenance import source_commit
 from simulator.stream.log import Period
 from simulator.stream.shown import Shown
 from simulator.train.ranks import Ranks
@@ -89,6 +90,7 @@ class Book:
         self.tables: list[pa.Table] = [PREDICTIONS.empty_table()]  # a period of a split may predict nothing
         self.facts: dict[str, Any] = {
             "period": period.index,
+            "commit": source_commit(),
             "start": period.start,
             "end": period.end,
             "rows": len(now.rows),

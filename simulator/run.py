@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +12,7 @@ from pkb.errors import RunError
 from simulator.budget import within_budget
 from simulator.files import write_text
 from simulator.progress import Board, shown
+from simulator.provenance import environment
 from simulator.report.commands import conclude
 from simulator.serve.deploy import free_port
 from simulator.serve.serving import serve_and_measure
@@ -25,8 +21,6 @@ from simulator.settings import Settings
 from simulator.settings_file import load, to_yaml
 from simulator.stream.ingest import ingest
 from simulator.train.group import train
-
-VERSIONS = ("ray", "torch", "pyarrow", "numpy", "duckdb", "faiss-cpu")
 
 
 def run(settings: Settings, console: Console, address: str | None = None) -> Path:
@@ -66,26 +60,3 @@ def open_run(settings: Settings, data_set: str) -> Path:
         write_text(folder / "environment.json", json.dumps(environment(data_set), indent=1))
         write_text(config, to_yaml(settings))
     return folder
-
-
-def environment(data_set: str) -> dict[str, object]:
-    """Where and with what a run was made."""
-    return {
-        "data": data_set,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": source_commit(),
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
-        "versions": {name: version(name) for name in VERSIONS},
-    }
-
-
-def source_commit() -> str | None:
-    """The commit of the code that runs, where it is a checkout and git is there."""
-    words = ["git", "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,6 +78,16 @@ def baselines(settings: Settings) -> dict[str, str]:
     found, first = references(settings), next(iter(settings.arms))
     against = {name: found.get(name) or first for name in settings.arms}
     return {name: other for name, other in against.items() if other != name}
+
+
+def controls(settings: Settings) -> dict[str, list[str]]:
+    """For each arm whose base has learned, the arms like it whose base has learned nothing that could help."""
+    arms = settings.arms.items()
+    return {
+        name: [other for other, its in arms if its.control and replace(its, control=None) == arm]
+        for name, arm in arms
+        if arm.knowledge is not None and arm.control is None
+    }
 
 
 def data_name(run: Path, settings: Settings) -> str:

@@ -12,9 +12,10 @@ from markupsafe import Markup
 from pkb.errors import RunError
 from simulator.files import write_text
 from simulator.measure import stored
+from simulator.measure.evaluate import controls
 from simulator.report import figures, sheets
 from simulator.report.numbers import Numbers
-from simulator.report.verdict import verdict
+from simulator.report.verdict import mixed_code, verdict
 from simulator.report.words import count, percent
 from simulator.settings import Settings
 
@@ -37,7 +38,7 @@ def write_report(run: Path, settings: Settings) -> Path:
     )
     text = pages.get_template("report.html").render(
         numbers=numbers,
-        findings=verdict(numbers),
+        findings=[*mixed_code(costs), *verdict(numbers, controls(settings))],
         tiles=tiles(numbers, costs),
         span=span(costs, settings),
         holdout=percent(settings.stream.holdout_share, 0),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from simulator.book import BEST_ATTAINABLE
 from simulator.measure.value import Value
@@ -22,8 +23,8 @@ class Finding:
     text: str
 
 
-def verdict(numbers: Numbers) -> list[Finding]:
-    """The findings that a reader asks for first."""
+def verdict(numbers: Numbers, controls: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """The findings that a reader asks for first; `controls` are those of each arm with knowledge."""
     measured = [arm for arm in numbers.ranked if numbers.mean("auc_prequential", arm).value is not None]
     findings = [*_stopped(numbers)]
     if not measured:
@@ -32,10 +33,24 @@ def verdict(numbers: Numbers) -> list[Finding]:
     findings.append(_best(numbers, measured))
     for arm in measured:
         if reference := numbers.reference(arm):
-            findings += [_knowledge(numbers, arm, reference), _price(numbers, arm, reference)]
+            findings.append(_knowledge(numbers, arm, reference))
+            findings += [_control(numbers, arm, control) for control in controls.get(arm, ()) if control in measured]
+            findings.append(_price(numbers, arm, reference))
         findings += _collapse(numbers, arm)
     findings += [*_forgetting(numbers, measured), *_attainable(numbers, measured)]
     return findings
+
+
+def mixed_code(costs: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """A run that was resumed under other code is no longer one experiment."""
+    played: dict[str, list[int]] = {}
+    for period in costs:
+        played.setdefault(period.get("commit") or "unknown", []).append(period["period"])
+    if len(played) < 2:
+        return []
+    parts = [f"commit {commit} from period {periods[0]} on" for commit, periods in played.items()]
+    text = f"The run was resumed under other code, {listed(parts)}: delete its folder and run it again."
+    return [Finding(tag="mixed code", tone="bad", text=text)]
 
 
 def _best(numbers: Numbers, measured: list[str]) -> Finding:
@@ -80,6 +95,19 @@ def _knowledge(numbers: Numbers, arm: str, reference: str) -> Finding:
         f"{reference}, the same backbone and policy without it."
     )
     return Finding(tag=f"knowledge {'helps' if helps else 'hurts'}", tone="good" if helps else "bad", text=text)
+
+
+def _control(numbers: Numbers, arm: str, control: str) -> Finding:
+    """Whether what a base has learned is what helps: the control has its shape, its size and its plug."""
+    more = numbers.mean("auc_prequential_difference", arm, of=control)
+    text = f"{arm} scores {signed(more.value)} AUC{_interval(more, sign=True)} against its control {control}, "
+    if separable(more) and (more.value or 0.0) > 0:
+        return Finding(tag="control passed", tone="good", text=f"{text}so what its base has learned helps.")
+    text += "whose base has learned nothing that could help"
+    if separable(more):
+        return Finding(tag="control failed", tone="bad", text=f"{text}: what {arm}'s base has learned hurts.")
+    text += f": not separable from chance. So nothing here shows that what {arm}'s base has learned is what helps."
+    return Finding(tag="control not passed", tone="bad", text=text)
 
 
 def _compared(p: float) -> str:

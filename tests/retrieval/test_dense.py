@@ -66,7 +66,7 @@ def test_a_million_vectors_stand_in_1024_cells_and_a_few_in_one() -> None:
     assert all(cells(n) * 39 <= max(n, 39) for n in range(1, 20_000, 37))
 
 
-@pytest.mark.parametrize(("width", "parts"), [(64, 16), (16, 4), (10, 2), (7, 1), (3, 1)])
+@pytest.mark.parametrize(("width", "parts"), [(64, 16), (28, 4), (20, 4), (16, 4), (10, 2), (7, 1), (3, 1)])
 def test_product_codes_divide_a_vector_evenly(width: int, parts: int) -> None:
     assert subspaces(width) == parts
 

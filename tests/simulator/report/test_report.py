@@ -16,15 +16,15 @@ from rich.console import Console
 
 from pkb.errors import RunError
 from simulator.book import BEST_ATTAINABLE
-from simulator.measure.evaluate import evaluate
+from simulator.measure.evaluate import controls, evaluate
 from simulator.measure.results import Result, to_table
 from simulator.measure.value import Value, undefined
 from simulator.report.figures import auc_over_periods
 from simulator.report.numbers import Numbers
 from simulator.report.report import write_report
 from simulator.report.table import summary
-from simulator.report.verdict import Finding, verdict
-from simulator.settings import ArmSettings
+from simulator.report.verdict import Finding, mixed_code, verdict
+from simulator.settings import ArmSettings, Settings
 from simulator.settings_file import to_yaml
 from tests.simulator.measure.fake_run import ARMS, FakeRun
 
@@ -218,7 +218,7 @@ def results(gain: Value, over: Value | None = None, p_holm: Value | None = None)
 
 
 def findings(*given: Any) -> dict[str, Finding]:
-    return {finding.tag: finding for finding in verdict(Numbers(results(*given)))}
+    return {finding.tag: finding for finding in verdict(Numbers(results(*given)), {})}
 
 
 def test_the_verdict_says_by_how_much_knowledge_helps() -> None:
@@ -252,6 +252,44 @@ def test_the_verdict_trusts_the_test_that_is_corrected_for_the_number_of_arms() 
 
 def test_the_verdict_says_when_a_comparison_is_not_to_be_had() -> None:
     assert "never ran" in findings(undefined("plain never ran"))["not comparable"].text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tag"),
+    [(0.001, 0.009, "control passed"), (-0.003, 0.013, "control not passed"), (-0.009, -0.001, "control failed")],
+)
+def test_the_verdict_holds_knowledge_against_its_control(low: float, high: float, tag: str) -> None:
+    gain, more = Value(value=0.02, low=0.01, high=0.03, n=3), Value(value=(low + high) / 2, low=low, high=high, n=3)
+    against = Result(
+        arm="edk", seed=0, metric="auc_prequential_difference", value=more, of="none", trained_through=3, holdout=False
+    )
+    control = replace(against, arm="none", metric="auc_prequential", of=None)
+    rows = pa.concat_tables([results(gain), to_table([against, control], "run", "data")])
+    found = {f.tag: f for f in verdict(Numbers(rows), {"edk": ["none"]})}
+    assert [f for f in found if f.startswith("control")] == [tag]
+    assert "edk scores" in found[tag].text
+    assert "its control none" in found[tag].text
+
+
+def test_the_controls_of_an_arm_differ_from_it_in_nothing_else() -> None:
+    rok = ArmSettings(knowledge="rok")
+    arms = {
+        "finetune": ArmSettings(),
+        "rok": rok,
+        "untrained": replace(rok, control="untrained"),
+        "shuffled": replace(rok, control="shuffled"),
+        "elsewhere": replace(rok, control="untrained", plug="join"),
+    }
+    assert controls(replace(Settings(), arms=arms)) == {"rok": ["untrained", "shuffled"]}
+
+
+def test_the_report_says_when_a_run_went_on_under_other_code() -> None:
+    def played(*commits: str | None) -> list[dict[str, object]]:
+        return [{"period": period, "commit": commit} for period, commit in enumerate(commits)]
+
+    assert mixed_code(played("a", "a", "a")) == mixed_code(played(None, None)) == []
+    [finding] = mixed_code(played("a", "a", "b"))
+    assert "commit a from period 0 on and commit b from period 2 on" in finding.text
 
 
 def test_the_verdict_distrusts_what_beats_the_best_attainable() -> None:
