@@ -1,7 +1,8 @@
-"""The knowledge bases by name. To add one: write its folder, add its line here."""
+"""The knowledge bases by name. To add one: write its file or folder, add its line here."""
 
 from pkb.edk import EDK
 from pkb.knowledge import KnowledgeBase
+from pkb.novelty import Novelty
 from pkb.rok import ROK
 from pkb.rok.retrieved import Retrieved
 
@@ -9,4 +10,5 @@ KNOWLEDGE_BASES: dict[str, type[KnowledgeBase]] = {
     "edk": EDK,
     "rok": ROK,
     "retrieved": Retrieved,
+    "novelty": Novelty,
 }

@@ -261,8 +261,8 @@ class Contender:
         self._make_room(self.model, rows, now, generator(self.seed, "new rows", self.choice.backbone, now.index))
         self._seed_draws("learn", now)
         stopping = EarlyStopping(self.model_steps.module, self.settings.train.patience)
-        most = self.settings.budget.row_updates
-        for order in self._passes(rows, self.settings.train.epochs, "learn", now, now, most=most):
+        epochs, most = self.choice.epochs or self.settings.train.epochs, self.settings.budget.row_updates
+        for order in self._passes(rows, epochs, "learn", now, now, most=most):
             if isinstance(self.model.backbone, FittedBackbone):
                 self._fit_whole(self.model.backbone, rows.select(order), progress)
                 break

@@ -152,6 +152,7 @@ class ArmSettings:
     layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
     policy: str = "finetune"
     width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
+    epochs: int | None = None  # passes over the rows of a lesson, in place of `train.epochs`
     options: dict[str, Any] = field(default_factory=dict)  # of its knowledge base, in place of `knowledge.<name>`
     control: str | None = None  # what knowledge must beat: untrained (the base learns nothing), shuffled (its labels)
 
@@ -267,8 +268,9 @@ def check(settings: Settings) -> None:
             raise SettingError(f"arms.{name}.width={arm.width}: {arm.backbone} has no embedding width")
         if arm.policy == "ewc" and settings.train.evict_after:
             raise SettingError(f"arms.{name}.policy=ewc: holds rows by their place; set train.evict_after=0")
-        if arm.layer < 1:
-            raise SettingError(f"arms.{name}.layer={arm.layer}: must be at least 1")
+        for key, value in (("layer", arm.layer), ("epochs", arm.epochs)):
+            if value is not None and value < 1:
+                raise SettingError(f"arms.{name}.{key}={value}: must be at least 1")
         if arm.knowledge is not None:
             among(f"arms.{name}.knowledge", arm.knowledge, list(KNOWLEDGE_BASES))
             base = knowledge_settings(settings, name)

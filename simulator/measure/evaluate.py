@@ -18,9 +18,10 @@ from simulator.measure.prequential import Contender, Prequential
 from simulator.measure.quality import DIRECTED, MOST_SCENARIOS, quality
 from simulator.measure.results import Result, to_table
 from simulator.measure.value import undefined
-from simulator.settings import Settings
+from simulator.settings import ArmSettings, Settings
 
 Cell = tuple[int, int, bool]  # trained through, evaluated on, holdout
+NOVELTY = "novelty"  # the knowledge base that says what any other tells beside its knowledge
 CONTINUAL = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
 Cells = dict[Cell, dict[str, float | None]]  # of one contender, by metric
 
@@ -81,12 +82,17 @@ def baselines(settings: Settings) -> dict[str, str]:
 
 
 def controls(settings: Settings) -> dict[str, list[str]]:
-    """For each arm whose base has learned, the arms like it whose base has learned nothing that could help."""
-    arms = settings.arms.items()
+    """For each arm whose base has learned, the arms like it whose base has not: its controls, and `novelty`."""
+
+    def holds(control: ArmSettings, arm: ArmSettings) -> bool:
+        if control.knowledge == NOVELTY:
+            return (control.backbone, control.policy) == (arm.backbone, arm.policy)
+        return control.control is not None and replace(control, control=None) == arm
+
     return {
-        name: [other for other, its in arms if its.control and replace(its, control=None) == arm]
-        for name, arm in arms
-        if arm.knowledge is not None and arm.control is None
+        name: [other for other, its in settings.arms.items() if holds(its, arm)]
+        for name, arm in settings.arms.items()
+        if arm.knowledge not in (None, NOVELTY) and arm.control is None
     }
 
 

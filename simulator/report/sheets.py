@@ -59,9 +59,11 @@ class Sheet:
 
 def contenders(numbers: Numbers, arms: dict[str, ArmSettings]) -> Sheet:
     """What each arm is."""
-    sheet = Sheet(headers=["arm", "backbone", "policy", "knowledge"], numeric=False)
+    sheet = Sheet(headers=["arm", "backbone", "policy", "knowledge", "plug", "its own"], numeric=False)
     for name, arm in arms.items():
-        cells = _cells(arm.backbone, arm.policy, arm.knowledge or "none")
+        own = {"width": arm.width, "epochs": arm.epochs, "control": arm.control, **arm.options}
+        told = ", ".join(f"{key} {value}" for key, value in own.items() if value is not None)
+        cells = _cells(arm.backbone, arm.policy, arm.knowledge or "none", arm.plug if arm.knowledge else "", told)
         sheet.lines.append(Line(name=name, colour=_swatch(numbers, name), cells=cells))
     return sheet
 

@@ -166,6 +166,35 @@ def test_an_arms_options_stand_in_place_of_the_common_ones(tmp_path: Path) -> No
     assert knowledge_settings(settings, "common").patterns == EDK.Settings().patterns
 
 
+def test_an_arm_that_knows_only_which_values_are_new_learns_to_use_it(tmp_path: Path, log: Log) -> None:
+    settings = tiny_settings(tmp_path, arms={"novelty": ArmSettings(knowledge="novelty", plug="join")})
+    settings = replace(settings, train=replace(settings.train, epochs=30))
+    c, old, now = Contender("novelty", 0, settings, SCHEMA), log.read(log.periods[0]), log.read(log.periods[1])
+    c.compress(old, log.periods[0], log.periods[1])
+    item, known, new = SCHEMA.item_column, old.end_of_ids, torch.arange(len(now)) % 2 == 0
+    now.ids_BF[new, item] = known + torch.arange(int(new.sum()), dtype=torch.int32)
+    now = replace(now, label=new.float())
+    c.fit(now, log.periods[1])
+    now.ids_BF[new, item] += len(now)  # again new, and others
+    with_knowledge = c.predict(now)
+    assert (auc(new.numpy(), with_knowledge).value or 0) > 0.95
+    c.compressed_through = -1
+    assert with_knowledge[new].mean() > c.predict(now)[new].mean() + 0.1
+
+
+def test_an_arms_epochs_stand_in_place_of_the_common_ones(tmp_path: Path, log: Log) -> None:
+    arms = {"thrice": ArmSettings(epochs=3), "common": ArmSettings()}
+    settings, rows = tiny_settings(tmp_path, arms=arms), log.read(log.periods[0])
+    learned: dict[str, int] = dict.fromkeys(arms, 0)
+    for arm in arms:
+
+        def count(rows: int, arm: str = arm) -> None:
+            learned[arm] += rows
+
+        Contender(arm, 0, settings, SCHEMA).fit(rows, log.periods[0], progress=count)
+    assert learned == {"thrice": 3 * len(rows), "common": settings.train.epochs * len(rows)}
+
+
 def test_what_learns_on_with_the_backbone_moves_and_a_fixed_base_does_not(tmp_path: Path, log: Log) -> None:
     rows = log.read(log.periods[0])
     for update, moves in (("fixed", False), ("encoder", True), ("both", True)):

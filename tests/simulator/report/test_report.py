@@ -279,8 +279,10 @@ def test_the_controls_of_an_arm_differ_from_it_in_nothing_else() -> None:
         "untrained": replace(rok, control="untrained"),
         "shuffled": replace(rok, control="shuffled"),
         "elsewhere": replace(rok, control="untrained", plug="join"),
+        "novelty": ArmSettings(knowledge="novelty", plug="join"),
+        "din": ArmSettings(backbone="din", knowledge="novelty"),
     }
-    assert controls(replace(Settings(), arms=arms)) == {"rok": ["untrained", "shuffled"]}
+    assert controls(replace(Settings(), arms=arms)) == {"rok": ["untrained", "shuffled", "novelty"]}
 
 
 def test_the_report_says_when_a_run_went_on_under_other_code() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ def play(ranks: Ranks, root: Path) -> tuple[np.ndarray, torch.Tensor]:
     torch.set_num_threads(1)
     log = Log(root / "log")
     settings = tiny_settings(root, arms={"finetune": ArmSettings()})
+    settings = replace(settings, train=replace(settings.train, precision="float32"))  # where sums of shares agree
     contender = Contender("finetune", 0, settings, SCHEMA, ranks)
     tables_of(contender.model)["backbone.table"].new_value_rate = 0  # which rows play a new value is drawn on each rank
     rows = log.read(log.periods[0]).select(slice(0, 513))  # the last minibatch has one row: one rank has none

@@ -1,0 +1,46 @@
+"""Which of an impression's values were never in old logs, and nothing else of these.
+
+What every knowledge base tells beside its knowledge. A base ends where compression ended, before the period that a
+model learns, so its vectors of values that are new in that period are those of its rows for new values, in learning
+as in predicting. The model's own embeddings cannot tell: it gives each new value a row while it learns the period.
+Where values come and go, this alone may be what makes a base help, so a base should be held against it.
+
+Shapes: B rows, F fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pkb.batch import Batch, Schema
+from pkb.embedding import EmbeddingTable
+from pkb.knowledge import Knowledge, KnowledgeBase, Shape
+
+
+class Novelty(KnowledgeBase):
+    """1 for a value that is new, 0 for one that is known or missing; 8 bytes a value, and nothing to learn."""
+
+    stages: ClassVar[tuple[str, ...]] = ()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """None."""
+
+    def __init__(self, schema: Schema, settings: Settings) -> None:
+        super().__init__(schema, Shape(vectors=1, width=len(schema.fields), feature_width=1))
+        self.table = EmbeddingTable(len(schema.fields), 1, scale=0.0)  # rows of values are 0
+
+    def grow(self, size: int, generator: torch.Generator) -> None:
+        self.table.grow(size, generator)
+        self.table.weight.data[1 : 1 + self.table.fields] = 1  # rows for new values
+
+    def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
+        raise NotImplementedError("there are no stages in which this base would learn")
+
+    def _knowledge(self, batch: Batch) -> Knowledge:
+        new_BF1: Tensor = self.table(batch.ids_BF)
+        return Knowledge(vectors_BKd=new_BF1.mT, features_BFe=new_BF1)
