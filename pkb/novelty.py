@@ -22,7 +22,7 @@ from pkb.knowledge import Knowledge, KnowledgeBase, Shape
 
 
 class Novelty(KnowledgeBase):
-    """1 for a value that is new, 0 for one that is known or missing; 8 bytes a value, and nothing to learn."""
+    """1 for a value that is new, 0 for one that is known or missing; there is nothing to learn."""
 
     stages: ClassVar[tuple[str, ...]] = ()
 

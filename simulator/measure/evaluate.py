@@ -82,17 +82,20 @@ def baselines(settings: Settings) -> dict[str, str]:
 
 
 def controls(settings: Settings) -> dict[str, list[str]]:
-    """For each arm whose base has learned, the arms like it whose base has not: its controls, and `novelty`."""
+    """For each arm with knowledge that is no control, the arms that it must beat to show that it knows something.
+
+    They have its base without what it learned, or know only which values are new.
+    """
 
     def holds(control: ArmSettings, arm: ArmSettings) -> bool:
-        if control.knowledge == NOVELTY:
+        if control.knowledge == NOVELTY != arm.knowledge:
             return (control.backbone, control.policy) == (arm.backbone, arm.policy)
         return control.control is not None and replace(control, control=None) == arm
 
     return {
         name: [other for other, its in settings.arms.items() if holds(its, arm)]
         for name, arm in settings.arms.items()
-        if arm.knowledge not in (None, NOVELTY) and arm.control is None
+        if arm.knowledge is not None and arm.control is None
     }
 
 

@@ -24,7 +24,7 @@ class Finding:
 
 
 def verdict(numbers: Numbers, controls: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """The findings that a reader asks for first; `controls` are those of each arm with knowledge."""
+    """The findings that a reader asks for first; `controls` are those of each arm whose knowledge is in question."""
     measured = [arm for arm in numbers.ranked if numbers.mean("auc_prequential", arm).value is not None]
     findings = [*_stopped(numbers)]
     if not measured:
@@ -32,11 +32,11 @@ def verdict(numbers: Numbers, controls: Mapping[str, Sequence[str]]) -> list[Fin
         return [*findings, Finding(tag="no ranking", tone="bad", text=f"No arm has a mean AUC: {reason}.")]
     findings.append(_best(numbers, measured))
     for arm in measured:
-        if reference := numbers.reference(arm):
+        if arm in controls and (reference := numbers.reference(arm)):
             findings.append(_knowledge(numbers, arm, reference))
-            findings += [_control(numbers, arm, control) for control in controls.get(arm, ()) if control in measured]
+            findings += [_control(numbers, arm, control, reference) for control in controls[arm] if control in measured]
             findings.append(_price(numbers, arm, reference))
-        findings += _collapse(numbers, arm)
+        findings += _collapse(numbers, arm) if arm in controls else []
     findings += [*_forgetting(numbers, measured), *_attainable(numbers, measured)]
     return findings
 
@@ -97,17 +97,20 @@ def _knowledge(numbers: Numbers, arm: str, reference: str) -> Finding:
     return Finding(tag=f"knowledge {'helps' if helps else 'hurts'}", tone="good" if helps else "bad", text=text)
 
 
-def _control(numbers: Numbers, arm: str, control: str) -> Finding:
-    """Whether what a base has learned is what helps: the control has its shape, its size and its plug."""
+def _control(numbers: Numbers, arm: str, control: str, reference: str) -> Finding:
+    """Whether what a base has learned is what helps: the control has all of it but that."""
     more = numbers.mean("auc_prequential_difference", arm, of=control)
-    text = f"{arm} scores {signed(more.value)} AUC{_interval(more, sign=True)} against its control {control}, "
-    if separable(more) and (more.value or 0.0) > 0:
-        return Finding(tag="control passed", tone="good", text=f"{text}so what its base has learned helps.")
-    text += "whose base has learned nothing that could help"
-    if separable(more):
-        return Finding(tag="control failed", tone="bad", text=f"{text}: what {arm}'s base has learned hurts.")
-    text += f": not separable from chance. So nothing here shows that what {arm}'s base has learned is what helps."
-    return Finding(tag="control not passed", tone="bad", text=text)
+    gain = numbers.mean("auc_prequential_difference", control, of=reference)
+    text = (
+        f"{arm} scores {signed(more.value)} AUC{_interval(more, sign=True)} against {control}, whose base has learned "
+        f"nothing that could help and which scores {signed(gain.value)} against {reference}"
+    )
+    if not separable(more):
+        text += ": not separable from chance, so nothing here shows that what its base has learned is what helps."
+        return Finding(tag="control not passed", tone="bad", text=text)
+    if (more.value or 0.0) > 0:
+        return Finding(tag="control passed", tone="good", text=f"{text}: what its base has learned helps.")
+    return Finding(tag="control failed", tone="bad", text=f"{text}: the arm would be better off without it.")
 
 
 def _compared(p: float) -> str:

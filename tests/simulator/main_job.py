@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+ARMS = (
+    *("finetune", "retrain_all", "replay", "finetune_novelty"),
+    *("finetune_edk", "finetune_rok", "rim", "dert"),
+)
 SMALL = [
     "stream.source=world",
     "stream.world.periods=4",
@@ -27,6 +31,11 @@ UNSERVED = ["serve.enabled=false"]
 def command(folder: Path, *overrides: str, config: str = "configs/stream_eleme.yaml") -> list[str]:
     places = [f"stream.data={folder / 'data'}", f"runs={folder / 'runs'}", "name=small"]
     return [sys.executable, "-m", "simulator", "run", config, *SMALL, *places, *overrides]
+
+
+def without(*kept: str) -> list[str]:
+    """Overrides that leave these arms alone."""
+    return [f"~arms.{arm}" for arm in ARMS if arm not in kept]
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
