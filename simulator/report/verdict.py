@@ -31,12 +31,12 @@ def verdict(numbers: Numbers, controls: Mapping[str, Sequence[str]]) -> list[Fin
         reason = numbers.mean("auc_prequential", numbers.arms[0]).reason if numbers.arms else "no arm took part"
         return [*findings, Finding(tag="no ranking", tone="bad", text=f"No arm has a mean AUC: {reason}.")]
     findings.append(_best(numbers, measured))
-    for arm in measured:
-        if arm in controls and (reference := numbers.reference(arm)):
+    for arm in (arm for arm in measured if arm in controls):
+        if reference := numbers.reference(arm):
             findings.append(_knowledge(numbers, arm, reference))
             findings += [_control(numbers, arm, control, reference) for control in controls[arm] if control in measured]
             findings.append(_price(numbers, arm, reference))
-        findings += _collapse(numbers, arm) if arm in controls else []
+        findings += _collapse(numbers, arm)
     findings += [*_forgetting(numbers, measured), *_attainable(numbers, measured)]
     return findings
 

@@ -1,0 +1,78 @@
+"""Every model and every knowledge base computes on a GPU what it computes on a CPU, and learns there."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from pkb.backbones import BACKBONES
+from pkb.backbones.base import FittedBackbone
+from pkb.bases import KNOWLEDGE_BASES
+from pkb.batch import Batch, every_column
+from pkb.embedding import EmbeddingTable, RowwiseAdagrad
+from retrieval.models import RETRIEVAL_MODELS
+from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows
+from tests.retrieval.models.rows import make_neighbours
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine")
+MODELS: dict[str, Any] = {n: m for n, m in (BACKBONES | RETRIEVAL_MODELS).items() if not issubclass(m, FittedBackbone)}
+BASES: list[tuple[str, str | None]] = [
+    *((name, None) for name, base in KNOWLEDGE_BASES.items() if not base.taught),
+    *(("rok", teacher) for teacher in RETRIEVAL_MODELS),
+    ("retrieved", "rim"),
+]
+
+
+def rows_for(retriever: str | None) -> Batch:
+    rows = make_rows(64)
+    near = replace(make_neighbours(rows), idf_BF=torch.ones(len(rows), len(SCHEMA.fields)))
+    return rows if retriever is None else replace(rows, neighbours={retriever: near})
+
+
+def on_gpu(rows: Batch) -> Batch:
+    moved: Batch = every_column([rows], lambda columns: columns[0].cuda())
+    return moved
+
+
+def step(module: nn.Module, loss: torch.Tensor) -> None:
+    loss.backward()
+    RowwiseAdagrad([m for m in module.modules() if isinstance(m, EmbeddingTable)], lr=0.1).step()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_scores_and_learns_on_a_gpu(name: str) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name](SCHEMA, MODELS[name].Settings())
+    model.grow(IDS, torch.Generator().manual_seed(0))
+    rows, there = rows_for(model.retriever), deepcopy(model).cuda()
+    moved = on_gpu(rows)
+    before = there.eval()(moved)
+    torch.testing.assert_close(before.cpu(), model.eval()(rows), atol=1e-5, rtol=0)
+    logits, auxiliary = there.train().with_auxiliary(moved)
+    loss = binary_cross_entropy_with_logits(logits, moved.label)
+    step(there, loss if auxiliary is None else loss + auxiliary)
+    assert not torch.equal(there.eval()(moved), before)
+
+
+@pytest.mark.parametrize(("name", "teacher"), BASES)
+def test_a_base_is_compressed_and_knows_the_same_on_a_gpu(name: str, teacher: str | None) -> None:
+    torch.manual_seed(0)
+    cls: Any = KNOWLEDGE_BASES[name]
+    taught_by = [] if teacher is None else [MODELS[teacher](SCHEMA, MODELS[teacher].Settings())]
+    base = cls(SCHEMA, cls.Settings(), *taught_by)
+    base.grow(IDS, torch.Generator().manual_seed(0))
+    rows, there = rows_for(base.retriever), deepcopy(base).cuda()
+    moved = on_gpu(rows)
+    for one, other in ((base, rows), (there, moved)):
+        one.standardise(other)
+    known, known_there = (one.knowledge(other).vectors_BKd.cpu() for one, other in ((base, rows), (there, moved)))
+    torch.testing.assert_close(known_there, known, atol=1e-3, rtol=0)  # standardised: in units of what varies
+    for stage in base.stages:
+        step(there.train(), there.compression_losses(moved, stage)["total"])
+    assert all(torch.isfinite(torch.tensor(list(there.health(moved).values()))))
