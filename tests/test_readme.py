@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from simulator.arms import Contender
+from simulator.measure.evaluate import controls
 from simulator.models import MODELS
 from simulator.settings import Settings
 from simulator.settings_file import load
@@ -109,6 +110,13 @@ def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
     assert "my_log" in printed
     assert "faster" in printed
     assert "finetune_edk" not in (tmp_path / "runs" / "faster" / "config.yaml").read_text()
+
+
+def test_the_shown_arms_hold_a_base_against_its_controls(tmp_path: Path) -> None:
+    (tmp_path / "arms.yaml").write_text(block("yaml", "rok_shuffled"))
+    settings = load(tmp_path / "arms.yaml")
+    assert controls(settings) == {"novelty": [], "rok": ["novelty", "rok_untrained", "rok_shuffled"]}
+    assert settings.arms["thrice"].epochs == 3
 
 
 def test_the_shown_backbone_is_trained_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
