@@ -20,7 +20,7 @@ from simulator.measure.evaluate import controls
 from simulator.models import MODELS
 from simulator.settings import Settings
 from simulator.settings_file import load
-from tests.simulator.main_job import SMALL, UNSERVED
+from tests.simulator.main_job import SMALL, UNSERVED, without
 from tests.simulator.tiny import SCHEMA, tiny_log
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,8 @@ def test_make_help_lists_the_commands_of_the_readme() -> None:
 def test_make_demo_plays_the_main_job(tmp_path: Path) -> None:
     if not (ROOT / ".venv" / ".ready").exists():
         pytest.skip("no environment made by make: the tests run in another one")
-    small = [*SMALL[1:], *UNSERVED, f"stream.data={tmp_path}/data", f"runs={tmp_path}/runs"]
+    few = without("finetune", "finetune_rok")  # all of them play in tests/simulator/test_simulation.py
+    small = [*SMALL[1:], *UNSERVED, *few, f"stream.data={tmp_path}/data", f"runs={tmp_path}/runs"]
     printed = run(["make", "demo", f"ARGS={' '.join(small)}"], ROOT)
     assert "eleme-synthetic" in printed
     assert "https://tianchi.aliyun.com/dataset/131047" in printed
