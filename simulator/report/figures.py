@@ -19,9 +19,9 @@ from simulator.book import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers, average
 from simulator.report.words import DASH
 
-# Okabe and Ito (2008): told apart with any colour vision; the markers differ as well
+# Okabe and Ito (2008): told apart with any colour vision; the markers differ as well, and 8 x 9 arms have a pair each
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B4C9A", "#4D4D4D")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 INK, QUIET, FAINT = "#3b4252", "#808792", "#c9ced6"
 DASHED = (0, (4, 2))
 SHADES = mpl.colormaps["YlGnBu"].resampled(32)  # few enough for the scale to be drawn as vectors

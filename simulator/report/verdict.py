@@ -34,7 +34,7 @@ def verdict(numbers: Numbers, controls: Mapping[str, Sequence[str]]) -> list[Fin
     for arm in (arm for arm in measured if arm in controls):
         if reference := numbers.reference(arm):
             findings.append(_knowledge(numbers, arm, reference))
-            findings += [_control(numbers, arm, control, reference) for control in controls[arm] if control in measured]
+            findings += _controls(numbers, arm, [control for control in controls[arm] if control in measured])
             findings.append(_price(numbers, arm, reference))
         findings += _collapse(numbers, arm)
     findings += [*_forgetting(numbers, measured), *_attainable(numbers, measured)]
@@ -97,20 +97,21 @@ def _knowledge(numbers: Numbers, arm: str, reference: str) -> Finding:
     return Finding(tag=f"knowledge {'helps' if helps else 'hurts'}", tone="good" if helps else "bad", text=text)
 
 
-def _control(numbers: Numbers, arm: str, control: str, reference: str) -> Finding:
-    """Whether what a base has learned is what helps: the control has all of it but that."""
-    more = numbers.mean("auc_prequential_difference", arm, of=control)
-    gain = numbers.mean("auc_prequential_difference", control, of=reference)
-    text = (
-        f"{arm} scores {signed(more.value)} AUC{_interval(more, sign=True)} against {control}, whose base has learned "
-        f"nothing that could help and which scores {signed(gain.value)} against {reference}"
-    )
-    if not separable(more):
-        text += ": not separable from chance, so nothing here shows that what its base has learned is what helps."
-        return Finding(tag="control not passed", tone="bad", text=text)
-    if (more.value or 0.0) > 0:
-        return Finding(tag="control passed", tone="good", text=f"{text}: what its base has learned helps.")
-    return Finding(tag="control failed", tone="bad", text=f"{text}: the arm would be better off without it.")
+def _controls(numbers: Numbers, arm: str, controls: list[str]) -> Iterator[Finding]:
+    """Whether what a base has learned is what helps: its controls have all of it but that."""
+    if not controls:
+        return
+    leads = {control: numbers.mean("auc_prequential_difference", arm, of=control) for control in controls}
+    told = [f"{signed(lead.value)}{_interval(lead, sign=True)} against {control}" for control, lead in leads.items()]
+    text = f"{arm} scores {listed(told)}, {'whose base has' if len(told) == 1 else 'whose bases have'} learned nothing "
+    level = [control for control, lead in leads.items() if not (separable(lead) and (lead.value or 0.0) > 0)]
+    if level:
+        text += f"that could help. No lead beyond chance over {listed(level)}: what its own has learned is not shown to help."
+        yield Finding(tag="controls not passed", tone="bad", text=text)
+    else:
+        yield Finding(
+            tag="controls passed", tone="good", text=f"{text}that could help: what its own has learned helps."
+        )
 
 
 def _compared(p: float) -> str:

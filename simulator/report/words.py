@@ -12,8 +12,11 @@ def fixed(value: float | None, digits: int = 4) -> str:
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """With its sign, and a true minus."""
-    return DASH if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """With its sign, and a true minus; what rounds to zero has none."""
+    if value is None:
+        return DASH
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
 
 
 def p_value(value: float | None) -> str:
