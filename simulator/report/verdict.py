@@ -106,7 +106,9 @@ def _controls(numbers: Numbers, arm: str, controls: list[str]) -> Iterator[Findi
     text = f"{arm} scores {listed(told)}, {'whose base has' if len(told) == 1 else 'whose bases have'} learned nothing "
     level = [control for control, lead in leads.items() if not (separable(lead) and (lead.value or 0.0) > 0)]
     if level:
-        text += f"that could help. No lead beyond chance over {listed(level)}: what its own has learned is not shown to help."
+        text += (
+            f"that could help. No lead beyond chance over {listed(level)}: what it has learned is not shown to help."
+        )
         yield Finding(tag="controls not passed", tone="bad", text=text)
     else:
         yield Finding(
