@@ -24,6 +24,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     # Memory that a step frees, the next one wants again; asking the system for it anew costs page faults.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**29))
+    # Contenders that are served share cores, so more processes start than Ray expects; it would warn of them.
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
     ray.init(
         address=address or "local",
         logging_level=logging.ERROR,
