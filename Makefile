@@ -23,7 +23,7 @@ demo: $(READY)  ## install, then replay the Eleme stream with every remedy (5 to
 
 test: $(READY)  ## install, then run every test
 	$(BIN)/python -m pytest -n 2 -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-fast: $(READY)  ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 -m "not slow"

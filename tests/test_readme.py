@@ -20,7 +20,7 @@ from simulator.measure.evaluate import controls
 from simulator.models import MODELS
 from simulator.settings import Settings
 from simulator.settings_file import load
-from tests.simulator.main_job import SMALL, UNSERVED, without
+from tests.simulator.main_job import PATIENCE, SMALL, UNSERVED, without
 from tests.simulator.tiny import SCHEMA, tiny_log
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def commands(containing: str) -> list[list[str]]:
 
 
 def run(words: list[str], cwd: Path) -> str:
-    done = subprocess.run(words, cwd=cwd, text=True, capture_output=True, timeout=290, check=False)
+    done = subprocess.run(words, cwd=cwd, text=True, capture_output=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -69,7 +69,6 @@ def test_make_demo_plays_the_main_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(not EBNERD.exists(), reason="EB-NeRD's files are not on this machine")
 def test_the_real_log_runs_and_the_finetuned_model_beats_chance(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
@@ -86,7 +85,6 @@ def test_the_real_log_runs_and_the_finetuned_model_beats_chance(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
     text = block("yaml", "my_log")
     assert len(text.splitlines()) == 10

@@ -26,6 +26,7 @@ SMALL = [
 ]
 SERVED = ["serve.rates=[20]", "serve.seconds=2", "serve.port=0", "serve.check_rows=200"]
 UNSERVED = ["serve.enabled=false"]
+PATIENCE = 500  # seconds for a run, beside another one on two cores
 
 
 def command(folder: Path, *overrides: str, config: str = "configs/stream_eleme.yaml") -> list[str]:
@@ -47,7 +48,7 @@ def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
 def play(folder: Path, *overrides: str) -> str:
     """Run to the end; what it printed. Fails if it does not exit 0."""
     done = subprocess.run(
-        command(folder, *overrides), cwd=ROOT, text=True, capture_output=True, timeout=280, check=False
+        command(folder, *overrides), cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout

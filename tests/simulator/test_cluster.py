@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.simulator.main_job import ROOT, SERVED, command, without
+from tests.simulator.main_job import PATIENCE, ROOT, SERVED, command, without
 
 RAY = Path(sys.executable).with_name("ray")
 CLUSTER = ROOT / "cluster"
@@ -117,13 +117,12 @@ def wait_for_status(address: str, sign: str, environment: dict[str, str]) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # two nodes, a job and a run share this machine's cores
 def test_a_submitted_job_runs_the_main_job_from_the_head_on_another_node(nodes: Nodes, tmp_path: Path) -> None:
     few = [*without("finetune", "finetune_edk", "rim"), "stream.world.periods=2"]
     _, *words = command(tmp_path, *SERVED, *few, "train.workers=2", "train.max_failures=0")
     submit = [str(RAY), "job", "submit", f"--address={nodes.jobs}", "--working-dir=.", "--", sys.executable, *words]
     done = subprocess.run(
-        submit, env=nodes.environment, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False
+        submit, env=nodes.environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     results = pq.read_table(tmp_path / "runs" / "small" / "results.parquet").to_pylist()

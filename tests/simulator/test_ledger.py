@@ -23,7 +23,7 @@ from simulator.settings import ArmSettings, Settings
 from simulator.settings_file import to_yaml
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
-from tests.simulator.main_job import ROOT, children_of
+from tests.simulator.main_job import PATIENCE, ROOT, children_of
 from tests.simulator.tiny import tiny_log, tiny_settings
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def trained(folder: Path, settings: Settings, log: Log, meddle: Callable[[int], 
         try:
             if meddle is not None:
                 meddle(play.pid)
-            printed, _ = play.communicate(timeout=280)
+            printed, _ = play.communicate(timeout=PATIENCE)
         finally:
             play.kill()
     assert play.returncode == 0, printed[-3000:]
@@ -87,7 +87,6 @@ def with_ledger(settings: Settings) -> Settings:
     return replace(settings, train=replace(settings.train, ledger=True))
 
 
-@pytest.mark.timeout(300)
 def test_no_policy_with_or_without_knowledge_ever_learns_a_holdout_row(tmp_path: Path) -> None:
     log = tiny_log(tmp_path / "log", periods=3, rows=400)
     arms = {policy: ArmSettings(policy=policy) for policy in POLICIES}
@@ -154,7 +153,6 @@ FAULTS = ["none", "a read task is killed", "a worker is killed", "a rank is slow
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.timeout(400)
 def test_two_workers_learn_each_row_exactly_once_whatever_fails(tmp_path: Path, fault: str) -> None:
     rows = 150_000 if fault == "a read task is killed" else 6000  # a read must last until it is seen
     log = tiny_log(tmp_path / "log", periods=8, rows=rows)

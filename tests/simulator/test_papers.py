@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.simulator.main_job import PATIENCE, ROOT
+
 TAOBAO = ROOT.parent / "shared" / "data" / "taobao"
 SHORT = ["stream.split.target_share=1", "seeds=[0]", "train.epochs=1", "compress.epochs=1", "measure.bootstrap=20"]
 
@@ -20,7 +21,7 @@ SHORT = ["stream.split.target_share=1", "seeds=[0]", "train.epochs=1", "compress
 def test_a_config_of_a_papers_table_measures_each_of_its_arms(tmp_path: Path, table: str) -> None:
     words = [sys.executable, "-m", "simulator", "run", f"configs/papers/{table}.yaml", f"stream.root={TAOBAO}", *SHORT]
     places = [f"stream.data={tmp_path}/data", f"runs={tmp_path}/runs"]
-    done = subprocess.run([*words, *places], cwd=ROOT, text=True, capture_output=True, timeout=280, check=False)
+    done = subprocess.run([*words, *places], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     rows = pq.read_table(tmp_path / "runs" / table / "results.parquet").to_pylist()
     aucs = {r["arm"]: r["value"] for r in rows if r["metric"] == "auc_prequential"}

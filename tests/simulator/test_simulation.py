@@ -19,7 +19,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from simulator.book import BEST_ATTAINABLE
 from simulator.stream.log import Log
-from tests.simulator.main_job import ARMS, SERVED, UNSERVED, children_of, play, start, without
+from tests.simulator.main_job import ARMS, PATIENCE, SERVED, UNSERVED, children_of, play, start, without
 
 PERIODS = 4
 TIMED = ("seconds", "per_second", "latency", "qps", "serving", "served", "bytes")
@@ -138,7 +138,6 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("victim", ["driver", "worker"])
-@pytest.mark.timeout(600)
 def test_a_run_killed_in_its_third_period_ends_like_one_that_was_not(tmp_path: Path, run: Path, victim: str) -> None:
     process = start(tmp_path, *UNSERVED)
     killed = tmp_path / "runs" / "small"
@@ -154,7 +153,7 @@ def test_a_run_killed_in_its_third_period_ends_like_one_that_was_not(tmp_path: P
         assert workers
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        printed, _ = process.communicate(timeout=280)
+        printed, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, printed
     order = [(c, "ascending") for c in ("arm", "trained_through", "evaluated_on", "holdout", "row_id")]
     assert predictions(killed).sort_by(order).equals(predictions(run).sort_by(order))
@@ -190,7 +189,6 @@ def test_two_workers_share_every_row_and_agree_with_one(tmp_path: Path, run: Pat
     assert aucs[0] == pytest.approx(aucs[1], abs=0.02)  # which rows play a new value is drawn on each rank
 
 
-@pytest.mark.timeout(400)
 def test_a_split_learns_its_training_span_once_and_serves_what_it_predicted_for_the_test_span(tmp_path: Path) -> None:
     split = ["stream.protocol=split", "stream.split.train_from=2022-01-04", "stream.split.test_from=2022-01-06"]
     arms = [*without("finetune", "retrain_all", "finetune_edk", "finetune_rok", "rim"), "+arms.din={backbone: din}"]
