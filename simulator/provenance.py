@@ -7,10 +7,10 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-VERSIONS = ("ray", "torch", "pyarrow", "numpy", "duckdb", "faiss-cpu")
+PACKAGES = ("ray", "torch", "pyarrow", "numpy", "duckdb", "faiss-cpu", "faiss-gpu-cuvs")
 
 
 def environment(data_set: str) -> dict[str, object]:
@@ -22,8 +22,15 @@ def environment(data_set: str) -> dict[str, object]:
         "python": platform.python_version(),
         "machine": platform.platform(),
         "cores": os.cpu_count(),
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": {name: of for name in PACKAGES if (of := _version(name))},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @cache

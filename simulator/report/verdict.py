@@ -103,17 +103,14 @@ def _controls(numbers: Numbers, arm: str, controls: list[str]) -> Iterator[Findi
         return
     leads = {control: numbers.mean("auc_prequential_difference", arm, of=control) for control in controls}
     told = [f"{signed(lead.value)}{_interval(lead, sign=True)} against {control}" for control, lead in leads.items()]
-    text = f"{arm} scores {listed(told)}, {'whose base has' if len(told) == 1 else 'whose bases have'} learned nothing "
+    whose = "whose base has" if len(told) == 1 else "whose bases have"
+    text = f"{arm} scores {listed(told)}, {whose} learned nothing that could help"
     level = [control for control, lead in leads.items() if not (separable(lead) and (lead.value or 0.0) > 0)]
     if level:
-        text += (
-            f"that could help. No lead beyond chance over {listed(level)}: what it has learned is not shown to help."
-        )
+        text += f". No lead beyond chance over {listed(level)}: what it has learned is not shown to help."
         yield Finding(tag="controls not passed", tone="bad", text=text)
     else:
-        yield Finding(
-            tag="controls passed", tone="good", text=f"{text}that could help: what its own has learned helps."
-        )
+        yield Finding(tag="controls passed", tone="good", text=f"{text}: what its own has learned helps.")
 
 
 def _compared(p: float) -> str:

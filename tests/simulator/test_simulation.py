@@ -69,6 +69,8 @@ def test_the_run_prints_a_table_and_leaves_every_file(folder: Path, run: Path) -
     for name in ("config.yaml", "environment.json", "serving.json", "results.parquet", "report.html"):
         assert (run / name).is_file(), name
     assert len(list((run / "predictions").iterdir())) == PERIODS
+    commit = json.loads((run / "environment.json").read_text())["commit"]
+    assert [json.loads(f.read_text())["commit"] for f in (run / "costs").iterdir()] == [commit] * PERIODS
 
 
 def test_r_has_no_hole_and_every_period_is_predicted_before_it_is_learned(run: Path) -> None:
