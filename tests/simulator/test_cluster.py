@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,7 +78,7 @@ def free_ports(number: int) -> list[int]:
 
 
 @pytest.fixture
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+def nodes() -> Iterator[Nodes]:
     environment = {
         **{key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
         "RAY_AUTH_MODE": "token",
@@ -85,7 +87,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }
     gcs, dashboard = free_ports(2)
-    temporary = tmp_path_factory.mktemp("ray")  # short: sockets lie in it, whose paths have 107 characters at most
+    # Not pytest's folder: the paths of sockets, which lie in it, have 107 characters at most.
+    temporary = Path(tempfile.mkdtemp(prefix="ray-"))
     head = [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={temporary}", "--num-cpus=0"]
     worker = [f"--address=127.0.0.1:{gcs}", "--num-cpus=2"]
     processes: list[subprocess.Popen[bytes]] = []
@@ -102,6 +105,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         for process in reversed(processes):
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def wait_for_status(address: str, sign: str, environment: dict[str, str]) -> None:
