@@ -21,7 +21,7 @@ from simulator.report.words import DASH
 
 # Okabe and Ito (2008): told apart with any colour vision; the markers differ as well, and 8 x 9 arms have a pair each
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B4C9A", "#4D4D4D")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, QUIET, FAINT = "#3b4252", "#808792", "#c9ced6"
 DASHED = (0, (4, 2))
 SHADES = mpl.colormaps["YlGnBu"].resampled(32)  # few enough for the scale to be drawn as vectors
@@ -217,7 +217,8 @@ def _series(numbers: Numbers, metric: str, arm: str) -> tuple[list[int], list[fl
 
 def _line(axes: Axes, numbers: Numbers, arm: str, x: Sequence[float], y: Sequence[float], *, label: str | None) -> None:
     own, marker = colour(numbers, arm), _marker(numbers, arm)
-    axes.plot(x, y, color=own, marker=marker, markersize=4.5, linewidth=1.6, label=label)
+    style = "-" if numbers.arms.index(arm) < len(COLOURS) else ":"
+    axes.plot(x, y, color=own, marker=marker, markersize=4.5, linewidth=1.6, linestyle=style, label=label)
 
 
 def _marker(numbers: Numbers, arm: str) -> str:
