@@ -110,7 +110,7 @@ def nodes() -> Iterator[Nodes]:
 
 def wait_for_status(address: str, sign: str, environment: dict[str, str]) -> None:
     """Until `ray status` shows `sign`."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while True:
         status = [str(RAY), "status", f"--address={address}"]
         done = subprocess.run(status, env=environment, capture_output=True, text=True, check=False)

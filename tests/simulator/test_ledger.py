@@ -110,7 +110,7 @@ READS = "ray::ReadParquet"  # how Ray Data calls the tasks that read
 
 def kill_read_tasks(driver: int) -> None:
     """Kills the first two tasks of the replay that are seen at work; they live for a fraction of a second."""
-    deadline, killed = time.monotonic() + 120, 0
+    deadline, killed = time.monotonic() + PATIENCE, 0
     while killed < 2 and time.monotonic() < deadline:
         for pid in (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) > driver):
             if killed < 2 and of(pid, "cmdline").startswith(READS) and driver in (parent(pid), parent(parent(pid))):
@@ -132,7 +132,7 @@ def of(pid: int, what: str) -> str:
 
 
 def training_workers(driver: int) -> list[int]:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         workers = [pid for pid, title in children_of(driver).items() if "RayTrainWorker" in title]
         if len(workers) == 2:
@@ -143,7 +143,7 @@ def training_workers(driver: int) -> list[int]:
 
 def wait_for_period(folder: Path, period: int) -> None:
     file = folder / "run" / "costs" / f"period-{period:05d}.json"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not file.exists():
         assert time.monotonic() < deadline, f"{file} did not appear"
         time.sleep(0.02)

@@ -131,7 +131,8 @@ def test_served_scores_equal_the_offline_ones(run: Path) -> None:
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    for _ in range(6000):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if file.exists():
             return
         assert process.poll() is None, process.stdout and process.stdout.read()
