@@ -1,10 +1,11 @@
 """What an untrained base of ROK is worth once it cannot tell which values are new.
 
-python -m benchmarks.informed RUN      RUN is a finished run with an arm `finetune`, such as that of a study
+python -m benchmarks.informed RUN      RUN is a run's folder: its log, seeds and settings are taken, its arms are not
 
-Its vectors are as drawn, so a backbone can read two things in them: which value a row holds, and whether that is new.
-Before each lesson the informed base is given vectors for the values of the period to be learned, as the backbone is:
-what it then still gains, it gains by the first.
+The base is compressed from the first period on, where ROK, which imitates neighbours, begins with the second. Its
+vectors are as drawn, so a backbone can read two things in them: which value a row holds, and whether that is new.
+Before each lesson the informed base is given vectors for the values of the period to be learned, as the backbone
+is: what it then still gains, it gains by the first.
 """
 
 from __future__ import annotations

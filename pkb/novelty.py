@@ -1,6 +1,6 @@
 """Which of an impression's values were never in old logs, and nothing else of these.
 
-What every knowledge base tells beside its knowledge. A base ends where compression ended, before the period that a
+What a knowledge base can tell beside its knowledge. A base ends where compression ended, before the period that a
 model learns, so its vectors of values that are new in that period are those of its rows for new values, in learning
 as in predicting. The model's own embeddings cannot tell: it gives each new value a row while it learns the period.
 Where values come and go, this alone may be what makes a base help, so a base should be held against it.

@@ -117,7 +117,7 @@ def on_gpu(index: Any) -> Any:
 
 @cache
 def _gpu_resources() -> Any:
-    """Shared by all indexes: each of these takes scratch memory on the GPU, up to 1.5 GiB."""
+    """Shared by all indexes, since each of these keeps scratch memory on the GPU."""
     return faiss.StandardGpuResources()
 
 

@@ -21,7 +21,7 @@ from simulator.measure.value import undefined
 from simulator.settings import ArmSettings, Settings
 
 Cell = tuple[int, int, bool]  # trained through, evaluated on, holdout
-NOVELTY = "novelty"  # the knowledge base that says what any other tells beside its knowledge
+NOVELTY = "novelty"  # the knowledge base that says what any other can tell beside its knowledge
 CONTINUAL = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
 Cells = dict[Cell, dict[str, float | None]]  # of one contender, by metric
 
