@@ -130,6 +130,13 @@ def test_served_scores_equal_the_offline_ones(run: Path) -> None:
     assert all(m["errors"] == 0 and m["p99_ms"] > 0 for m in serving["measured"])
 
 
+def test_the_same_command_after_the_end_changes_nothing(folder: Path, run: Path) -> None:
+    before, files = quality(run), {f: f.read_bytes() for f in (run / "predictions").iterdir()}
+    play(folder, *SERVED)
+    assert quality(run) == before
+    assert {f: f.read_bytes() for f in (run / "predictions").iterdir()} == files
+
+
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -161,11 +168,6 @@ def test_a_run_killed_in_its_third_period_ends_like_one_that_was_not(tmp_path: P
     order = [(c, "ascending") for c in ("arm", "trained_through", "evaluated_on", "holdout", "row_id")]
     assert predictions(killed).sort_by(order).equals(predictions(run).sort_by(order))
     assert quality(killed) == quality(run)
-    if victim == "driver":
-        files = {f: f.read_bytes() for f in sorted((killed / "predictions").iterdir())}
-        play(tmp_path, *UNSERVED)  # the same command after the end changes nothing
-        assert {f: f.read_bytes() for f in sorted((killed / "predictions").iterdir())} == files
-        assert quality(killed) == quality(run)
 
 
 def test_an_arm_that_diverges_is_stopped_and_named_and_the_others_go_on(tmp_path: Path, run: Path) -> None:
