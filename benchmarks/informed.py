@@ -17,9 +17,10 @@ from pathlib import Path
 from pkb.batch import Batch
 from simulator.arms import Contender
 from simulator.measure.ranking import auc
-from simulator.seeding import generator
-from simulator.settings import ArmSettings, Settings
-from simulator.settings_file import load
+from pkb.seeding import generator
+from simulator.contender.settings import ArmSettings
+from simulator.settings import Settings
+from simulator.settings import load
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log

@@ -21,7 +21,7 @@ from pkb.rok import ROK
 from simulator.neighbours import Finder
 from simulator.past import Past
 from simulator.plan import TEST, TRAINING
-from simulator.settings_file import load
+from simulator.settings import load
 from simulator.stream.ingest import ingest
 from simulator.train.checkpoint import load_contenders
 

@@ -28,7 +28,7 @@ from pkb.backbones.base import ClickModel
 from pkb.backbones.deepfm import DeepFM
 from pkb.batch import Batch, Field, Schema
 from simulator.measure.ranking import auc
-from simulator.seeding import generator
+from pkb.seeding import generator
 from simulator.train.ranks import Ranks
 from simulator.train.steps import Steps, dense_parameters, tables_of, uses_bfloat16
 

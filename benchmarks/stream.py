@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from benchmarks.figures import Figure, seconds
-from simulator.session import ray_session
-from simulator.settings import ArmSettings, Settings, StreamSettings, WorldSettings
+from simulator.cluster.session import ray_session
+from simulator.contender.settings import ArmSettings
+from simulator.settings import Settings
+from simulator.stream.settings import StreamSettings, WorldSettings
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log, to_batch
 from simulator.stream.replay import replay

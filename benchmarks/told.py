@@ -18,8 +18,8 @@ from pkb.batch import Batch
 from pkb.knowledge import Knowledge
 from simulator.arms import Contender
 from simulator.measure.ranking import auc
-from simulator.settings import ArmSettings
-from simulator.settings_file import load
+from simulator.contender.settings import ArmSettings
+from simulator.settings import load
 from simulator.stream.ingest import ingest
 
 PERIODS = 6

@@ -10,7 +10,7 @@ import sys
 
 import matplotlib.pyplot as plt
 
-from simulator.settings import DriftSettings, WorldSettings
+from simulator.stream.settings import DriftSettings, WorldSettings
 from simulator.stream.world.impressions import Market
 from simulator.stream.world.presets import PRESETS
 from simulator.stream.world.truth import best_auc, expected_auc

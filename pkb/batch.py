@@ -158,10 +158,16 @@ class Batch:
         selected: Self = every_column([self], lambda columns: columns[0][rows])
         return selected
 
+    def to(self, device: str) -> Self:
+        """Move every column to a device."""
+        moved: Self = every_column([self], lambda columns: columns[0].to(device))
+        return moved
+
     def minibatches(self, size: int, order: Tensor | None = None) -> Iterator[Self]:
-        """Consecutive minibatches of `size` rows (the last may be shorter), in `order` if given."""
-        for start in range(0, len(self), size):
-            stop = min(start + size, len(self))
+        """Cut into minibatches of `size` rows (the last may be shorter), of the rows of `order` alone if given."""
+        rows = len(self) if order is None else len(order)
+        for start in range(0, rows, size):
+            stop = min(start + size, rows)
             yield self.select(slice(start, stop) if order is None else order[start:stop])
 
 

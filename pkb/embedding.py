@@ -9,8 +9,6 @@ Shapes: B rows, F fields, N table rows, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,9 +22,12 @@ class EmbeddingTable(nn.Module):
     So that those rows are learnt, in training a value that came with the latest growth reads its field's
     row for new values instead of its own with probability `new_value_rate`.
 
+    Optimiser, checkpoint, budget and policies use `forward` and `look_up`, `gradient` and `apply_gradient`, `grow` and
+    `renew`, `rows_in_use` and `restore`, and nothing else, so that a sharded table can stand in its place.
+
     `weight` is [capacity, D], of which the first `size` rows are in use.
     `second_moment` is [capacity], the row-wise Adagrad state, beside the weights so that both grow together.
-    `tenants` says whose row each is where rows are given up again (`renew`); without it, id and row are one.
+    `owners` says whose row each is where rows are given up again (`renew`); without it, id and row are one.
     """
 
     def __init__(self, fields: int, width: int, *, scale: float = 0.01, new_value_rate: float = 0.1) -> None:
@@ -36,7 +37,7 @@ class EmbeddingTable(nn.Module):
         self.weight = nn.Parameter(torch.empty(0, width))
         self.register_buffer("second_moment", torch.empty(0))
         self.second_moment: Tensor
-        self.tenants: Tenants | None = None
+        self.owners: RowOwners | None = None
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         """Make room for ids below `size`; new rows are drawn from N(0, scale^2), the missing row is zero."""
@@ -62,24 +63,24 @@ class EmbeddingTable(nn.Module):
 
         An id that comes back starts anew. The rows in use are bounded by the ids of `keep` periods.
         """
-        if self.tenants is None:
+        if self.owners is None:
             self.grow(self.size, generator)
-        tenants = self.tenants or Tenants(torch.arange(self.size, dtype=torch.int32), now)
-        rows = tenants.rows_of(ids)
-        tenants.last_seen[rows[rows < len(tenants)]] = now
-        tenants.last_seen[: 1 + self.fields] = now  # these are nobody's
-        staying = (tenants.last_seen > now - keep).nonzero().squeeze(1)
+        owners = self.owners or RowOwners(torch.arange(self.size, dtype=torch.int32), now)
+        rows = owners.rows_of(ids)
+        owners.last_seen[rows[rows < len(owners)]] = now
+        owners.last_seen[: 1 + self.fields] = now  # these belong to no id
+        staying = (owners.last_seen > now - keep).nonzero().squeeze(1)
         self.weight.data[: len(staying)] = self.weight.data[staying]
         self.second_moment[: len(staying)] = self.second_moment[staying]
-        fresh = ids[(rows >= len(tenants)) & (ids > self.fields)]
-        self.tenants, self.size = tenants.moved(staying, fresh, now), len(staying)
-        self.grow(len(self.tenants), generator)
+        fresh = ids[(rows >= len(owners)) & (ids > self.fields)]
+        self.owners, self.size = owners.moved(staying, fresh, now), len(staying)
+        self.grow(len(self.owners), generator)
         self.second_moment[len(staying) : self.size] = 0
 
     def known(self, ids: Tensor, columns: Tensor) -> Tensor:
         """Rows of `ids`; for one that is new to this table `1 + column`, the new-value row of its field."""
-        if self.tenants is not None:
-            ids = self.tenants.rows_of(ids)
+        if self.owners is not None:
+            ids = self.owners.rows_of(ids)
         new = ids >= self.size
         if self.training and self.new_value_rate:
             new = new | ((ids >= self.size_before) & (torch.rand(ids.shape, device=ids.device) < self.new_value_rate))
@@ -97,23 +98,53 @@ class EmbeddingTable(nn.Module):
         # padding_idx keeps the missing row out of the gradient, so it stays zero
         return functional.embedding(self.known(ids, columns), self.weight, padding_idx=MISSING, sparse=True)
 
+    def rows(self, rows: Tensor) -> Tensor:
+        """Read rows of the table by their place, with a gradient; [U] -> [U, D]."""
+        return functional.embedding(rows, self.weight, sparse=True)
+
+    def clear_gradient(self) -> None:
+        """Forget the gradient of the last backward pass."""
+        self.weight.grad = None
+
+    def gradient(self) -> RowGradient | None:
+        """Give the rows that backward passes touched since it was cleared, with their gradients; None if none did."""
+        if self.weight.grad is None:
+            return None
+        return sum_by_row(self.weight.grad._indices()[0], self.weight.grad._values())
+
+    @torch.no_grad()
+    def apply_gradient(self, rows: Tensor, values: Tensor, learning_rate: float, eps: float = 1e-8) -> None:
+        """Take a step of Adagrad with one accumulator a row, on these rows alone; `values` is used up.
+
+        G_i += mean_d(g_id^2);  w_i -= lr * g_i / (sqrt(G_i) + eps)
+        (Duchi et al. 2011, with the row-wise accumulator that large recommender tables use.)
+        """
+        moment = self.second_moment[rows] + values.square().mean(dim=1)
+        self.second_moment[rows] = moment
+        self.weight[rows] -= values.mul_((learning_rate / (moment.sqrt() + eps)).unsqueeze(1))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in use, with its optimiser state."""
+        return 4 * (self.width + 1)
+
     def rows_in_use(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps: the rows in use, without the spare capacity."""
+        """Give what a checkpoint keeps: the rows in use with their state, without the spare capacity."""
         rows = {"weight": self.weight.data[: self.size], "second_moment": self.second_moment[: self.size]}
-        if self.tenants is not None:
-            rows |= {"ids": self.tenants.ids, "last_seen": self.tenants.last_seen}
+        if self.owners is not None:
+            rows |= {"ids": self.owners.ids, "last_seen": self.owners.last_seen}
         return rows
 
     def restore(self, rows: dict[str, Tensor]) -> None:
         """Inverse of `rows_in_use`."""
         self.size = rows["weight"].shape[0]
-        self.weight = nn.Parameter(rows["weight"].clone())
-        self.second_moment = rows["second_moment"].clone()
+        self.weight = nn.Parameter(rows["weight"].to(self.weight.device, copy=True))
+        self.second_moment = rows["second_moment"].to(self.weight.device, copy=True)
         if "ids" in rows:
-            self.tenants = Tenants(rows["ids"].clone(), rows["last_seen"].clone())
+            self.owners = RowOwners(rows["ids"].clone(), rows["last_seen"].clone())
 
 
-class Tenants:
+class RowOwners:
     """Whose id each row of a table holds, and when that id was last seen; a look-up takes O(log rows)."""
 
     def __init__(self, ids: Tensor, last_seen: Tensor | int) -> None:
@@ -129,42 +160,20 @@ class Tenants:
         place = torch.searchsorted(self._sorted, ids.contiguous()).clamp_(max=len(self) - 1)
         return torch.where(self._sorted[place] == ids, self._row[place], len(self))
 
-    def moved(self, staying: Tensor, fresh: Tensor, now: int) -> Tenants:
-        """The tenants of these rows move up, and `fresh` ids move in behind them."""
+    def moved(self, staying: Tensor, fresh: Tensor, now: int) -> RowOwners:
+        """The owners of these rows move up, and `fresh` ids move in behind them."""
         seen = torch.cat([self.last_seen[staying], torch.full((len(fresh),), now, dtype=torch.int32)])
-        return Tenants(torch.cat([self.ids[staying], fresh.to(torch.int32)]), seen)
+        return RowOwners(torch.cat([self.ids[staying], fresh.to(torch.int32)]), seen)
 
 
-class RowwiseAdagrad:
-    """Adagrad with one accumulator a row, applied to the rows a batch touched.
-
-    G_i += mean_d(g_id^2);  w_i -= lr * g_i / (sqrt(G_i) + eps)
-    (Duchi et al. 2011, with the row-wise accumulator that large recommender tables use.)
-    """
-
-    def __init__(self, tables: Iterable[EmbeddingTable], lr: float, eps: float = 1e-8) -> None:
-        self.tables, self.lr, self.eps = list(tables), lr, eps
-
-    def zero_grad(self) -> None:
-        for table in self.tables:
-            table.weight.grad = None
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for table in self.tables:
-            if table.weight.grad is None:
-                continue
-            rows, values = summed_by_row(table.weight.grad)
-            moment = table.second_moment[rows] + values.square().mean(dim=1)
-            table.second_moment[rows] = moment
-            table.weight[rows] -= values.mul_((self.lr / (moment.sqrt() + self.eps)).unsqueeze(1))
+RowGradient = tuple[Tensor, Tensor]  # rows [U], ascending, and the gradient of each, [U, D]
 
 
-def summed_by_row(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The touched rows of a sparse gradient, [U], ascending, and the sum of what each got, [U, D].
+def sum_by_row(rows: Tensor, values: Tensor) -> RowGradient:
+    """Sum what each row got, [N] rows and [N, D] values, into its one gradient.
 
     What `coalesce` does row by row, on all threads: each row's entries are summed, in their order, as a bag.
     """
-    rows, order = gradient._indices()[0].sort(stable=True)
+    rows, order = rows.sort(stable=True)
     rows, counts = rows.unique_consecutive(return_counts=True)
-    return rows, functional.embedding_bag(order, gradient._values(), counts.cumsum(0) - counts, mode="sum")
+    return rows, functional.embedding_bag(order, values, counts.cumsum(0) - counts, mode="sum")

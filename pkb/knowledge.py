@@ -1,38 +1,35 @@
 """What every knowledge base offers: it is compressed from old logs, then maps impressions to knowledge.
 
-Shapes: B rows, F fields, K knowledge vectors, d their width, e width of a field's feature.
+Shapes: B rows, F fields, K vectors of a part, d their width.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pkb.batch import Batch, Schema
-from pkb.embedding import EmbeddingTable
+from pkb.errors import SettingError
+from pkb.parameters import dense_parameters
+
+Knowledge = dict[str, Tensor]  # what a base knows of B impressions, by the name of the part: [B, K, d]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """How much knowledge a base has of one impression."""
+class Part:
+    """A named piece of what a base knows of an impression: K vectors of one width."""
 
+    name: str
     vectors: int  # K
     width: int  # d
-    feature_width: int = 0  # e; 0 where the base knows whole impressions only
-
-
-@dataclass(frozen=True, kw_only=True)
-class Knowledge:
-    """What a base knows of B impressions."""
-
-    vectors_BKd: Tensor  # of each impression
-    features_BFe: Tensor | None = None  # of each of its fields; None where the base knows whole impressions only
+    fields: tuple[str, ...]  # columns that decide it: impressions that are equal in these have it in common
+    of_fields: bool = False  # one vector for each field of the schema, in their order, not for the whole impression
 
 
 class KnowledgeBase(nn.Module, ABC):
@@ -41,14 +38,31 @@ class KnowledgeBase(nn.Module, ABC):
     Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
     taught: ClassVar[bool] = False  # by a retrieval model, which its constructor takes as `teacher`
     searches: ClassVar[bool] = False  # whether knowledge itself reads neighbours, not its compression alone
+    control: ClassVar[bool] = False  # whether it knows only what any base can tell, so that others are held against it
+    compresses: ClassVar[Literal["old", "found"]] = "old"  # all old rows, or those that had older ones to find
     stages: ClassVar[tuple[str, ...]] = ("compress",)  # passes over old rows that compression makes, in their order
+    remedies: ClassVar[dict[str, str]] = {}  # by a figure of `health`: what to do where it is bad
     retriever: str | None = None  # whose neighbours compression reads
 
-    def __init__(self, schema: Schema, shape: Shape) -> None:
+    def __init__(self, schema: Schema, parts: Sequence[Part], labels: Sequence[str] = ()) -> None:
+        """`labels` are those that the base learns, the schema's first one unless it says otherwise.
+
+        SettingError where the log has no such label.
+        """
         super().__init__()
-        self.shape = shape
-        self.vectors_scale = Scale(shape.vectors, shape.width)
-        self.features_scale = Scale(len(schema.fields), shape.feature_width)
+        self.parts = tuple(parts)
+        self.labels = tuple(labels) or schema.labels[:1]
+        absent = [label for label in self.labels if label not in schema.labels]
+        if absent:
+            raise SettingError(
+                f"{type(self).__name__} learns the label {absent[0]}, but the log has {', '.join(schema.labels)} alone"
+            )
+        self.scales = nn.ModuleList(Scale(part.vectors, part.width) for part in self.parts)
+
+    @classmethod
+    def learns_on_with(cls, settings: Any) -> bool:
+        """Tell whether parts of the base learn on with the backbone under these settings."""
+        return False
 
     @abstractmethod
     def grow(self, size: int, generator: torch.Generator) -> None:
@@ -56,34 +70,36 @@ class KnowledgeBase(nn.Module, ABC):
 
     @abstractmethod
     def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        """Scalar losses of one minibatch of old rows; `total` is what to minimise, the others are its parts."""
+        """Compute the scalar losses of one minibatch of old rows; `total` is minimised, the others are its parts."""
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Dense parameters for Adam, with the learning rate of each group; tables have an optimiser of their own."""
-        tables = {id(module.weight) for module in self.modules() if isinstance(module, EmbeddingTable)}
-        return [{"params": [p for p in self.parameters() if id(p) not in tables], "lr": learning_rate}]
+        """List dense parameters for Adam, with the learning rate of each group; tables have an optimiser of their own.
+
+        Compression takes its steps with these.
+        """
+        return [{"params": dense_parameters(self), "lr": learning_rate}]
 
     @abstractmethod
     def _knowledge(self, batch: Batch) -> Knowledge:
-        """Knowledge of each row, as the base's own units have it; deterministic in evaluation mode."""
+        """Compute the knowledge of each row in the base's own units; deterministic in evaluation mode."""
 
     def compression_only(self) -> list[nn.Module]:
-        """Parts that serve compression alone: knowledge is the same without them."""
+        """List the parts of the network that serve compression alone: knowledge is the same without them."""
         return []
 
     def learns_on(self) -> nn.ModuleList:
-        """Parts that learn on with the backbone; none, unless a base says otherwise."""
+        """List the parts of the network that learn on with the backbone; none, unless a base says otherwise."""
         return nn.ModuleList()
 
     @torch.no_grad()
     def knowledge(self, batch: Batch) -> Knowledge:
-        """Without gradient, noise or dropout: the base is frozen at utilisation."""
+        """Compute every part without gradient, noise or dropout: the base is frozen at utilisation."""
         with evaluating(self):
-            return self._standardised(self._knowledge(batch))
+            return self.standardised(self._knowledge(batch))
 
     @torch.no_grad()
     def standardise(self, batch: Batch) -> None:
-        """From now on knowledge is centred, and of variance 1, over these rows, which have been compressed.
+        """Centre knowledge from now on, at variance 1, over these rows, which have been compressed.
 
         Without it a plug reads little. Most of a base's knowledge is alike in all rows: of EDK's vectors, 1.7 long, a
         tenth varied on a synthetic world; of ROK's, 0.11 long, a fifth. `benchmarks.told` shows what a plug makes of
@@ -91,23 +107,19 @@ class KnowledgeBase(nn.Module, ABC):
         """
         with evaluating(self):
             found = self._knowledge(batch)
-        self.vectors_scale.measure(found.vectors_BKd)
-        if found.features_BFe is not None:
-            self.features_scale.measure(found.features_BFe)
+        for part, scale in zip(self.parts, self.scales, strict=True):
+            scale.measure(found[part.name])  # type: ignore[operator]
 
-    def _standardised(self, found: Knowledge) -> Knowledge:
-        features_BFe = found.features_BFe
-        return Knowledge(
-            vectors_BKd=self.vectors_scale(found.vectors_BKd),
-            features_BFe=None if features_BFe is None else self.features_scale(features_BFe),
-        )
+    def standardised(self, found: Knowledge) -> Knowledge:
+        """Put knowledge in the base's own units on the common scale."""
+        return {part.name: scale(found[part.name]) for part, scale in zip(self.parts, self.scales, strict=True)}
 
     def knowledge_with_gradient(self, batch: Batch) -> Knowledge:
-        """The same knowledge, with a gradient to what learns on and to nothing else."""
+        """Compute the same knowledge with a gradient to what learns on, and to nothing else."""
         return self.knowledge(batch)
 
     def health(self, batch: Batch) -> dict[str, float]:
-        """Figures of a base's own that tell whether compression went well; a figure without a value is left out."""
+        """Measure figures that tell whether compression went well; those without a value are left out."""
         return {}
 
 
@@ -123,7 +135,7 @@ class Scale(nn.Module):
         self.register_buffer("deviation", torch.ones(()))
 
     def measure(self, values: Tensor) -> None:
-        """Take mean and deviation over these rows; numbers that are alike in all of them are left in their units."""
+        """Take mean and deviation over these rows; a part that is alike in all of them is left in its units."""
         variance, mean = torch.var_mean(values.double(), dim=0, correction=0)
         deviation = variance.mean().sqrt()
         self.mean.copy_(mean)
@@ -135,7 +147,7 @@ class Scale(nn.Module):
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for so long."""
+    """Keep a module in evaluation mode for the block."""
     training = module.training
     evaluate(module)
     try:
@@ -146,6 +158,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def evaluate(module: nn.Module) -> None:
-    """Evaluation mode; `eval` alone would visit every part again, in each request that is served."""
+    """Bring a module into evaluation mode; `eval` alone would visit every part again, in each request served."""
     if module.training:
         module.eval()

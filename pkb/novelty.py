@@ -18,12 +18,13 @@ from torch import Tensor
 
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
-from pkb.knowledge import Knowledge, KnowledgeBase, Shape
+from pkb.knowledge import Knowledge, KnowledgeBase, Part
 
 
 class Novelty(KnowledgeBase):
     """1 for a value that is new, 0 for one that is known or missing; there is nothing to learn."""
 
+    control: ClassVar[bool] = True
     stages: ClassVar[tuple[str, ...]] = ()
 
     @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,10 @@ class Novelty(KnowledgeBase):
         """None."""
 
     def __init__(self, schema: Schema, settings: Settings) -> None:
-        super().__init__(schema, Shape(vectors=1, width=len(schema.fields), feature_width=1))
-        self.table = EmbeddingTable(len(schema.fields), 1, scale=0.0)  # rows of values are 0
+        names, fields = schema.names, len(schema.fields)
+        row = Part(name="row", vectors=1, width=fields, fields=names)
+        super().__init__(schema, [row, Part(name="values", vectors=fields, width=1, fields=names, of_fields=True)])
+        self.table = EmbeddingTable(fields, 1, scale=0.0)  # rows of values are 0
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.table.grow(size, generator)
@@ -43,4 +46,4 @@ class Novelty(KnowledgeBase):
 
     def _knowledge(self, batch: Batch) -> Knowledge:
         new_BF1: Tensor = self.table(batch.ids_BF)
-        return Knowledge(vectors_BKd=new_BF1.mT, features_BFe=new_BF1)
+        return {"row": new_BF1.mT, "values": new_BF1}

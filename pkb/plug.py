@@ -3,31 +3,33 @@
 A plug turns knowledge into something of the backbone's own shape; a socket is the place for it.
 
     fields    each vector is the embedding of one more field                        (EDK, eq. 33; ROK, instance-wise)
-    join      every field's embedding gets more columns, from its own feature       (ROK, feature-wise)
-              or, of a base without features, from a mixture of the vectors
-    hidden    added to the output of hidden layer m                                 (KEEP, section 4.3)
+    join      every field's embedding gets more columns, from its own vector of a part that has one for each field
+              (ROK, feature-wise) or, of a base without such a part, from a mixture of the others' vectors
+    hidden    added to the output of hidden layer m, a shallow MLP for each part    (KEEP, eq. 5)
     gate      scales the output of hidden layer m, by factors between 0 and 2       (PEPNet's gate, fed with knowledge)
     columns   the vectors as they are, the only one for models that are fitted without optimiser steps
 
-`fields+join` is both at once (ROK, section 4.4).
+`fields+join` is both at once (ROK, section 4.4). Parts that hold a vector for each field enter by `join` alone, the
+others by every way.
 
 Every plug is neutral when new: at the usual initialisation its outputs are several times as long as embeddings
 and drown them, and a model that is already in use would jump.
 
-Shapes: B rows, F fields, K knowledge vectors, d their width, D embedding width, J joined width, H hidden width,
-e width of a field's feature.
+Shapes: B rows, F fields, K knowledge vectors of all parts, d width of a part, D embedding width, J joined width,
+H hidden width.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from pkb.knowledge import Knowledge, Shape
+from pkb.knowledge import Knowledge, Part
 from pkb.layers import mlp
 
 
@@ -66,70 +68,85 @@ class Plug(nn.Module, ABC):
     def forward(self, knowledge: Knowledge) -> Plugged: ...
 
 
-class ExtraFields(Plug):
-    """[B, K, d] -> [B, K, D], one MLP for all vectors."""
+class Adapters(Plug):
+    """A plug with one adapter for each part; those added later stand beside the first."""
 
-    def __init__(self, width: int, embedding_width: int) -> None:
+    def __init__(self, parts: Sequence[Part], adapters: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.adapt = _neutral(_adapter(width, width, embedding_width))
+        self.names = [part.name for part in parts]
+        self.adapt = nn.ModuleList(adapters)
+
+    def adapted(self, inputs: Iterable[Tensor]) -> list[Tensor]:
+        """Give each part's input, in the order of the parts, to its adapter."""
+        return [adapt(each) for adapt, each in zip(self.adapt, inputs, strict=True)]
+
+
+class ExtraFields(Adapters):
+    """Each part [B, K, d] -> [B, K, D], one MLP for all its vectors; the parts' fields one behind the other."""
+
+    def __init__(self, parts: Sequence[Part], embedding_width: int) -> None:
+        super().__init__(parts, (_neutral(_adapter(p.width, p.width, embedding_width)) for p in parts))
 
     def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(fields_BKD=self.adapt(knowledge.vectors_BKd))
+        return Plugged(fields_BKD=_joined(self.adapted(knowledge[name] for name in self.names), dim=1))
 
 
-class JoinedEmbeddings(Plug):
-    """[B, K, d] -> [B, F, J]: each field gets its own mixture of the vectors, mapped linearly.
+class JoinedFields(Adapters):
+    """Each part [B, F, d] -> [B, F, d]: every field's own vector, mapped linearly; J = sum d."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        super().__init__(parts, (_neutral(nn.Sequential(nn.Linear(p.width, p.width))) for p in parts))
+
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        return Plugged(joined_BFJ=_joined(self.adapted(knowledge[name] for name in self.names), dim=2))
+
+
+class JoinedMixtures(Adapters):
+    """Each part [B, K, d] -> [B, F, d]: every field gets its own mixture of the vectors, mapped linearly; J = sum d.
 
     With one vector a field (K = F) the mixture starts as the field's own vector.
     """
 
-    def __init__(self, vectors: int, width: int, fields: int, joined: int) -> None:
-        super().__init__()
-        self.mixture_FK = nn.Parameter(torch.eye(fields, vectors) if vectors == fields else _even(fields, vectors))
-        self.adapt = _neutral(nn.Sequential(nn.Linear(width, joined)))
+    def __init__(self, parts: Sequence[Part], fields: int) -> None:
+        super().__init__(parts, (_neutral(nn.Sequential(nn.Linear(p.width, p.width))) for p in parts))
+        self.mixtures_FK = nn.ParameterList(_mixture(fields, p.vectors) for p in parts)
 
     def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(joined_BFJ=self.adapt(torch.matmul(self.mixture_FK, knowledge.vectors_BKd)))
+        mixed = (mixture_FK @ knowledge[name] for mixture_FK, name in zip(self.mixtures_FK, self.names, strict=True))
+        return Plugged(joined_BFJ=_joined(self.adapted(mixed), dim=2))
 
 
-class JoinedFeatures(Plug):
-    """[B, F, e] -> [B, F, J]: each field's own feature, mapped linearly."""
+class AddedToHidden(Adapters):
+    """Each part [B, K d] -> [B, H], a shallow MLP; the parts' outputs are summed (KEEP, eq. 5)."""
 
-    def __init__(self, feature_width: int, joined: int) -> None:
-        super().__init__()
-        self.adapt = _neutral(nn.Sequential(nn.Linear(feature_width, joined)))
+    def __init__(self, parts: Sequence[Part], hidden_width: int) -> None:
+        super().__init__(parts, (_neutral(_adapter(p.vectors * p.width, p.width, hidden_width)) for p in parts))
 
-    def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(joined_BFJ=self.adapt(knowledge.features_BFe))
-
-
-class AddedToHidden(Plug):
-    """[B, K d] -> [B, H], a shallow MLP."""
-
-    def __init__(self, vectors: int, width: int, hidden_width: int) -> None:
-        super().__init__()
-        self.adapt = _neutral(_adapter(vectors * width, width, hidden_width))
+    def summed(self, knowledge: Knowledge) -> Tensor:
+        """Sum what the parts' adapters give, [B, H]."""
+        first, *others = self.adapted(knowledge[name].flatten(1) for name in self.names)
+        return sum(others, start=first)
 
     def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(added_BH=self.adapt(knowledge.vectors_BKd.flatten(1)))
+        return Plugged(added_BH=self.summed(knowledge))
 
 
-class Gate(Plug):
-    """[B, K d] -> [B, H], 2 sigmoid(MLP)."""
-
-    def __init__(self, vectors: int, width: int, hidden_width: int) -> None:
-        super().__init__()
-        self.adapt = _neutral(_adapter(vectors * width, width, hidden_width))
+class Gate(AddedToHidden):
+    """Each part [B, K d] -> [B, H], a shallow MLP; 2 sigmoid(sum over the parts)."""
 
     def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(gate_BH=2 * torch.sigmoid(self.adapt(knowledge.vectors_BKd.flatten(1))))
+        return Plugged(gate_BH=2 * torch.sigmoid(self.summed(knowledge)))
 
 
 class Columns(Plug):
-    """[B, K, d] -> [B, K d], as it is: what a model that takes no optimiser steps can use."""
+    """Each part [B, K, d] -> [B, K d], as it is: what a model that takes no optimiser steps can use."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        super().__init__()
+        self.names = [part.name for part in parts]
 
     def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(columns_BX=knowledge.vectors_BKd.flatten(1))
+        return Plugged(columns_BX=_joined([knowledge[name].flatten(1) for name in self.names], dim=1))
 
 
 class Both(Plug):
@@ -148,40 +165,53 @@ class Both(Plug):
 PLUGS = ("fields", "join", "hidden", "gate", "fields+join")
 
 
-def sockets_for(plug: str, shape: Shape, layer: int) -> Sockets:
-    """What a backbone must take in for a plug of this name and knowledge of this shape."""
-    ways = plug.split("+")
+def sockets_for(plug: str, parts: Sequence[Part], layer: int) -> Sockets:
+    """Say what a backbone must take in for a plug of this name and knowledge of these parts."""
+    ways, whole, of_fields = plug.split("+"), _whole(parts), _of_fields(parts)
     return Sockets(
-        fields=shape.vectors if "fields" in ways else 0,
-        joined=(shape.feature_width or shape.width) if "join" in ways else 0,
-        columns=shape.vectors * shape.width if "columns" in ways else 0,
+        fields=sum(p.vectors for p in whole) if "fields" in ways else 0,
+        joined=sum(p.width for p in of_fields or whole) if "join" in ways else 0,
+        columns=sum(p.vectors * p.width for p in whole) if "columns" in ways else 0,
         layer=layer,
     )
 
 
-def make_plug(plug: str, shape: Shape, *, fields: int, embedding_width: int, hidden_width: int) -> Plug:
-    """A plug by its name, for knowledge of this shape and a backbone of these."""
+def make_plug(plug: str, parts: Sequence[Part], *, fields: int, embedding_width: int, hidden_width: int) -> Plug:
+    """Make a plug by its name, for knowledge of these parts and a backbone of these widths."""
     if "+" in plug:
         one, other = (
-            make_plug(way, shape, fields=fields, embedding_width=embedding_width, hidden_width=hidden_width)
+            make_plug(way, parts, fields=fields, embedding_width=embedding_width, hidden_width=hidden_width)
             for way in plug.split("+")
         )
         return Both(one, other)
+    whole, of_fields = _whole(parts), _of_fields(parts)
     match plug:
         case "fields":
-            return ExtraFields(shape.width, embedding_width)
-        case "join" if shape.feature_width:
-            return JoinedFeatures(shape.feature_width, shape.feature_width)
+            return ExtraFields(whole, embedding_width)
+        case "join" if of_fields:
+            return JoinedFields(of_fields)
         case "join":
-            return JoinedEmbeddings(shape.vectors, shape.width, fields, shape.width)
+            return JoinedMixtures(whole, fields)
         case "hidden":
-            return AddedToHidden(shape.vectors, shape.width, hidden_width)
+            return AddedToHidden(whole, hidden_width)
         case "gate":
-            return Gate(shape.vectors, shape.width, hidden_width)
+            return Gate(whole, hidden_width)
         case "columns":
-            return Columns()
+            return Columns(whole)
         case _:
             raise ValueError(plug)
+
+
+def _whole(parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if not part.of_fields]
+
+
+def _of_fields(parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if part.of_fields]
+
+
+def _joined(tensors: Sequence[Tensor], dim: int) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=dim)
 
 
 def _adapter(width_in: int, width: int, width_out: int) -> nn.Sequential:
@@ -197,5 +227,7 @@ def _neutral(adapt: nn.Sequential) -> nn.Sequential:
     return adapt
 
 
-def _even(rows: int, columns: int) -> Tensor:
-    return torch.full((rows, columns), 1 / columns)
+def _mixture(fields: int, vectors: int) -> nn.Parameter:
+    """[F, K]: each field's own vector where there is one, else all alike."""
+    same = vectors == fields
+    return nn.Parameter(torch.eye(fields) if same else torch.full((fields, vectors), 1 / vectors))

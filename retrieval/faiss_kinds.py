@@ -41,10 +41,10 @@ class DenseSettings:
 
     def __post_init__(self) -> None:
         if self.kind not in (None, "flat", "ivf_flat", "ivf_pq", "hnsw"):
-            raise SettingError(f"dense index: kind {self.kind!r} is none of flat, ivf_flat, ivf_pq, hnsw")
+            raise SettingError(f"kind={self.kind}: is not one of flat, ivf_flat, ivf_pq, hnsw")
         for name in ("vector_bytes", "nprobe", "ef_search", "recall_k", "recall_queries"):
             if getattr(self, name) < 1:
-                raise SettingError(f"dense index: {name} is {getattr(self, name)}; it must be at least 1")
+                raise SettingError(f"{name}={getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

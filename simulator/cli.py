@@ -1,6 +1,7 @@
 """The command line.
 
 python -m simulator run CONFIG [key=value ...]   replay a log and measure every arm
+    --multirun key=1,2 ...                       one run for each combination of the values, compared at the end
 python -m simulator report RUN                   measure again from the stored predictions
 python -m simulator compare RUN RUN ...          put runs side by side
 """
@@ -16,7 +17,6 @@ from pathlib import Path
 from rich.console import Console
 
 from pkb.errors import Error
-from simulator.settings_file import load
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("config", type=Path, help="one YAML file states one experiment; see configs/")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="any setting, in Hydra's grammar")
     run.add_argument("--address", help="of an existing Ray cluster ('auto' inside one); default: this machine alone")
+    run.add_argument("--multirun", action="store_true", help="key=1,2 plays a run for each value, and compares them")
     report = commands.add_parser("report", help="measure a run again from its stored predictions, and report on it")
     report.add_argument("run", type=Path, help="folder of the run: runs/NAME")
     compare = commands.add_parser("compare", help="put runs side by side that were measured on the same rows")
@@ -54,7 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def perform(given: argparse.Namespace, overrides: Sequence[str], console: Console) -> None:
     """The command asked for; each imports what it needs, since Ray and torch take seconds."""
-    if given.command == "run":
+    if given.command == "run" and given.multirun:
+        from simulator.multirun import multirun
+
+        multirun(given.config, [*given.overrides, *overrides], console, given.address)
+    elif given.command == "run":
+        from simulator.settings import load
+
         settings = load(given.config, [*given.overrides, *overrides])
         from simulator.run import run
 

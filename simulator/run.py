@@ -1,62 +1,79 @@
-"""One run from settings to report: ingest, train, serve, evaluate, report."""
+"""One run from settings to report: ingest, train, measure, report, serve."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from pkb.errors import RunError
-from simulator.budget import within_budget
-from simulator.files import write_text
-from simulator.progress import Board, shown
-from simulator.provenance import environment
-from simulator.report.commands import conclude
+from simulator.cluster.group import train
+from simulator.cluster.progress import Board, shown
+from simulator.cluster.session import ray_session
+from simulator.describe import describe
+from simulator.plays import play_of, within_budget
+from simulator.record.experiment import write_experiment
+from simulator.record.files import write_text
+from simulator.record.layout import RunFolder
+from simulator.record.provenance import write_environment
+from simulator.report.commands import conclude, present, say
 from simulator.serve.deploy import free_port
+from simulator.serve.loading import load_servable
 from simulator.serve.serving import serve_and_measure
-from simulator.session import ray_session
-from simulator.settings import Settings
-from simulator.settings_file import load, to_yaml
+from simulator.settings import Settings, load, to_yaml
 from simulator.stream.ingest import ingest
-from simulator.train.group import train
+from simulator.stream.log import Log
 
 
 def run(settings: Settings, console: Console, address: str | None = None) -> Path:
     """Play one experiment and return its folder; the same call resumes one that was killed."""
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, soft_wrap=True)
+    def tell(line: str) -> None:
+        say(console, line)
 
-    log = ingest(settings, say)
+    log = ingest(settings.stream, settings.ingest, tell)
     if log.manifest.source == "world" != settings.stream.source:  # what stands in for a real log says so in its name
         settings = replace(settings, name=f"{settings.name}-synthetic")
     settings = within_budget(settings, log)
     folder = open_run(settings, log.manifest.name)
-    say(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
+    tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
     if settings.serve.enabled:
         free_port(settings.serve)  # a busy port is better known now than after the training
     with ray_session(address):
         board = Board.remote()  # type: ignore[attr-defined]
         with shown(board, console, len(log.periods)):
-            checkpoint = train(settings, log, folder.resolve(), board)
+            checkpoint = train(play_of(settings), log, folder.path.resolve(), board)
+        finish(folder, settings, checkpoint, log, console, tell)
+    return folder.path
+
+
+def finish(
+    run: RunFolder, settings: Settings, checkpoint: Path, log: Log, console: Console, tell: Callable[[str], None]
+) -> None:
+    """Report on what was trained, then serve it and report again, so that serving never takes the report along."""
+    results = conclude(run)
+    try:
         if settings.serve.enabled:
-            serve_and_measure(folder, settings, checkpoint, log, say)
-    conclude(folder, settings, console)
-    return folder
+            loader = partial(load_servable, log, settings.stream, settings.retrieval)
+            serve_and_measure(
+                run, settings.serve, settings.stream, checkpoint, log, tell, seed=settings.seeds[0], load=loader
+            )
+            results = conclude(run)
+    finally:
+        present(run, results, console)
 
 
-def open_run(settings: Settings, data_set: str) -> Path:
-    """The run's folder, new or of the same experiment; RunError if another experiment lives there."""
-    folder = Path(settings.runs) / settings.name
-    config = folder / "config.yaml"
-    if config.exists() and load(config) != settings:
-        raise RunError(
-            f"{folder}: holds a run with other settings; choose another name=..., or delete it to start over"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    if not config.exists():
-        write_text(folder / "environment.json", json.dumps(environment(data_set), indent=1))
-        write_text(config, to_yaml(settings))
-    return folder
+def open_run(settings: Settings, data_set: str) -> RunFolder:
+    """Open the run's folder, new or of the same experiment; RunError if another experiment lives there."""
+    run = RunFolder(Path(settings.runs) / settings.name)
+    if run.config.exists() and load(run.config) != settings:
+        raise RunError(f"{run}: holds a run with other settings; choose another name=..., or delete it to start over")
+    run.path.mkdir(parents=True, exist_ok=True)
+    if not run.config.exists():
+        write_environment(run, data_set)
+        write_experiment(run, describe(settings, data_set))
+        write_text(run.config, to_yaml(settings))  # last: what stands beside it is complete
+    return run

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pkb.backbones import BACKBONES
-from pkb.backbones.base import FittedBackbone
+from pkb.backbones.base import ClickModel, FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
-from pkb.batch import Batch, every_column
-from pkb.embedding import EmbeddingTable, RowwiseAdagrad
+from pkb.batch import Batch
+from pkb.device import Device
+from pkb.step import Optimiser, click_loss
 from retrieval.models import RETRIEVAL_MODELS
 from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows
 from tests.retrieval.models.rows import make_neighbours
@@ -35,14 +34,7 @@ def rows_for(retriever: str | None) -> Batch:
     return rows if retriever is None else replace(rows, neighbours={retriever: near})
 
 
-def on_gpu(rows: Batch) -> Batch:
-    moved: Batch = every_column([rows], lambda columns: columns[0].cuda())
-    return moved
-
-
-def step(module: nn.Module, loss: torch.Tensor) -> None:
-    loss.backward()
-    RowwiseAdagrad([m for m in module.modules() if isinstance(m, EmbeddingTable)], lr=0.1).step()
+GPU = Device(name="cuda")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -51,12 +43,11 @@ def test_a_model_scores_and_learns_on_a_gpu(name: str) -> None:
     model = MODELS[name](SCHEMA, MODELS[name].Settings())
     model.grow(IDS, torch.Generator().manual_seed(0))
     rows, there = rows_for(model.retriever), deepcopy(model).cuda()
-    moved = on_gpu(rows)
+    moved = GPU.place(rows)
     before = there.eval()(moved)
     torch.testing.assert_close(before.cpu(), model.eval()(rows), atol=1e-5, rtol=0)
-    logits, auxiliary = there.train().with_auxiliary(moved)
-    loss = binary_cross_entropy_with_logits(logits, moved.label)
-    step(there, loss if auxiliary is None else loss + auxiliary)
+    optimiser, model_there = Optimiser(there), ClickModel(there.train())
+    optimiser.step(click_loss(model_there, moved, device=Device.choose("auto", "auto")))
     assert not torch.equal(there.eval()(moved), before)
 
 
@@ -68,11 +59,13 @@ def test_a_base_is_compressed_and_knows_the_same_on_a_gpu(name: str, teacher: st
     base = cls(SCHEMA, cls.Settings(), *taught_by)
     base.grow(IDS, torch.Generator().manual_seed(0))
     rows, there = rows_for(base.retriever), deepcopy(base).cuda()
-    moved = on_gpu(rows)
+    moved = GPU.place(rows)
     for one, other in ((base, rows), (there, moved)):
         one.standardise(other)
-    known, known_there = (one.knowledge(other).vectors_BKd.cpu() for one, other in ((base, rows), (there, moved)))
-    torch.testing.assert_close(known_there, known, atol=1e-3, rtol=0)  # standardised: in units of what varies
+    known, known_there = base.knowledge(rows), there.knowledge(moved)
+    for name, part in known.items():  # standardised: in units of what varies
+        torch.testing.assert_close(known_there[name].cpu(), part, atol=1e-3, rtol=0)
+    optimiser = Optimiser(there.train(), there.parameter_groups(1e-3))
     for stage in base.stages:
-        step(there.train(), there.compression_losses(moved, stage)["total"])
+        optimiser.step(there.compression_losses(moved, stage)["total"])
     assert all(torch.isfinite(torch.tensor(list(there.health(moved).values()))))

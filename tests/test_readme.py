@@ -14,12 +14,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 import torch
-
 from simulator.arms import Contender
-from simulator.measure.evaluate import controls
 from simulator.models import MODELS
-from simulator.settings import Settings
-from simulator.settings_file import load
+
+from simulator.measure.evaluate import controls
+from simulator.settings import Settings, load
 from tests.simulator.main_job import PATIENCE, SMALL, UNSERVED, without
 from tests.simulator.tiny import SCHEMA, tiny_log
 

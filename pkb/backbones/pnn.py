@@ -46,7 +46,7 @@ class PNN(Backbone):
 
         def __post_init__(self) -> None:
             if self.product not in PRODUCTS:
-                raise SettingError(f"backbones.pnn.product={self.product!r}: must be one of {', '.join(PRODUCTS)}")
+                raise SettingError(f"product={self.product!r}: must be one of {', '.join(PRODUCTS)}")
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

@@ -24,7 +24,7 @@ from pkb.edk.extractor import Extractor, HardConcrete
 from pkb.edk.principles import Compression, Disentanglement, Essential
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
-from pkb.knowledge import Knowledge, KnowledgeBase, Shape
+from pkb.knowledge import Knowledge, KnowledgeBase, Part
 from pkb.layers import mlp
 
 
@@ -63,19 +63,20 @@ class EDK(KnowledgeBase):
         def __post_init__(self) -> None:
             for name in ("patterns", "width", "depth", "heads", "hidden", "draws"):
                 if getattr(self, name) < 1:
-                    raise SettingError(f"edk.{name}={getattr(self, name)}: must be at least 1")
+                    raise SettingError(f"{name}={getattr(self, name)}: must be at least 1")
             for name in ("contrast_temperature", "mask_temperature"):
                 if getattr(self, name) <= 0:
-                    raise SettingError(f"edk.{name}={getattr(self, name)}: must be above 0")
+                    raise SettingError(f"{name}={getattr(self, name)}: must be above 0")
             if not 0 <= self.dropout < 1:
-                raise SettingError(f"edk.dropout={self.dropout}: must be at least 0 and below 1")
+                raise SettingError(f"dropout={self.dropout}: must be at least 0 and below 1")
             if not self.mask_low < 0 < 1 < self.mask_high:
                 raise SettingError(
-                    f"edk.mask_low={self.mask_low}, edk.mask_high={self.mask_high}: must reach below 0 and above 1"
+                    f"mask_low={self.mask_low}, mask_high={self.mask_high}: must reach below 0 and above 1"
                 )
 
     def __init__(self, schema: Schema, settings: Settings) -> None:
-        super().__init__(schema, Shape(vectors=settings.patterns, width=settings.width))
+        part = Part(name="patterns", vectors=settings.patterns, width=settings.width, fields=schema.names)
+        super().__init__(schema, [part])
         self.settings = settings
         width, hidden = settings.width, settings.hidden
         input_width = len(schema.fields) * width
@@ -116,7 +117,7 @@ class EDK(KnowledgeBase):
         return log_alpha_BKF, memory_BFd, self.encoder(memory_BFd, masks_BKF)
 
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return Knowledge(vectors_BKd=self._compress(batch)[2])
+        return {"patterns": self._compress(batch)[2]}
 
     def compression_only(self) -> list[nn.Module]:
         return [self.summary, self.head, self.essential, self.compression, self.disentanglement]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pkb.batch import Batch, Schema
-from pkb.knowledge import Knowledge, KnowledgeBase, Shape
+from pkb.knowledge import Knowledge, KnowledgeBase, Part
 from pkb.rok.teacher import Teacher
 
 
@@ -24,13 +24,15 @@ class Retrieved(KnowledgeBase):
 
     taught: ClassVar[bool] = True
     searches: ClassVar[bool] = True
+    compresses = "found"
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
         teacher: str = "rim"  # the retrieval model that reads
 
     def __init__(self, schema: Schema, settings: Settings, teacher: Teacher) -> None:
-        super().__init__(schema, Shape(vectors=teacher.aggregated_vectors, width=teacher.embedding_width))
+        vectors, width = teacher.aggregated_vectors, teacher.embedding_width
+        super().__init__(schema, [Part(name="aggregate", vectors=vectors, width=width, fields=schema.names)])
         self.teacher, self.retriever = teacher, teacher.retriever
 
     def grow(self, size: int, generator: torch.Generator) -> None:
@@ -42,4 +44,4 @@ class Retrieved(KnowledgeBase):
         return {"total": cross_entropy if auxiliary is None else cross_entropy + auxiliary}
 
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return Knowledge(vectors_BKd=self.teacher.aggregated(batch))
+        return {"aggregate": self.teacher.aggregated(batch)}

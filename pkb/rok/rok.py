@@ -23,7 +23,7 @@ from torch.nn import functional
 from pkb.batch import Batch, Neighbours, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
-from pkb.knowledge import Knowledge, KnowledgeBase, Shape, evaluating
+from pkb.knowledge import Knowledge, KnowledgeBase, Part, evaluating
 from pkb.layers import mlp
 from pkb.rok.teacher import Teacher
 
@@ -32,7 +32,9 @@ class ROK(KnowledgeBase):
     """A network that says what a retrieval model would have read, without the retrieval."""
 
     taught: ClassVar[bool] = True
+    compresses = "found"
     stages: ClassVar[tuple[str, ...]] = ("teacher", "imitation")
+    remedies: ClassVar[dict[str, str]] = {"knowledge_rank": "give imitation more weight (alpha nearer to 0)"}
     retriever: str
 
     @dataclass(frozen=True, kw_only=True)
@@ -54,17 +56,19 @@ class ROK(KnowledgeBase):
 
         def __post_init__(self) -> None:
             if not 0 <= self.alpha <= 1:
-                raise SettingError(f"rok.alpha={self.alpha}: must lie between 0 and 1")
+                raise SettingError(f"alpha={self.alpha}: must lie between 0 and 1")
             if min((self.projector, *self.hidden)) < 1:
-                raise SettingError(f"rok.hidden={self.hidden}, rok.projector={self.projector}: must be at least 1")
+                raise SettingError(f"hidden={self.hidden}, projector={self.projector}: must be at least 1")
             for name, allowed in (("positive", ("nearest", "random")), ("update", ("fixed", "encoder", "both"))):
                 if getattr(self, name) not in allowed:
-                    raise SettingError(f"rok.{name}={getattr(self, name)}: is not one of {', '.join(allowed)}")
+                    raise SettingError(f"{name}={getattr(self, name)}: is not one of {', '.join(allowed)}")
 
     def __init__(self, schema: Schema, settings: Settings, teacher: Teacher) -> None:
         vectors, width = teacher.aggregated_vectors, teacher.embedding_width
-        feature_width = (width + 1) // 2
-        super().__init__(schema, Shape(vectors=vectors, width=width, feature_width=feature_width))
+        feature_width, names = (width + 1) // 2, schema.names
+        self.aggregate = Part(name="aggregate", vectors=vectors, width=width, fields=names)
+        features = Part(name="features", vectors=len(names), width=feature_width, fields=names, of_fields=True)
+        super().__init__(schema, [self.aggregate, features])
         self.settings, self.teacher = settings, teacher
         assert teacher.retriever is not None, f"{type(teacher).__name__} reads no neighbours"
         self.retriever = teacher.retriever
@@ -72,6 +76,10 @@ class ROK(KnowledgeBase):
         self.table = EmbeddingTable(fields, feature_width)  # f
         self.encoder = mlp(fields * feature_width, settings.hidden, reading)  # g
         self.projector = mlp(reading, [settings.projector], reading)  # h
+
+    @classmethod
+    def learns_on_with(cls, settings: Settings) -> bool:
+        return settings.update != "fixed"
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.table.grow(size, generator)
@@ -93,12 +101,12 @@ class ROK(KnowledgeBase):
         with evaluating(self):
             features_BFE = self.table(batch.ids_BF)
             read_BFE = features_BFE.detach() if self.settings.update == "encoder" else features_BFE
-            return self._standardised(self._reconstructed(read_BFE))
+            return self.standardised(self._reconstructed(read_BFE))
 
     def _reconstructed(self, features_BFE: Tensor) -> Knowledge:
         """z = g(f(x)) beside f(x)."""
-        z_BAD = self.encoder(features_BFE.flatten(1)).unflatten(1, (self.shape.vectors, self.shape.width))
-        return Knowledge(vectors_BKd=z_BAD, features_BFe=features_BFE)
+        z_BAD = self.encoder(features_BFE.flatten(1)).unflatten(1, (self.aggregate.vectors, self.aggregate.width))
+        return {"aggregate": z_BAD, "features": features_BFE}
 
     def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         return self._teacher_losses(batch) if stage == "teacher" else self._imitation_losses(batch)

@@ -89,7 +89,7 @@ class Messages(nn.Module):
         keys_ED, values_ED = self.key_and_value(torch.cat([source_ED * edges_ED, source_ED], dim=1)).chunk(2, dim=1)
         scores_ED = self.query(target_ND).index_select(0, into_E) * keys_ED
         messages_ED = edge_softmax(scores_ED, into_E, len(target_ND)) * values_ED
-        received_ND = torch.zeros_like(target_ND).index_add(0, into_E, messages_ED)
+        received_ND = torch.zeros_like(target_ND).index_add(0, into_E, messages_ED.to(target_ND.dtype))
         mixed_ND: Tensor = self.mix(torch.cat([received_ND, target_ND], dim=1))
         return mixed_ND
 
@@ -106,7 +106,7 @@ class PET(Teacher):
 
         def __post_init__(self) -> None:
             if self.layers < 1:
-                raise SettingError(f"pet.layers={self.layers}: must be 1 or more, a row without messages has no state")
+                raise SettingError(f"layers={self.layers}: must be 1 or more, a row without messages has no state")
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

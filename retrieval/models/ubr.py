@@ -100,10 +100,12 @@ class UBR(Teacher):
         query_dropout: float = 0.2  # of the attention's weights
         policy: float = 1.0  # weight of the loss of asking, which Adam hardly feels; with 0 asking stays as it began
 
+        def __post_init__(self) -> None:
+            if self.width % self.heads:
+                raise SettingError(f"heads={self.heads}: must divide the width, {self.width}")
+
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
-        if settings.width % settings.heads:
-            raise SettingError(f"UBR: heads is {settings.heads}, which does not divide width, {settings.width}")
         self.retrieved, self.policy = settings.retrieved, settings.policy
         to_ask = [i for i in range(len(schema.fields)) if i != schema.user_column]
         self.register_buffer("to_ask", torch.tensor(to_ask), persistent=False)

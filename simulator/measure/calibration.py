@@ -14,21 +14,21 @@ ECE_BINS = 15
 
 
 def logloss(tally: Tally) -> Value:
-    """Mean negative log likelihood in nats."""
+    """Measure the mean negative log likelihood, in nats."""
     if not tally.rows:
         return undefined("no rows")
     return Value(value=_nats(tally) / tally.rows, n=int(tally.rows))
 
 
 def ne(tally: Tally) -> Value:
-    """Normalised entropy: log loss over that of the rows' click rate (He et al. 2014, eq. 1)."""
+    """Measure normalised entropy: log loss over that of the rows' click rate (He et al. 2014, eq. 1)."""
     if one_class := tally.one_class():
         return one_class
     return Value(value=_nats(tally) / tally.rows / float(entropy(tally.click_count / tally.rows)), n=int(tally.rows))
 
 
 def pcoc(tally: Tally) -> Value:
-    """Predicted clicks over clicks that happened: 1 is calibrated, above 1 predicts too many."""
+    """Divide predicted clicks by clicks that happened: 1 is calibrated, above 1 predicts too many."""
     if not tally.click_count:
         return undefined(f"none of {tally.rows:.0f} rows is a click", int(tally.rows))
     predicted = float(tally.mass @ tally.score.astype(np.float64))
@@ -36,7 +36,7 @@ def pcoc(tally: Tally) -> Value:
 
 
 def brier(tally: Tally) -> Value:
-    """Mean squared difference of probability and label."""
+    """Measure the mean squared difference of probability and label."""
     if not tally.rows:
         return undefined("no rows")
     p = tally.score.astype(np.float64)
@@ -44,7 +44,7 @@ def brier(tally: Tally) -> Value:
 
 
 def ece(tally: Tally) -> Value:
-    """Expected calibration error (Guo et al. 2017, eq. 3) over 15 bins of equal mass.
+    """Measure the expected calibration error (Guo et al. 2017, eq. 3) over 15 bins of equal mass.
 
     The mean, weighted by rows, of each bin's |click rate - mean probability|. Bins of equal width would put nearly
     all impressions of a log with few clicks into one. A score goes where the middle of its rows falls, so that ties
@@ -59,20 +59,20 @@ def ece(tally: Tally) -> Value:
 
 
 def negative_log(probability: np.ndarray) -> Floats:
-    """-ln p in nats; probabilities are clipped by float64's eps, as scikit-learn does."""
+    """Take -ln p in nats; probabilities are clipped by float64's eps, as scikit-learn does."""
     eps = np.finfo(np.float64).eps
     logs: Floats = -np.log(np.clip(probability.astype(np.float64), eps, 1 - eps))
     return logs
 
 
 def complement(probability: np.ndarray) -> Floats:
-    """1 - p in double precision."""
+    """Take 1 - p in double precision."""
     rest: Floats = 1 - probability.astype(np.float64)
     return rest
 
 
 def entropy(rate: np.ndarray | float) -> Floats:
-    """Of a click with this probability, in nats; nan for a click that is certain or impossible."""
+    """Take the entropy, in nats, of a click with this probability; nan if it is certain or impossible."""
     p = np.asarray(rate, dtype=np.float64)
     inside = np.where((p > 0) & (p < 1), p, np.nan)
     nats: Floats = -(inside * np.log(inside) + (1 - inside) * np.log(1 - inside))

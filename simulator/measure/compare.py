@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from pkb.errors import RunError
-from simulator.book import BEST_ATTAINABLE
-from simulator.measure import stored
-from simulator.measure.evaluate import data_name
-from simulator.measure.prequential import Contender, Prequential
+from simulator.measure.prequential import Prequential
 from simulator.measure.results import Result, to_table
-from simulator.measure.stored import Predictions
-from simulator.settings import Settings
+from simulator.record.costs import read_costs, stop_reasons
+from simulator.record.experiment import ArmAndSeed, Experiment
+from simulator.record.layout import RunFolder
+from simulator.record.predictions import BEST_ATTAINABLE, Predictions, read_predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,28 +21,28 @@ class Played:
     """A run to compare; `name` tells it from the others."""
 
     name: str
-    folder: Path
-    settings: Settings
+    folder: RunFolder
+    experiment: Experiment
 
     def rename(self, arm: str) -> str:
+        """Name an arm of this run among those of others."""
         return f"{self.name}/{arm}"
 
 
 def compare(runs: Sequence[Played]) -> pa.Table:
-    """A table of results over the arms of all runs, each named `run/arm`.
+    """Measure the arms of all runs, each named `run/arm`: a table of results.
 
     An arm's baseline is the arm of the same name in the first run, or where it has none the first run's first arm.
     The bootstrap is the first run's. RunError where the runs were not measured on the same rows, or with other seeds.
     """
-    first = runs[0]
+    first = runs[0].experiment
     _same_conditions(runs)
     stopped = {
         (run.rename(arm), seed): reason
         for run in runs
-        for (arm, seed), reason in stored.stop_reasons(stored.costs(run.folder)).items()
+        for (arm, seed), reason in stop_reasons(read_costs(run.folder)).items()
     }
-    settings = first.settings
-    prequential = Prequential(settings.measure.bootstrap, settings.seeds, {}, baselines(runs), stopped)
+    prequential = Prequential(first.bootstrap, first.seeds, {}, baselines(runs), stopped)
     results: list[Result] = []
     periods = [_Periods(run) for run in runs]
     last = 0
@@ -55,21 +53,21 @@ def compare(runs: Sequence[Played]) -> pa.Table:
         last = pieces[0].evaluated_on
         for each in periods:
             each.advance()
-    contenders: list[Contender] = [
-        (run.rename(arm), seed) for run in runs for arm in run.settings.arms for seed in settings.seeds
+    everyone: list[ArmAndSeed] = [
+        (run.rename(arm), seed) for run in runs for arm in run.experiment.arms for seed in first.seeds
     ]
-    results += prequential.results(contenders, last)
-    return to_table(results, " and ".join(run.name for run in runs), data_name(first.folder, settings))
+    results += prequential.results(everyone, last)
+    return to_table(results, " and ".join(run.name for run in runs), first.data)
 
 
 def baselines(runs: Sequence[Played]) -> dict[str, str]:
-    """What each arm of the runs after the first is tested against."""
+    """Find what each arm of the runs after the first is tested against."""
     first = runs[0]
-    fallback = next(iter(first.settings.arms))
+    fallback = next(iter(first.experiment.arms))
     return {
-        run.rename(arm): first.rename(arm if arm in first.settings.arms else fallback)
+        run.rename(arm): first.rename(arm if arm in first.experiment.arms else fallback)
         for run in runs[1:]
-        for arm in run.settings.arms
+        for arm in run.experiment.arms
     }
 
 
@@ -78,7 +76,7 @@ class _Periods:
 
     def __init__(self, run: Played) -> None:
         self.run = run
-        self.left = (pieces for pieces in stored.predictions(run.folder) if not pieces[0].holdout)
+        self.left = (pieces for pieces in read_predictions(run.folder) if not pieces[0].holdout)
         self.advance()
 
     def advance(self) -> None:
@@ -87,16 +85,16 @@ class _Periods:
 
 
 def _same_conditions(runs: Sequence[Played]) -> None:
-    first = runs[0]
+    first, its = runs[0], runs[0].experiment
     for run in runs[1:]:
-        mine, others = data_name(run.folder, run.settings), data_name(first.folder, first.settings)
-        if mine != others:
+        mine = run.experiment
+        if mine.data != its.data:
             raise RunError(
-                f"{run.folder}: replayed {mine} and {first.folder} {others}; runs of one log can be compared"
+                f"{run.folder}: replayed {mine.data} and {first.folder} {its.data}; runs of one log can be compared"
             )
-        if run.settings.seeds != first.settings.seeds:
+        if mine.seeds != its.seeds:
             raise RunError(
-                f"{run.folder}: has seeds {run.settings.seeds} and {first.folder} {first.settings.seeds}; "
+                f"{run.folder}: has seeds {mine.seeds} and {first.folder} {its.seeds}; "
                 "run one of them again with the seeds of the other"
             )
 

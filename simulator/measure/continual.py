@@ -17,7 +17,7 @@ Matrix = Mapping[tuple[int, int], float]
 
 
 def forgetting(R: Matrix, *, larger_is_better: bool = True) -> Value:
-    """Mean over j < T of (max over j <= i < T of R[i, j]) - R[T, j] (Chaudhry et al. 2018, eq. 3)."""
+    """Average over j < T: (max over j <= i < T of R[i, j]) - R[T, j] (Chaudhry et al. 2018, eq. 3)."""
     sign, last = _sign(larger_is_better), _last(R)
     lost = []
     for j in range(last):
@@ -28,26 +28,26 @@ def forgetting(R: Matrix, *, larger_is_better: bool = True) -> Value:
 
 
 def bwt(R: Matrix, *, larger_is_better: bool = True) -> Value:
-    """Backward transfer: mean over j < T of R[T, j] - R[j, j] (Lopez-Paz and Ranzato 2017, eq. 3)."""
+    """Average backward transfer over j < T: R[T, j] - R[j, j] (Lopez-Paz and Ranzato 2017, eq. 3)."""
     sign, last = _sign(larger_is_better), _last(R)
     gained = [sign * (R[last, j] - R[j, j]) for j in range(last) if (last, j) in R and (j, j) in R]
     return _mean(gained, "needs a holdout measured after its own period and again after the last")
 
 
 def fwt(R: Matrix, *, larger_is_better: bool = True) -> Value:
-    """Forward transfer: mean over j >= 1 of R[j-1, j] minus the untrained R[-1, j] (the same, eq. 4)."""
+    """Average forward transfer over j >= 1: R[j-1, j] - the untrained R[-1, j] (Lopez-Paz and Ranzato 2017, eq. 4)."""
     sign = _sign(larger_is_better)
     gained = [sign * (R[j - 1, j] - R[-1, j]) for j in range(1, _last(R) + 1) if (j - 1, j) in R and (-1, j) in R]
     return _mean(gained, "needs a second period, measured before any training and again before its own")
 
 
 def plasticity(R: Matrix) -> Value:
-    """Mean of R[j, j]: how well a new period is learned; a level, in the metric's own direction."""
+    """Average R[j, j], how well a new period is learned; a level, in the metric's own direction."""
     return _mean([R[j, j] for j in _learned(R)], "no holdout was measured after its own period")
 
 
 def intransigence(R: Matrix, joint: Matrix, *, larger_is_better: bool = True) -> Value:
-    """Mean of joint[j, j] - R[j, j]; `joint` is of a model retrained on all periods (Chaudhry 2018)."""
+    """Average joint[j, j] - R[j, j]; `joint` is of a model retrained on all periods (Chaudhry et al. 2018)."""
     sign = _sign(larger_is_better)
     missed = [sign * (joint[j, j] - R[j, j]) for j in _learned(R) if (j, j) in joint]
     return _mean(missed, "no holdout was measured after its own period with both models")

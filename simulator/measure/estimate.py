@@ -32,7 +32,7 @@ class Estimate:
 
     @classmethod
     def over_seeds(cls, samples: NDArray[np.float64], n: int) -> Self:
-        """The mean over S seeds of a statistic: [S, 1 + R], its value and R redraws of users, paired over seeds.
+        """Average a statistic over S seeds: [S, 1 + R], its value and R redraws of users, paired over seeds.
 
         Users and seeds vary independently, so that their variances add up. With v_s the value of seed s, its variance
         over seeds s², and Var_r the variance over redraws r:
@@ -54,7 +54,7 @@ class Estimate:
         return cls(point=float(means[0]), error=math.sqrt(of_users + of_seeds), n=n, freedom=freedom)
 
     def interval(self, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Value:
-        """With its 95 % interval, cut to the range that the statistic has."""
+        """Give the point with its 95 % interval, cut to the range that the statistic has."""
         if self.error is None:
             return Value(value=self.point, n=self.n)
         quantile = _NORMAL if math.isinf(self.freedom) else float(t.ppf(0.5 + CONFIDENCE / 2, self.freedom))
@@ -63,7 +63,7 @@ class Estimate:
         return Value(value=self.point, low=low, high=high, n=self.n)
 
     def p_value(self) -> Value:
-        """Of the hypothesis that the true value is 0, against both sides."""
+        """Test the hypothesis that the true value is 0, against both sides."""
         if self.error is None:
             return undefined("no standard error could be estimated", self.n)
         if self.error < _LEAST_ERROR:
@@ -73,14 +73,14 @@ class Estimate:
         return Value(value=float(2 * t.sf(abs(self.point) / self.error, self.freedom)), n=self.n)
 
     def detectable(self) -> Value:
-        """The true difference that a test at the 5 % level would find 4 times in 5: 2.80 standard errors."""
+        """Give the true difference that a test at the 5 % level would find 4 times in 5: 2.80 standard errors."""
         if self.error is None:
             return undefined("no standard error could be estimated", self.n)
         return Value(value=_DETECTABLE * self.error, n=self.n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number, in the order given (Holm 1979).
+    """Adjust p-values for their number; they keep their order (Holm 1979).
 
     The k-th smallest of m becomes the largest of (m - j + 1) p_j over j <= k, and at most 1. Whatever holds of the
     hypotheses, the chance that any true one falls below 0.05 is at most that.

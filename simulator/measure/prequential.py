@@ -12,30 +12,30 @@ from itertools import permutations, product
 import numpy as np
 
 from pkb.errors import DataError
-from simulator.book import BEST_ATTAINABLE
 from simulator.measure.estimate import Estimate, holm
 from simulator.measure.redraw import redraws
 from simulator.measure.results import Result
 from simulator.measure.significance import delong_difference, percentile_interval
-from simulator.measure.stored import Predictions
 from simulator.measure.tally import Floats
 from simulator.measure.value import Value, undefined
+from simulator.record.experiment import ArmAndSeed
+from simulator.record.predictions import BEST_ATTAINABLE, Predictions
 
-Contender = tuple[str, int]  # arm and seed
 Formula = Callable[[Floats, Floats], Floats]
 
 
 def difference(auc: Floats, reference: Floats) -> Floats:
+    """Take the reference from the metric."""
     return auc - reference
 
 
 def rel_impr_auc(auc: Floats, reference: Floats) -> Floats:
-    """Relative improvement on the raw AUC, as EDK's Table 2 reports it."""
+    """Relate an improvement to the raw AUC, as EDK's Table 2 reports it."""
     return _ratio(auc - reference, reference)
 
 
 def rel_impr_auc_minus_half(auc: Floats, reference: Floats) -> Floats:
-    """Relative improvement on what the AUC has above chance, as ROK and DIN report it; nan at chance."""
+    """Relate an improvement to what the AUC has above chance, as ROK and DIN report it; nan at chance."""
     return _ratio(auc - reference, reference - 0.5)
 
 
@@ -56,13 +56,13 @@ class Prequential:
         seeds: list[int],
         references: Mapping[str, str | None],
         baselines: Mapping[str, str],
-        stopped: Mapping[Contender, str],
+        stopped: Mapping[ArmAndSeed, str],
     ) -> None:
         self.replicates, self.seeds = replicates, seeds
         self.references = references  # of each arm with knowledge, the same arm without it
         self.baselines = baselines  # of each arm, the one that it is tested against
         self.stopped = stopped
-        self.samples: dict[str, dict[Contender, dict[int, Floats]]] = {}  # by metric; by period [1 + R]
+        self.samples: dict[str, dict[ArmAndSeed, dict[int, Floats]]] = {}  # by metric; by period [1 + R]
         self.defined: dict[str, set[int]] = {}  # by metric, the periods in which it is
 
     def add(self, pieces: list[Predictions]) -> Iterator[Result]:
@@ -73,18 +73,18 @@ class Prequential:
         if sound and sound[0].evaluated_on >= 1:
             for metric, values in redraws(sound, self.replicates, self.seeds[0]).items():
                 self._note(metric, sound, values)
-        by_contender = {(p.arm, p.seed): p for p in sound}
+        by_who = {(p.arm, p.seed): p for p in sound}
         for p in sound:
-            baseline = by_contender.get((self.baselines.get(p.arm, ""), p.seed))
+            baseline = by_who.get((self.baselines.get(p.arm, ""), p.seed))
             if baseline is not None:
                 yield from _period_difference(p, baseline)
 
-    def results(self, contenders: Iterable[Contender], last: int) -> Iterator[Result]:
-        """Of the whole run, by seed and, where there are several, over all of them (`seed` None).
+    def results(self, everyone: Iterable[ArmAndSeed], last: int) -> Iterator[Result]:
+        """Yield the metrics of the whole run, by seed and, where there are several, over all of them (`seed` None).
 
         `last` is the period that the run was trained through.
         """
-        names = sorted({arm for arm, _ in contenders})
+        names = sorted({arm for arm, _ in everyone})
         for seed in self._seeds_told():
             for arm, metric, of, value in self._told(names, seed):
                 yield Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=False)
@@ -168,16 +168,16 @@ class Prequential:
             rows.append(found)
         return np.stack(rows)
 
-    def _mean_sample(self, metric: str, contender: Contender) -> Floats | Value:
-        if contender in self.stopped:
-            return undefined(self.stopped[contender])
+    def _mean_sample(self, metric: str, who: ArmAndSeed) -> Floats | Value:
+        if who in self.stopped:
+            return undefined(self.stopped[who])
         periods = sorted(self.defined.get(metric, set()))
         if not periods:
             return undefined("no period after the first holds both classes")
-        mine = self.samples[metric].get(contender, {})
+        mine = self.samples[metric].get(who, {})
         missing = [period for period in periods if period not in mine]
         if missing:
-            return undefined(f"{contender[0]} (seed {contender[1]}) has no sound predictions for period {missing[0]}")
+            return undefined(f"{who[0]} (seed {who[1]}) has no sound predictions for period {missing[0]}")
         means: Floats = np.stack([mine[period] for period in periods]).mean(axis=0)
         return means
 

@@ -13,9 +13,9 @@ from simulator.measure.calibration import brier, ece, logloss, ne, pcoc
 from simulator.measure.ranking import grouped_auc, pr_auc
 from simulator.measure.results import Result
 from simulator.measure.significance import delong
-from simulator.measure.stored import Predictions
 from simulator.measure.tally import GroupedTally, Tally
 from simulator.measure.value import Value, undefined
+from simulator.record.predictions import Predictions
 
 TALLIED: dict[str, Callable[[Tally], Value]] = {
     "logloss": logloss,
@@ -37,7 +37,7 @@ MOST_SCENARIOS = 10  # slices by scenario, of the most frequent ones
 
 
 def quality(p: Predictions, scenarios: Sequence[int]) -> Iterator[Result]:
-    """Every metric of these predictions; of prequential ones those in SLICED also by slice."""
+    """Take every metric of these predictions; of prequential ones those in SLICED also by slice."""
     parts = {name: (p.label[rows], p.probability[rows]) for name, rows in activity_slices(p).items()}
     tallies = {name: Tally.of(*rows) for name, rows in parts.items() if np.isfinite(rows[1]).all()}
     for name, value in _overall(p, tallies).items():
@@ -60,7 +60,7 @@ def quality(p: Predictions, scenarios: Sequence[int]) -> Iterator[Result]:
 
 
 def activity_slices(p: Predictions) -> dict[str, np.ndarray]:
-    """The rows of the tail, the torso and the head of users: every row is in one slice."""
+    """Part the rows into the tail, the torso and the head of users: every row is in one slice."""
     slices = {f"activity_{low}_{high}": (p.activity >= low) & (p.activity < high) for low, high in pairwise(ACTIVITY)}
     return {**slices, f"activity_{ACTIVITY[-1]}": p.activity >= ACTIVITY[-1]}
 

@@ -30,11 +30,11 @@ class Ranking:
         self.not_above = np.searchsorted(ranked, score[self.positives], side="right")
 
     def placements(self) -> np.ndarray:
-        """For each positive, in row order, the share of negatives that it beats; a tie counts one half."""
+        """Give each positive, in row order, the share of negatives that it beats; a tie counts one half."""
         return (self.below + self.not_above) / (2 * len(self.negatives))
 
     def auc(self, weight: np.ndarray | None = None) -> float:
-        """The share of (positive, negative) pairs in the right order; nan without a pair of any weight."""
+        """Give the share of (positive, negative) pairs in the right order; nan without a pair of any weight."""
         if weight is None:
             wins = int(self.below.sum()) + int(self.not_above.sum())
             pairs = len(self.positives) * len(self.negatives)
@@ -47,12 +47,12 @@ class Ranking:
 
 
 def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> Value:
-    """Area under the ROC curve, exact; with weights, a pair counts the product of its two rows' weights."""
+    """Measure the area under the ROC curve, exactly; with weights, a pair counts the product of its rows' weights."""
     return tally_auc(Tally.of(label, score, weight))
 
 
 def tally_auc(tally: Tally) -> Value:
-    """Area under the ROC curve of rows that have been tallied."""
+    """Measure the area under the ROC curve of rows that have been tallied."""
     if one_class := tally.one_class():
         return one_class
     wins, pairs = _twice_wins(tally.clicks, tally.others, np.zeros(len(tally.score), np.int64), 1)
@@ -60,7 +60,7 @@ def tally_auc(tally: Tally) -> Value:
 
 
 def pr_auc(tally: Tally) -> Value:
-    """Area under the precision-recall curve as average precision: sum of (R_k - R_k-1) P_k, without interpolation.
+    """Measure average precision, sum of (R_k - R_k-1) P_k: the area under the precision-recall curve.
 
     k runs over the distinct scores from the highest down; P_k and R_k are precision and recall of the rows down to
     the k-th. A ranking by chance has the click rate.
@@ -74,7 +74,7 @@ def pr_auc(tally: Tally) -> Value:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedAuc:
-    """The AUC within each group of rows that holds both classes."""
+    """AUCs, one for each group of rows that holds both classes."""
 
     names: np.ndarray  # [G] of the groups that count
     aucs: np.ndarray  # [G]
@@ -83,23 +83,23 @@ class GroupedAuc:
     rows: int  # all rows
 
     def by_group(self) -> Value:
-        """Mean over groups, each alike; n counts groups."""
+        """Average over groups, each alike; n counts groups."""
         if not len(self.aucs):
             return self._undefined()
         return Value(value=float(self.aucs.mean()), n=len(self.aucs))
 
     def by_row(self) -> Value:
-        """Mean over groups weighted by their rows; n counts rows."""
+        """Average over groups weighted by their rows; n counts rows."""
         if not len(self.aucs):
             return self._undefined()
         return Value(value=float(np.average(self.aucs, weights=self.sizes)), n=int(self.sizes.sum()))
 
     def group_coverage(self) -> Value:
-        """Share of groups that count; n is all groups."""
+        """Give the share of groups that count; n is all groups."""
         return _share(len(self.aucs), self.groups)
 
     def row_coverage(self) -> Value:
-        """Share of rows that count; n is all rows."""
+        """Give the share of rows that count; n is all rows."""
         return _share(int(self.sizes.sum()), self.rows)
 
     def _undefined(self) -> Value:
@@ -107,7 +107,7 @@ class GroupedAuc:
 
 
 def grouped_auc(tally: GroupedTally) -> GroupedAuc:
-    """AUC within each group (user or request), by running sums over all groups at once."""
+    """Measure the AUC within each group (user or request), by running sums over all groups at once."""
     names, place = np.unique(tally.group, return_inverse=True)
     wins, pairs = _twice_wins(tally.clicks, tally.others, place, len(names))
     sizes = sums(place, tally.clicks + tally.others, len(names))

@@ -12,14 +12,14 @@ import numpy as np
 from simulator.measure.calibration import complement, entropy, negative_log
 from simulator.measure.ranking import GroupedAuc, Ranking, grouped_auc
 from simulator.measure.significance import bootstrap_aucs, user_counts
-from simulator.measure.stored import Predictions
 from simulator.measure.tally import Floats, GroupedTally, sums
+from simulator.record.predictions import Predictions
 
 USERS_AT_ONCE = 8192
 
 
 def redraws(pieces: list[Predictions], replicates: int, seed: int) -> dict[str, Floats]:
-    """By metric [len(pieces), 1 + R]: its value, then that of each redraw; nan where it is undefined.
+    """Give each metric [len(pieces), 1 + R]: its value, then that of each redraw; nan where it is undefined.
 
     `pieces` are of the same rows. They pair up: each redraw takes the same users for all of them.
     """

@@ -46,7 +46,7 @@ class Result:
 
 
 def to_table(results: list[Result], run: str, data: str) -> pa.Table:
-    """Sorted, whatever order the results came in; the data set's name goes into the schema's metadata."""
+    """Sort results, whatever order they came in; the data set's name goes into the schema's metadata."""
     columns = {name: [getattr(result, name) for result in results] for name in KEYS[1:]}
     columns |= {name: [getattr(result.value, name) for result in results] for name in RESULTS.names[len(KEYS) :]}
     table = pa.table({"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata({"data": data}))
@@ -54,5 +54,5 @@ def to_table(results: list[Result], run: str, data: str) -> pa.Table:
 
 
 def data_name(table: pa.Table) -> str:
-    """The name of the data set that a table of results is about."""
+    """Read the name of the data set that a table of results is about."""
     return str((table.schema.metadata or {}).get(b"data", b"unknown data"), "utf-8")

@@ -39,7 +39,7 @@ class Placements:
 
 
 def delong(label: np.ndarray, score: np.ndarray) -> Value:
-    """AUC with its 95 % interval; the interval needs two rows of each class."""
+    """Measure the AUC with its 95 % interval, which needs two rows of each class."""
     if missing := one_class(int(np.count_nonzero(label > 0)), len(label)):
         return missing
     placed = Placements(label, score)
@@ -47,7 +47,7 @@ def delong(label: np.ndarray, score: np.ndarray) -> Value:
 
 
 def delong_difference(label: np.ndarray, score: np.ndarray, reference: np.ndarray) -> Estimate | Value:
-    """AUC of `score` minus AUC of `reference` on the same rows; a Value, undefined, where one class is missing."""
+    """Take the AUC of `reference` from that of `score` on the same rows; undefined where one class is missing."""
     if missing := one_class(int(np.count_nonzero(label > 0)), len(label)):
         return missing
     a, b = Placements(label, score), Placements(label, reference)
@@ -63,7 +63,7 @@ def _estimate(point: float, of_positives: np.ndarray, of_negatives: np.ndarray) 
 
 
 def user_counts(users: np.ndarray, replicate: int, seed: int) -> NDArray[np.int64]:
-    """How often each user is drawn in one replicate: [N] int64, Poisson(1), equal for equal users."""
+    """Draw how often each user counts in one replicate: [N] int64, Poisson(1), equal for equal users."""
     with np.errstate(over="ignore"):
         mixed = _mix(users.astype(np.uint64) + np.uint64(seed % 2**64) * _GOLDEN)
         mixed = _mix(mixed + np.uint64(replicate + 1) * _GOLDEN)
@@ -85,7 +85,7 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def bootstrap_aucs(
     label: np.ndarray, scores: Sequence[np.ndarray], user: np.ndarray, replicates: int, seed: int
 ) -> np.ndarray:
-    """AUC of each array of scores in each redraw of users: [len(scores), replicates], nan if undefined."""
+    """Measure each array of scores in each redraw of users: AUCs [len(scores), replicates], nan if undefined."""
     rankings = [Ranking(label, score) for score in scores]
     users, of_row = np.unique(user, return_inverse=True)
     aucs = np.empty((len(scores), replicates))
@@ -96,7 +96,7 @@ def bootstrap_aucs(
 
 
 def percentile_interval(samples: np.ndarray) -> tuple[float | None, float | None]:
-    """Bounds of the middle 95 % of a statistic's replicates; None when too few of them are defined."""
+    """Bound the middle 95 % of a statistic's replicates; None when too few of them are defined."""
     defined = samples[np.isfinite(samples)]
     if not len(samples) or len(defined) < MIN_DEFINED * len(samples):
         return None, None

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def sums(place: np.ndarray, values: np.ndarray, size: int) -> Floats:
-    """[size]: what the values add up to at each place; a place is a number below `size`."""
+    """Add up the values at each place: [size]; a place is a number below `size`."""
     return np.bincount(place, weights=values, minlength=size).astype(np.float64, copy=False)
 
 
@@ -33,7 +33,7 @@ class Tally:
 
     @classmethod
     def of(cls, label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> Self:
-        """Rows with these labels (0 or 1) and finite scores; a weight of k counts as k rows."""
+        """Count rows with these labels (0 or 1) and finite scores; a weight of k counts as k rows."""
         clicked = label > 0
         weight = np.ones(len(label)) if weight is None else weight.astype(np.float64)
         return cls._counted(score, np.where(clicked, weight, 0.0), np.where(clicked, 0.0, weight))
@@ -54,7 +54,7 @@ class Tally:
 
     @cached_property
     def mass(self) -> Floats:
-        """[S] the weight of all rows at each score."""
+        """Weigh all rows at each score: [S]."""
         return self.clicks + self.others
 
     @cached_property
@@ -66,7 +66,7 @@ class Tally:
         return float(self.mass.sum())
 
     def one_class(self) -> Value | None:
-        """The undefined value of a metric that needs both classes, where the rows do not hold both."""
+        """Give the undefined value of a metric that needs both classes, where the rows do not hold both."""
         return one_class(self.click_count, self.rows)
 
 

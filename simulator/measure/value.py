@@ -21,11 +21,12 @@ class Value:
 
 
 def undefined(reason: str, n: int = 0) -> Value:
+    """Give a value that is none, for a reason."""
     return Value(value=None, n=n, reason=reason)
 
 
 def one_class(clicks: float, rows: float) -> Value | None:
-    """The undefined value of a metric that needs both classes, where the rows do not hold both."""
+    """Give the undefined value of a metric that needs both classes, where the rows do not hold both."""
     if not rows:
         return undefined("no rows")
     if 0 < clicks < rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,15 +12,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pkb.batch import Batch
 from pkb.errors import SettingError
-from simulator.policies.base import Policy, Rows
-from simulator.train.steps import nbytes
-
-if TYPE_CHECKING:
-    from simulator.arms import Contender, Fit
+from pkb.parameters import nbytes
+from simulator.policies.base import Learner, Lesson, Policy, Rows
 
 
 class Distil(Policy):
     """Fine-tunes, held to what the model said before the lesson (learning without forgetting, Li and Hoiem 2016)."""
+
+    adds_to_loss: ClassVar[bool] = True
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -28,29 +27,28 @@ class Distil(Policy):
 
         def __post_init__(self) -> None:
             if self.weight < 0:
-                raise SettingError(f"policies.distil.weight={self.weight}: must be at least 0")
+                raise SettingError(f"weight={self.weight}: must be at least 0")
 
     def __init__(self, settings: Any, seed: int) -> None:
         super().__init__(settings, seed)
-        self.teacher_bytes = 0
+        self.former_bytes = 0
 
-    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
-        if arm.trained_through < 0:
-            fit(rows(window))
-            return
-        former = deepcopy(arm.model).eval()
-        self.teacher_bytes = nbytes(former)
+    def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson:
+        if learner.trained_through < 0:
+            return Lesson(rows=rows(window))
+        former = deepcopy(learner.model).eval()
+        self.former_bytes = nbytes(former)
 
         def held(batch: Batch, logits: Tensor) -> Tensor:
             with torch.no_grad():
-                target = torch.sigmoid(arm.logits(batch, former))
+                target = torch.sigmoid(learner.logits(batch, former))
             loss: Tensor = self.settings.weight * binary_cross_entropy_with_logits(logits, target)
             return loss
 
-        fit(rows(window), held)
+        return Lesson(rows=rows(window), addition=held)
 
     def nbytes(self) -> int:
-        return self.teacher_bytes
+        return self.former_bytes
 
-    def beside(self, model: int) -> int:
+    def bytes_beside(self, model: int) -> int:
         return model

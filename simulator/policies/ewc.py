@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pkb.batch import Batch
+from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
-from simulator.policies.base import Policy, Rows
-from simulator.seeding import generator
-from simulator.train.steps import dense_parameters, tables_of
-
-if TYPE_CHECKING:
-    from simulator.arms import Contender, Fit
+from pkb.parameters import dense_parameters, tables_of
+from pkb.seeding import generator
+from simulator.policies.base import Learner, Lesson, Policy, Rows
 
 
 class Ewc(Policy):
@@ -28,6 +25,9 @@ class Ewc(Policy):
     Fisher information, decayed and added up over lessons (online EWC, Schwarz et al. 2018). Of an embedding table a
     step holds the rows that its minibatch touches.
     """
+
+    adds_to_loss: ClassVar[bool] = True
+    holds_rows_by_place: ClassVar[bool] = True
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -39,56 +39,55 @@ class Ewc(Policy):
         def __post_init__(self) -> None:
             for name, low in (("weight", 0), ("decay", 0), ("rows", 1), ("group", 1)):
                 if getattr(self, name) < low:
-                    raise SettingError(f"policies.ewc.{name}={getattr(self, name)}: must be at least {low}")
+                    raise SettingError(f"{name}={getattr(self, name)}: must be at least {low}")
 
     def __init__(self, settings: Any, seed: int) -> None:
         super().__init__(settings, seed)
         self.importance: dict[str, Tensor] = {}
         self.anchor: dict[str, Tensor] = {}
 
-    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
-        lesson = rows(window)
-        fit(lesson, partial(self._penalty, arm) if self.anchor else None)
-        if len(lesson):
-            self._consolidate(arm, lesson, period)
+    def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson:
+        return Lesson(rows=rows(window), addition=partial(self._penalty, learner.model) if self.anchor else None)
 
-    def _penalty(self, arm: Contender, batch: Batch, logits: Tensor) -> Tensor:
-        tables = {f"table.{name}": table for name, table in tables_of(arm.model).items()}
+    def finish(self, learner: Learner, lesson: Lesson, window: range) -> None:
+        if len(lesson.rows):
+            self._consolidate(learner, lesson.rows, window[-1])
+
+    def _penalty(self, model: nn.Module, batch: Batch, logits: Tensor) -> Tensor:
         total = logits.new_zeros(())
-        for name, parameter in _named(arm).items():
-            F, anchor, weights = self.importance[name], self.anchor[name], cast(Tensor, parameter)
-            if name in tables:
-                rows = batch.unique_ids()
-                rows = rows[rows < len(F)]
-                F, anchor, weights = F[rows], anchor[rows], functional.embedding(rows, parameter, sparse=True)
-            total = total + (F * (weights - anchor).square()).sum()
+        for name, parameter in _dense(model).items():
+            total = total + (self.importance[name] * (parameter - self.anchor[name]).square()).sum()
+        for name, table in _tables(model).items():
+            F, anchor = self.importance[name], self.anchor[name]
+            rows = batch.unique_ids()
+            rows = rows[rows < len(F)]
+            total = total + (F[rows] * (table.rows(rows) - anchor[rows]).square()).sum()
         held: Tensor = 0.5 * self.settings.weight * total
         return held
 
-    def _consolidate(self, arm: Contender, lesson: Batch, period: int) -> None:
+    def _consolidate(self, learner: Learner, lesson: Batch, period: int) -> None:
+        model = learner.model
         order = torch.randperm(len(lesson), generator=generator(self.seed, "ewc", period))[: self.settings.rows]
-        parameters, in_use = _named(arm), _in_use(arm)
-        fresh = {name: torch.zeros_like(weights) for name, weights in in_use.items()}
+        weights = _weights(model)
+        fresh = {name: torch.zeros_like(values) for name, values in weights.items()}
         groups = list(lesson.minibatches(self.settings.group, order))
-        arm.model.eval()
-        for group in groups:
-            arm.model.zero_grad()
-            binary_cross_entropy_with_logits(arm.logits(group), group.label).backward()
+        model.eval()
+        for group in map(learner.place, groups):
+            model.zero_grad()
+            binary_cross_entropy_with_logits(learner.logits(group), group.label).backward()
             # of a mean over independent rows: the mean of their squares over the number of rows
             scale = len(group) / len(groups)
-            for name, parameter in parameters.items():
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                if gradient.is_sparse:
-                    gradient = gradient.coalesce()
-                    fresh[name][gradient.indices()[0]] += gradient.values().square() * scale
-                else:
-                    fresh[name] += gradient.square() * scale
-        arm.model.zero_grad()
+            for name, parameter in _dense(model).items():
+                if parameter.grad is not None:
+                    fresh[name] += parameter.grad.square() * scale
+            for name, table in _tables(model).items():
+                if (gradient := table.gradient()) is not None:
+                    rows, values = gradient
+                    fresh[name][rows] += values.square() * scale
+        model.zero_grad()
         for name, former in self.importance.items():
             fresh[name][tuple(map(slice, former.shape))] += self.settings.decay * former  # tables have grown
-        self.importance, self.anchor = fresh, {name: weights.clone() for name, weights in in_use.items()}
+        self.importance, self.anchor = fresh, {name: values.clone() for name, values in weights.items()}
 
     def state(self) -> dict[str, Tensor]:
         return {f"importance.{k}": v for k, v in self.importance.items()} | {
@@ -100,17 +99,20 @@ class Ewc(Policy):
             kind, name = key.split(".", 1)
             (self.importance if kind == "importance" else self.anchor)[name] = value
 
-    def beside(self, model: int) -> int:
+    def bytes_beside(self, model: int) -> int:
         return 2 * model
 
 
-def _named(arm: Contender) -> dict[str, nn.Parameter]:
-    """The parameters of an arm's model: dense ones by their place, tables by their name."""
-    dense = {f"dense.{place}": p for place, p in enumerate(dense_parameters(arm.model))}
-    return dense | {f"table.{name}": table.weight for name, table in tables_of(arm.model).items()}
+def _dense(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name dense parameters by their place."""
+    return {f"dense.{place}": p for place, p in enumerate(dense_parameters(model))}
 
 
-def _in_use(arm: Contender) -> dict[str, Tensor]:
-    """Their values, of tables the rows in use."""
-    tables = {f"table.{name}": table for name, table in tables_of(arm.model).items()}
-    return {name: p.data[: tables[name].size] if name in tables else p.data for name, p in _named(arm).items()}
+def _tables(model: nn.Module) -> dict[str, EmbeddingTable]:
+    return {f"table.{name}": table for name, table in tables_of(model).items()}
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Take the values of dense parameters, and of the tables' rows in use."""
+    dense = {name: p.data for name, p in _dense(model).items()}
+    return dense | {name: table.rows_in_use()["weight"] for name, table in _tables(model).items()}

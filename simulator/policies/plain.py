@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pkb.errors import SettingError
-from simulator.policies.base import Nothing, Policy, Rows
-
-if TYPE_CHECKING:
-    from simulator.arms import Contender, Fit
+from simulator.policies.base import Learner, Lesson, NoSettings, Policy, Rows
 
 
 class Frozen(Policy):
@@ -21,20 +17,19 @@ class Frozen(Policy):
 
         def __post_init__(self) -> None:
             if self.after < 1:
-                raise SettingError(f"policies.frozen.after={self.after}: must be at least 1")
+                raise SettingError(f"after={self.after}: must be at least 1")
 
-    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
-        if arm.trained_through < self.settings.after - 1:
-            fit(rows(window))
+    def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson | None:
+        return Lesson(rows=rows(window)) if learner.trained_through < self.settings.after - 1 else None
 
 
 class FineTune(Policy):
     """Goes on from the present weights with the rows of the window."""
 
-    Settings = Nothing
+    Settings = NoSettings
 
-    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
-        fit(rows(window))
+    def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson | None:
+        return Lesson(rows=rows(window))
 
 
 class RetrainWindow(Policy):
@@ -46,18 +41,16 @@ class RetrainWindow(Policy):
 
         def __post_init__(self) -> None:
             if self.periods < 1:
-                raise SettingError(f"policies.retrain_window.periods={self.periods}: must be at least 1")
+                raise SettingError(f"periods={self.periods}: must be at least 1")
 
-    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
-        arm.start_afresh()
-        fit(rows(range(max(0, period + 1 - self.settings.periods), period + 1)))
+    def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson | None:
+        return Lesson(rows=rows(range(max(0, window.stop - self.settings.periods), window.stop)), afresh=True)
 
 
 class RetrainAll(Policy):
     """Starts afresh every period, on all rows so far."""
 
-    Settings = Nothing
+    Settings = NoSettings
 
-    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
-        arm.start_afresh()
-        fit(rows(range(period + 1)))
+    def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson | None:
+        return Lesson(rows=rows(range(window.stop)), afresh=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +12,8 @@ from torch import Tensor
 
 from pkb.batch import Batch, Neighbours, concatenate
 from pkb.errors import SettingError
-from simulator.policies.base import Policy, Rows
-from simulator.seeding import generator
-
-if TYPE_CHECKING:
-    from simulator.arms import Contender, Fit
+from pkb.seeding import generator
+from simulator.policies.base import Learner, Lesson, Policy, Rows
 
 
 class Replay(Policy):
@@ -33,19 +30,26 @@ class Replay(Policy):
 
         def __post_init__(self) -> None:
             if self.bytes < 1:
-                raise SettingError(f"policies.replay.bytes={self.bytes}: must be at least 1")
+                raise SettingError(f"bytes={self.bytes}: must be at least 1")
             if not 0 <= self.ratio < math.inf:
-                raise SettingError(f"policies.replay.ratio={self.ratio}: must be 0 or more")
+                raise SettingError(f"ratio={self.ratio}: must be 0 or more")
 
     def __init__(self, settings: Any, seed: int) -> None:
         super().__init__(settings, seed)
         self.sample: Batch | None = None
         self.seen = 0  # rows that the sample stands for
+        self._newest: Batch | None = None  # rows of the lesson at hand that the sample has not seen
 
-    def learn(self, arm: Contender, period: int, window: range, rows: Rows, fit: Fit) -> None:
-        fresh = bare(rows(window))
-        fit(fresh if self.sample is None else concatenate([fresh, self._old(self.sample, len(fresh), period)]))
-        self._add(fresh if len(window) == 1 else bare(rows(window[-1:])), period)
+    def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson:
+        fresh = only_learned_columns(rows(window))
+        self._newest = fresh if len(window) == 1 else only_learned_columns(rows(window[-1:]))
+        if self.sample is None:
+            return Lesson(rows=fresh)
+        return Lesson(rows=concatenate([fresh, self._old(self.sample, len(fresh), window[-1])]))
+
+    def finish(self, learner: Learner, lesson: Lesson, window: range) -> None:
+        assert self._newest is not None
+        self._add(self._newest, window[-1])
 
     def _old(self, sample: Batch, fresh: int, period: int) -> Batch:
         """The old rows of a lesson beside `fresh` new ones."""
@@ -92,12 +96,12 @@ class Replay(Policy):
             neighbours={name: Neighbours(**_under(f"neighbours.{name}", state)) for name in found},
         )
 
-    def beside(self, model: int) -> int:
+    def bytes_beside(self, model: int) -> int:
         return int(self.settings.bytes)
 
 
-def bare(rows: Batch) -> Batch:
-    """The columns that learning needs."""
+def only_learned_columns(rows: Batch) -> Batch:
+    """Leave out the columns that learning does not need."""
     return replace(rows, further_labels={}, request=None, p_true=None)
 
 

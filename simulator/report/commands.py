@@ -1,33 +1,49 @@
-"""The commands that look at runs which are over: `report` and `compare`."""
+"""The commands that look at runs which are over: `report` and `compare`.
+
+What measures and draws (SciPy, Matplotlib) takes seconds to import, so each function imports it when it gets there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from pkb.errors import RunError
-from simulator.measure.compare import Played, compare
-from simulator.measure.evaluate import evaluate
-from simulator.report.report import write_report
-from simulator.report.table import side_by_side, summary
-from simulator.settings import Settings
-from simulator.settings_file import load
+from simulator.record.experiment import read_experiment
+from simulator.record.layout import RunFolder
 
-
-def conclude(folder: Path, settings: Settings, console: Console) -> None:
-    """Measure a run from its stored predictions; writes `results.parquet` and `report.html`, and prints the table."""
-    table = evaluate(folder, settings)
-    report = write_report(folder, settings)
-    console.print(summary(table))
-    for line in (f"results: {folder / 'results.parquet'}", f"report:  {report}"):
-        console.print(line, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def report(folder: Path, console: Console) -> None:
-    """The same for the folder of a run that is over, or that has committed some periods."""
-    conclude(folder, settings_of(folder), console)
+    """Measure a run again that is over, or that has committed some periods, and report on it."""
+    run = RunFolder(folder)
+    arms = read_experiment(run).arms
+    say(console, f"run {run}: {_number(len(run.periods('costs')), 'period')}, {_number(len(arms), 'arm')}")
+    present(run, conclude(run), console)
+
+
+def conclude(run: RunFolder) -> pa.Table:
+    """Measure a run from what it has stored; writes `results.parquet` and `report.html`, and returns the results."""
+    from simulator.measure.evaluate import evaluate
+    from simulator.report.page import write_report
+
+    results = evaluate(run)
+    write_report(run)
+    return results
+
+
+def present(run: RunFolder, results: pa.Table, console: Console) -> None:
+    """Print the table that a run ends with, and where its files are."""
+    from simulator.report.table import summary
+
+    console.print(summary(results))
+    say(console, f"results: {run.results}")
+    say(console, f"report:  {run.report}")
 
 
 def compare_runs(folders: Sequence[Path], console: Console) -> None:
@@ -37,13 +53,21 @@ def compare_runs(folders: Sequence[Path], console: Console) -> None:
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
-    runs = [Played(name=n, folder=f, settings=settings_of(f)) for n, f in zip(names, folders, strict=True)]
-    console.print(side_by_side(compare(runs)))
+    runs = [RunFolder(folder) for folder in folders]
+    experiments = [read_experiment(run) for run in runs]
+
+    from simulator.measure.compare import Played, compare
+    from simulator.report.table import side_by_side
+
+    parts = zip(names, runs, experiments, strict=True)
+    played = [Played(name=name, folder=run, experiment=experiment) for name, run, experiment in parts]
+    console.print(side_by_side(compare(played)))
 
 
-def settings_of(folder: Path) -> Settings:
-    """As the run noted them; RunError where the folder is none of a run."""
-    config = folder / "config.yaml"
-    if not config.exists():
-        raise RunError(f"{folder}: holds no config.yaml, so it is not the folder of a run")
-    return load(config)
+def say(console: Console, line: str) -> None:
+    """Print a line as it is."""
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

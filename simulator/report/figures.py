@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.typing import RcKeyType
 
-from simulator.book import BEST_ATTAINABLE
+from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers, average
 from simulator.report.words import DASH
 
@@ -50,12 +50,12 @@ STYLE: dict[RcKeyType, Any] = {
 
 
 def colour(numbers: Numbers, arm: str) -> str:
-    """The colour of an arm in every figure and table."""
+    """Choose the colour of an arm in every figure and table."""
     return COLOURS[numbers.arms.index(arm) % len(COLOURS)]
 
 
 def auc_over_periods(numbers: Numbers) -> str:
-    """Prequential AUC of each arm and period, with intervals for a few arms; empty where there is one period."""
+    """Draw the prequential AUC of each arm and period, with intervals for few arms; empty where there is one period."""
     if len(numbers.periods) < 2:
         return ""
     with _figure(11.2, 4.0) as (figure, svg):
@@ -75,7 +75,7 @@ def auc_over_periods(numbers: Numbers) -> str:
 
 
 def headline(numbers: Numbers) -> str:
-    """Each arm's AUC over the whole run with its 95 % interval, best first; a hollow point is a seed."""
+    """Draw each arm's AUC over the whole run with its 95 % interval, best first; a hollow point is a seed."""
     arms = numbers.ranked
     with _figure(11.2, 0.9 + 0.3 * len(arms)) as (figure, svg):
         axes = figure.subplots()
@@ -98,7 +98,7 @@ def headline(numbers: Numbers) -> str:
 
 
 def gain_over_periods(numbers: Numbers) -> str:
-    """What knowledge changed in each period's AUC, with DeLong's 95 % interval; empty where there is none."""
+    """Draw what knowledge changed in each period's AUC, with DeLong's 95 % interval; empty where there is none."""
     arms = [arm for arm in numbers.arms if numbers.reference(arm) and numbers.rows("auc_difference", arm)]
     if not arms or len(numbers.periods) < 2:
         return ""
@@ -126,7 +126,7 @@ def gain_over_periods(numbers: Numbers) -> str:
 
 
 def forgetting_matrix(numbers: Numbers, arm: str) -> str:
-    """R[i, j] of one arm as a heat map; all arms share one scale."""
+    """Draw R[i, j] of one arm as a heat map; all arms share one scale."""
     size = 1 + max(numbers.periods)
     cells = np.full((size, size), np.nan)
     for i in range(size):
@@ -161,7 +161,7 @@ def forgetting_matrix(numbers: Numbers, arm: str) -> str:
 
 
 def latency_curve(numbers: Numbers, slo_ms: float | None) -> str:
-    """Median and 99th percentile of latency against the offered rate; empty where nothing was served."""
+    """Draw median and 99th percentile of latency against the offered rate; empty where nothing was served."""
     if not numbers.rates():
         return ""
     with _figure(11.2, 3.6) as (figure, svg):

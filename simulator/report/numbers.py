@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from simulator.book import BEST_ATTAINABLE
 from simulator.measure.results import data_name
 from simulator.measure.value import Value, undefined
+from simulator.record.predictions import BEST_ATTAINABLE
 
 Row = dict[str, Any]  # columns as simulator.measure.results.RESULTS
 
@@ -33,7 +33,7 @@ class Numbers:
 
     @property
     def ranked(self) -> list[str]:
-        """Arms from the best mean prequential AUC down; those without one last."""
+        """Rank arms from the best mean prequential AUC down; arms without one come last."""
         value = {arm: self.mean("auc_prequential", arm).value for arm in self.arms}
         return sorted(self.arms, key=lambda arm: (value[arm] is None, -(value[arm] or 0.0), arm))
 
@@ -42,11 +42,11 @@ class Numbers:
         return sorted({row["evaluated_on"] for row in self.rows("auc", holdout=False)})
 
     def rows(self, metric: str, arm: str | None = None, *, slice: str = "all", **where: Any) -> list[Row]:
-        """Rows of single seeds of a metric, of one arm or of all, whose columns have these values."""
+        """Find rows of single seeds of a metric, of one arm or of all, whose columns have these values."""
         return [row for row in self._matching(metric, arm, slice, where) if row["seed"] is not None]
 
     def mean(self, metric: str, arm: str, *, slice: str = "all", **where: Any) -> Value:
-        """Over seeds: as evaluated, else the average of all rows that match (of periods where `where` names none).
+        """Average over seeds: as evaluated, else over all rows that match (of periods where `where` names none).
 
         Bounds are averaged too.
         """
@@ -59,7 +59,7 @@ class Numbers:
         return [row for row in found if where.items() <= row.items()]
 
     def prequential(self, metric: str, arm: str, *, slice: str = "all") -> Value:
-        """Mean over the periods after the first, predicted before they were learned; none if stopped."""
+        """Average over the periods after the first, predicted before they were learned; none if stopped."""
         whole = self.mean("auc_prequential", arm)
         if whole.value is None:
             return whole
@@ -67,45 +67,45 @@ class Numbers:
         return average([row for row in rows if row["evaluated_on"] >= 1])
 
     def prequential_rows(self, slice: str) -> int:
-        """Rows of a slice in all periods after the first."""
+        """Count rows of a slice in all periods after the first."""
         sizes: dict[int, int] = {}
         for row in self.rows("logloss", slice=slice, holdout=False):
             sizes[row["evaluated_on"]] = max(row["n"], sizes.get(row["evaluated_on"], 0))
         return sum(size for period, size in sizes.items() if period >= 1)
 
     def total(self, metric: str, arm: str) -> float:
-        """Summed over periods, of one seed on average."""
+        """Sum over periods, of one seed on average."""
         return sum(row["value"] or 0.0 for row in self.rows(metric, arm)) / max(1, len(self.seeds))
 
     def at_end(self, metric: str, arm: str) -> float | None:
-        """As of the last period, of a metric with a row a period."""
+        """Read a metric with a row a period as of the last one."""
         rows = self.rows(metric, arm)
         last = max((row["trained_through"] for row in rows), default=None)
         return self.mean(metric, arm, trained_through=last).value
 
     def rows_per_second(self, arm: str) -> float | None:
-        """Learned rows over all seconds of training, of the whole run."""
+        """Divide learned rows by seconds of training, of the whole run."""
         rows = self.rows("train_seconds", arm)
         seconds = sum(row["value"] or 0.0 for row in rows)
         return sum(row["n"] for row in rows) / seconds if seconds else None
 
     def reference(self, arm: str) -> str | None:
-        """The same backbone and policy without knowledge, of an arm with knowledge."""
+        """Name the arm of the same backbone and policy without knowledge, of an arm with knowledge."""
         return next((row["of"] for row in self.rows("rel_impr_auc", arm)), None)
 
     def baseline(self, arm: str) -> str | None:
-        """What an arm is tested against."""
+        """Name what an arm is tested against."""
         return next((row["of"] for row in self._matching("p_value_holm", arm, "all", {})), None)
 
     def slices(self, prefix: str) -> list[str]:
-        """Slices whose names begin so: by activity from the tail to the head, by scenario the largest first."""
+        """List slices whose names begin so: by activity from the tail to the head, by scenario the largest first."""
         found = {slice for metric, _, slice in self._rows if metric == "logloss" and slice.startswith(prefix)}
         if prefix == "scenario=":
             return sorted(found, key=lambda slice: (-self.prequential_rows(slice), slice))
         return sorted(found, key=lambda slice: int(slice.split("_")[1]))
 
     def rates(self, arm: str | None = None) -> list[float]:
-        """Rates of requests that were offered, requests/s."""
+        """List the rates of requests that were offered, requests/s."""
         slices = {where for metric, each, where in self._rows if metric == "latency_p50_ms" and arm in (None, each)}
         return sorted(float(slice.removeprefix("rate=")) for slice in slices)
 
@@ -113,7 +113,7 @@ class Numbers:
         return self.mean(metric, arm, slice=f"rate={rate:g}")
 
     def stopped(self) -> list[tuple[str, int, str]]:
-        """Arm, seed and reason of every contender that was stopped."""
+        """List arm, seed and reason of every contender that was stopped."""
         return [
             (row["arm"], row["seed"], row["reason"].removeprefix("stopped: "))
             for row in self.rows("auc_prequential")
@@ -122,7 +122,7 @@ class Numbers:
 
 
 def average(rows: Sequence[Row]) -> Value:
-    """Of the defined values; bounds only where every one of them has bounds."""
+    """Average the defined values; bounds only where every one of them has bounds."""
     defined = [row for row in rows if row["value"] is not None]
     if not defined:
         return undefined(next((row["reason"] for row in rows), None) or "not measured")

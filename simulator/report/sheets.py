@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
 
-from simulator.book import BEST_ATTAINABLE
 from simulator.measure.value import Value
+from simulator.record.costs import PeriodCosts
+from simulator.record.experiment import Arm
+from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.figures import colour
 from simulator.report.numbers import Numbers
 from simulator.report.words import (
@@ -22,7 +23,6 @@ from simulator.report.words import (
     signed,
     signed_percent,
 )
-from simulator.settings import ArmSettings, Settings
 
 NEW = ("all", "seen_user", "new_user", "seen_item", "new_item")
 QUALITY = {  # headers by metric, in the order of columns
@@ -57,8 +57,8 @@ class Sheet:
     lines: list[Line] = field(default_factory=list)
 
 
-def contenders(numbers: Numbers, arms: dict[str, ArmSettings]) -> Sheet:
-    """What each arm is."""
+def contenders(numbers: Numbers, arms: dict[str, Arm]) -> Sheet:
+    """List what each arm is."""
     sheet = Sheet(headers=["arm", "backbone", "policy", "knowledge", "plug", "its own"], numeric=False)
     for name, arm in arms.items():
         own = {"width": arm.width, "epochs": arm.epochs, "control": arm.control, **arm.options}
@@ -68,20 +68,20 @@ def contenders(numbers: Numbers, arms: dict[str, ArmSettings]) -> Sheet:
     return sheet
 
 
-def periods(costs: Sequence[dict[str, Any]], settings: Settings) -> Sheet:
-    """What was replayed, a line a period, and all of it."""
+def periods(costs: Sequence[PeriodCosts], utc_offset_hours: int) -> Sheet:
+    """List what was replayed, a line a period."""
     sheet = Sheet(headers=["period", "from", "until", "impressions", "click rate", "new users", "new items"])
     for period in costs:
         sheet.lines.append(
             Line(
-                name=str(period["period"]),
+                name=str(period.period),
                 cells=_cells(
-                    moment(period["start"], settings),
-                    moment(period["end"], settings),
-                    count(period["rows"]),
-                    percent(period["positives"] / period["rows"]),
-                    percent(period["new_user_share"], 1),
-                    percent(period["new_item_share"], 1),
+                    moment(period.start, utc_offset_hours),
+                    moment(period.end, utc_offset_hours),
+                    count(period.rows),
+                    percent(period.positives / period.rows),
+                    percent(period.new_user_share, 1),
+                    percent(period.new_item_share, 1),
                 ),
             )
         )
@@ -89,7 +89,7 @@ def periods(costs: Sequence[dict[str, Any]], settings: Settings) -> Sheet:
 
 
 def quality(numbers: Numbers) -> Sheet:
-    """Mean over the prequential periods of every metric, with the interval of those that have one."""
+    """List the mean of every metric over the prequential periods, with its interval where it has one."""
     shown = {metric: header for metric, header in QUALITY.items() if numbers.rows(metric, holdout=False)}
     sheet = Sheet(headers=["arm", "AUC", *shown.values()])
     for arm in _with_best_attainable(numbers):
@@ -99,7 +99,7 @@ def quality(numbers: Numbers) -> Sheet:
 
 
 def gains(numbers: Numbers) -> Sheet:
-    """Each arm against its baseline: the difference, whether it is chance, and what could have been seen at all."""
+    """Hold each arm against its baseline: the difference, whether it is chance, what could have been seen at all."""
     tests = ["p", "p (Holm)", "detectable"]
     headers = ["arm", "against", "AUC difference", *tests, "Rel. Impr., raw AUC", "Rel. Impr., AUC − 0.5"]
     sheet = Sheet(headers=headers)
@@ -117,7 +117,7 @@ def gains(numbers: Numbers) -> Sheet:
 
 
 def slices(numbers: Numbers, names: Sequence[str]) -> Sheet:
-    """AUC on slices of the impressions, and how many there are."""
+    """List the AUC on slices of the impressions, and how many there are."""
     sheet = Sheet(headers=["arm", *(_slice_header(name) for name in names)])
     for arm in _with_best_attainable(numbers):
         values = [numbers.prequential("auc", arm, slice=name) for name in names]
@@ -128,7 +128,7 @@ def slices(numbers: Numbers, names: Sequence[str]) -> Sheet:
 
 
 def continual(numbers: Numbers) -> Sheet:
-    """Forgetting and transfer, of AUC and of log loss below it."""
+    """List forgetting and transfer, of AUC and of log loss below it."""
     metrics = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
     headers = ["forgetting", "backward transfer", "forward transfer", "plasticity", "intransigence"]
     sheet = Sheet(headers=["arm", *headers])
@@ -141,7 +141,7 @@ def continual(numbers: Numbers) -> Sheet:
 
 
 def costs(numbers: Numbers) -> Sheet:
-    """Time over the whole run, and bytes at its end."""
+    """List time over the whole run, and bytes at its end."""
     headers = ["training s", "of which compressing s", "learned rows/s", "finding neighbours s", "predicting s"]
     headers += ["knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"]
     recall = ["recall of index"] if numbers.rows("dense_recall") else []
@@ -164,7 +164,7 @@ def costs(numbers: Numbers) -> Sheet:
 
 
 def imitation(numbers: Numbers) -> Sheet | None:
-    """How well knowledge imitates retrieval, at the last compression; None where no base does."""
+    """List how well knowledge imitates retrieval, at the last compression; None where no base does."""
     arms = [arm for arm in numbers.ranked if numbers.rows("imitation_r2_old", arm)]
     figures = {
         "imitation_r2_old": "R² on rows it learned",
@@ -183,7 +183,7 @@ def imitation(numbers: Numbers) -> Sheet | None:
 
 
 def serving(numbers: Numbers) -> Sheet:
-    """Latency at each offered rate, what the objective allows, and whether served scores are the offline ones."""
+    """List latency at each offered rate, what the objective allows, and whether served scores are the offline ones."""
     rates = numbers.rates()
     headers = [f"p50 / p95 / p99 ms at {rate:g}/s" for rate in rates]
     sheet = Sheet(headers=["arm", *headers, "requests/s within objective", "max |served − offline|"])
@@ -199,10 +199,9 @@ def serving(numbers: Numbers) -> Sheet:
     return sheet
 
 
-def moment(timestamp: int, settings: Settings) -> str:
-    """On the clock that days are cut at."""
-    offset = settings.stream.utc_offset_hours
-    zone = timezone(timedelta(hours=offset)) if offset else UTC
+def moment(timestamp: int, utc_offset_hours: int) -> str:
+    """Tell a time on the clock that days are cut at."""
+    zone = timezone(timedelta(hours=utc_offset_hours)) if utc_offset_hours else UTC
     return datetime.fromtimestamp(timestamp, tz=zone).strftime("%Y-%m-%d %H:%M")
 
 

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from simulator.book import BEST_ATTAINABLE
+from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers
 from simulator.report.words import between, count, fixed, megabytes, p_value, seconds, signed
 
@@ -15,7 +15,7 @@ TESTS = ("p_value", "p_value_holm", "detectable_difference")
 
 
 def summary(table: pa.Table) -> Table:
-    """A row per arm, best first, seeds averaged, in 100 columns; cells hold one number above another."""
+    """Show a row per arm, best first, seeds averaged, in 100 columns; cells hold one number above another."""
     numbers = Numbers(table)
     rates = numbers.rates()
     shown = Table(
@@ -50,7 +50,7 @@ def summary(table: pa.Table) -> Table:
 
 
 def side_by_side(table: pa.Table) -> Table:
-    """Arms of several runs, best first, each against its baseline in the first run."""
+    """Show arms of several runs, best first, each against its baseline in the first run."""
     numbers = Numbers(table)
     shown = Table(
         title=Text(f"runs {numbers.run}, data {numbers.data}", style="bold"),

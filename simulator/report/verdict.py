@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from simulator.book import BEST_ATTAINABLE
+from simulator.measure.opponents import controls
 from simulator.measure.value import Value
+from simulator.record.costs import PeriodCosts
+from simulator.record.experiment import Experiment
+from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers
 from simulator.report.words import between, fixed, listed, megabytes, p_value, percent, signed, signed_percent
 
+RANK = "knowledge_rank"  # the health figure of a base whose low value is a collapse
 COLLAPSED_RANK = 2.0  # effective rank of knowledge vectors below which they say next to nothing
 
 
@@ -23,29 +26,30 @@ class Finding:
     text: str
 
 
-def verdict(numbers: Numbers, controls: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """The findings that a reader asks for first; `controls` are those of each arm whose knowledge is in question."""
+def verdict(numbers: Numbers, experiment: Experiment) -> list[Finding]:
+    """Find what a reader asks for first."""
     measured = [arm for arm in numbers.ranked if numbers.mean("auc_prequential", arm).value is not None]
     findings = [*_stopped(numbers)]
     if not measured:
         reason = numbers.mean("auc_prequential", numbers.arms[0]).reason if numbers.arms else "no arm took part"
         return [*findings, Finding(tag="no ranking", tone="bad", text=f"No arm has a mean AUC: {reason}.")]
     findings.append(_best(numbers, measured))
-    for arm in (arm for arm in measured if arm in controls):
+    against = controls(experiment)
+    for arm in (arm for arm in measured if arm in against):
         if reference := numbers.reference(arm):
             findings.append(_knowledge(numbers, arm, reference))
-            findings += _controls(numbers, arm, [control for control in controls[arm] if control in measured])
+            findings += _controls(numbers, arm, [control for control in against[arm] if control in measured])
             findings.append(_price(numbers, arm, reference))
-        findings += _collapse(numbers, arm)
+        findings += _collapse(numbers, arm, experiment.arms[arm].remedies)
     findings += [*_forgetting(numbers, measured), *_attainable(numbers, measured)]
     return findings
 
 
-def mixed_code(costs: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """A run that was resumed under other code is no longer one experiment."""
+def mixed_code(costs: Sequence[PeriodCosts]) -> list[Finding]:
+    """Find whether a run was resumed under other code, so that it is no longer one experiment."""
     played: dict[str, list[int]] = {}
     for period in costs:
-        played.setdefault(period.get("commit") or "unknown", []).append(period["period"])
+        played.setdefault(period.commit or "unknown", []).append(period.period)
     if len(played) < 2:
         return []
     parts = [f"commit {commit} from period {periods[0]} on" for commit, periods in played.items()]
@@ -137,14 +141,13 @@ def _price(numbers: Numbers, arm: str, reference: str) -> Finding:
     return Finding(tag="its price", tone="plain", text=f"{arm} takes {listed(parts)}.")
 
 
-def _collapse(numbers: Numbers, arm: str) -> Iterator[Finding]:
+def _collapse(numbers: Numbers, arm: str, remedies: dict[str, str]) -> Iterator[Finding]:
     """Vectors that are all alike, or that lie on one line, carry no knowledge however small their loss was."""
-    rank = numbers.at_end("knowledge_rank_next", arm)
+    rank = numbers.at_end(f"{RANK}_next", arm)
     if rank is not None and rank < COLLAPSED_RANK:
-        text = (
-            f"The knowledge that {arm} reads has collapsed: at the end its vectors span {fixed(rank, 1)} directions. "
-            "Give imitation more weight (knowledge.rok.alpha nearer to 0)."
-        )
+        text = f"The knowledge that {arm} reads has collapsed: at the end its vectors span {fixed(rank, 1)} directions."
+        if remedy := remedies.get(RANK):
+            text += f" {remedy[0].upper()}{remedy[1:]}."
         yield Finding(tag="collapsed", tone="bad", text=text)
 
 
@@ -188,21 +191,21 @@ def _stopped(numbers: Numbers) -> Iterator[Finding]:
 
 
 def separable(difference: Value) -> bool:
-    """Whether the 95 % interval of a difference leaves zero out; without an interval nothing is."""
+    """Tell whether the 95 % interval of a difference leaves zero out; without an interval nothing is."""
     if difference.low is None or difference.high is None:
         return False
     return difference.low > 0 or difference.high < 0
 
 
 def told_apart(numbers: Numbers, one: str, other: str) -> bool:
-    """Whether two arms differ beyond chance: by the corrected test if one is the other's baseline."""
+    """Tell whether two arms differ beyond chance: by the corrected test if one is the other's baseline."""
     arm, of = (other, one) if numbers.baseline(other) == one else (one, other)
     difference = numbers.mean("auc_prequential_difference", arm, of=of)
     return beyond_chance(difference, numbers.mean("p_value_holm", arm, of=of))
 
 
 def beyond_chance(difference: Value, p_holm: Value) -> bool:
-    """By the test that is corrected for the number of arms; by the interval where there was no test."""
+    """Judge by the test that is corrected for the number of arms; by the interval where there was no test."""
     return separable(difference) if p_holm.value is None else p_holm.value < 0.05
 
 

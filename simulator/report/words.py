@@ -12,7 +12,7 @@ def fixed(value: float | None, digits: int = 4) -> str:
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """With its sign, and a true minus; what rounds to zero has none."""
+    """Write the sign too, with a true minus; what rounds to zero has none."""
     if value is None:
         return DASH
     text = f"{value:+.{digits}f}"
@@ -20,7 +20,7 @@ def signed(value: float | None, digits: int = 4) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Three digits, or `< 0.001`: more would claim more than a bootstrap knows."""
+    """Write three digits, or `< 0.001`: more would claim more than a bootstrap knows."""
     if value is None:
         return DASH
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -35,7 +35,7 @@ def signed_percent(value: float | None, digits: int = 2) -> str:
 
 
 def between(value: Value, digits: int = 4, *, sign: bool = False) -> str:
-    """The interval, `0.7081–0.7165` or `+0.0010…+0.0052`; empty where there is none."""
+    """Write the interval, `0.7081–0.7165` or `+0.0010…+0.0052`; empty where there is none."""
     if value.low is None or value.high is None:
         return ""
     if sign:
@@ -56,5 +56,5 @@ def seconds(value: float) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join names: `a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -34,7 +34,8 @@ class Servable(Protocol):
     schema: Schema
     trained_through: int
 
-    def predict(self, batch: Batch) -> np.ndarray: ...
+    def predict(self, batch: Batch) -> np.ndarray:
+        """Give click probabilities, [B] float32."""
 
 
 Loader = Callable[[Path, str, int], Servable]  # (checkpoint folder, arm, seed)
@@ -78,7 +79,7 @@ def _json(status: HTTPStatus, content: dict[str, Any]) -> Response:
 
 
 def contender_app(load: Loader, checkpoint: Path, arm: str, seed: int, *, cpus: float) -> Application:
-    """The Serve application of one contender: one replica that reserves `cpus` of a core."""
+    """Make the Serve application of one contender: one replica that reserves `cpus` of a core."""
     deployment = serve.deployment(
         name="contender",
         num_replicas=1,

@@ -8,29 +8,28 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError
-from simulator.book import period_file
+from simulator.record.layout import RunFolder
+from simulator.record.predictions import read_columns
 from simulator.serve.deploy import Endpoint
+from simulator.serve.settings import ServeSettings
 from simulator.serve.traffic import evenly_spaced, requests_for
-from simulator.settings import ServeSettings
 
 TOLERANCE = 1e-6  # between a served and a stored probability: other batch sizes round differently
 Stored = tuple[np.ndarray, np.ndarray]  # row_id [B] ascending, probability [B] float32
 
 
-def stored_predictions(run: Path, period: int, arm: str, seed: int, *, through: int, holdout: bool) -> Stored:
-    """What a contender trained through period `through` predicted offline for the rows of `period`."""
-    file = period_file(run, "predictions", period)
+def stored_predictions(run: RunFolder, period: int, arm: str, seed: int, *, through: int, holdout: bool) -> Stored:
+    """Read what a contender trained through period `through` predicted offline for the rows of `period`."""
+    file = run.predictions(period)
     here = (
         (pc.field("arm") == arm)
         & (pc.field("seed") == seed)
@@ -38,7 +37,7 @@ def stored_predictions(run: Path, period: int, arm: str, seed: int, *, through: 
         & (pc.field("evaluated_on") == period)
         & (pc.field("holdout") == holdout)
     )
-    table = pq.read_table(file, columns=["row_id", "probability"], filters=here).sort_by("row_id")
+    table = read_columns(file, ["row_id", "probability"], here).sort_by("row_id")
     if not table.num_rows:
         raise RunError(f"{file}: holds no predictions of {arm} (seed {seed}) for period {period}; delete the run")
     return table.column("row_id").to_numpy(), table.column("probability").to_numpy()
@@ -52,7 +51,7 @@ async def largest_difference(
     schema: Schema,
     settings: ServeSettings,
 ) -> tuple[int, float | None, float]:
-    """(rows compared, largest |served - stored|, share of rows beyond `TOLERANCE`); None if one is not finite.
+    """Compare: (rows, largest |served - stored|, share of rows beyond `TOLERANCE`); None if one is not finite.
 
     At most `serve.check_rows` rows, spread over the period, in requests of `serve.candidates`.
     RunError if the endpoint does not answer.

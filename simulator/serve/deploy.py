@@ -22,8 +22,9 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import ApplicationStatusOverview, LoggingConfig
 
 from pkb.errors import RunError, SettingError
+from simulator.record.experiment import ArmAndSeed
 from simulator.serve.app import Loader, contender_app
-from simulator.settings import ServeSettings, Settings
+from simulator.serve.settings import ServeSettings
 
 START_SECONDS = 60  # patience with the first contender to come up ...
 START_SECONDS_EACH = 15  # ... and with each further one
@@ -44,22 +45,22 @@ class Endpoint:
 
 @contextlib.contextmanager
 def deployed(
-    settings: Settings, checkpoint: Path, contenders: Sequence[tuple[str, int]], load: Loader
+    name: str, settings: ServeSettings, checkpoint: Path, contenders: Sequence[ArmAndSeed], load: Loader
 ) -> Iterator[list[Endpoint]]:
-    """Every (arm, seed) of `contenders` behind HTTP; Serve is shut down at the end.
+    """Put every (arm, seed) of the run `name` behind HTTP; Serve is shut down at the end.
 
     SettingError if the port is taken; RunError if the cluster serves something already, or a contender does
     not come up.
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    port = free_port(settings.serve)
-    _make_way(settings.name)
+    port = free_port(settings)
+    _make_way(name)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
     cpus = min(REPLICA_CPUS, ALL_CPUS / len(contenders))
     targets = [
         serve.RunTarget(
             target=contender_app(load, checkpoint, arm, seed, cpus=cpus),
-            name=f"{_prefix(settings.name)}{arm}/{seed}",
+            name=f"{_prefix(name)}{arm}/{seed}",
             route_prefix=_route(arm, seed),
             logging_config=quiet,
         )
@@ -68,13 +69,13 @@ def deployed(
     try:
         serve.start(
             proxy_location=ProxyLocation.HeadOnly,
-            http_options=HTTPOptions(host=settings.serve.host, port=port, request_timeout_s=settings.serve.timeout_s),
+            http_options=HTTPOptions(host=settings.host, port=port, request_timeout_s=settings.timeout_s),
             logging_config=quiet,
         )
         serve.run_many(targets, wait_for_applications_running=False)
         deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(contenders)
         _wait_until_running(deadline)
-        root = f"http://{_reachable(settings.serve.host)}:{port}"
+        root = f"http://{_reachable(settings.host)}:{port}"
         _wait_until_routed(root, {_route(arm, seed) for arm, seed in contenders}, deadline)
         yield [Endpoint(arm=arm, seed=seed, url=root + quote(_route(arm, seed))) for arm, seed in contenders]
     finally:
@@ -82,7 +83,7 @@ def deployed(
 
 
 def free_port(settings: ServeSettings) -> int:
-    """`serve.port`, or a free one where that is 0; SettingError if nothing can listen there."""
+    """Give `serve.port`, or a free one where that is 0; SettingError if nothing can listen there."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.create_server((settings.host, settings.port), family=family) as listener:

@@ -37,12 +37,12 @@ class RequestError(DataError):
 
 
 def encode_request(shared: Json, candidates: Json) -> bytes:
-    """The body of a request."""
+    """Write the body of a request."""
     return json.dumps({"shared": shared, "candidates": candidates}, separators=(",", ":")).encode()
 
 
 def parse_request(body: bytes, schema: Schema) -> Batch:
-    """A request's candidates as rows, in their order; RequestError names what is wrong with the body."""
+    """Read a request's candidates as rows, in their order; RequestError names what is wrong with the body."""
     shared, candidates = _sections(body)
     _check_names(shared, candidates, schema)
     size = _number_of_candidates(candidates)

@@ -1,44 +1,37 @@
 """Deploy every contender of a checkpoint on Ray Serve, check what is served, and measure its latency.
 
 Every contender meets the same schedules and the same requests, in turns, so that a slow moment of the machine
-does not fall on one of them alone. The run's folder gets `serving.json`:
-
-    measured    one entry per contender, rate and repeat: sent, completed, errors, p50_ms, p95_ms, p99_ms
-                (null where so many requests failed that the percentile is infinite), sender_lag_p99_ms
-    checks      one entry per contender: the largest difference between a served and a stored probability
-    candidates, slo_ms, timeout_s, seconds    the settings behind them
+does not fall on one of them alone. The run's folder gets `serving.json` (`simulator.record.serving`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import numpy as np
 
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError
-from retrieval.shelf import BEHAVIOURS, DENSE
-from simulator.book import period_file
-from simulator.files import write_text
-from simulator.models import MODELS
-from simulator.plan import holdout_share, last_prediction
-from simulator.seeding import derived_seed
+from pkb.seeding import derived_seed
+from retrieval.indexed_pool import ROUNDED
+from simulator.record.costs import ArmCosts, PeriodCosts
+from simulator.record.layout import RunFolder
+from simulator.record.serving import Check, Measured, Serving, write_serving
+from simulator.record.typed_json import read_typed
 from simulator.serve.app import Loader
+from simulator.serve.arrivals import Load, offer, open_session, percentile, poisson_arrivals
 from simulator.serve.check import TOLERANCE, largest_difference, stored_predictions
 from simulator.serve.deploy import Endpoint, deployed
-from simulator.serve.load import Load, offer, open_session, percentile, poisson_arrivals
-from simulator.serve.loading import load_servable
+from simulator.serve.settings import ServeSettings
 from simulator.serve.traffic import sampled_requests
-from simulator.settings import Settings
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
+from simulator.stream.protocol import holdout_share, last_prediction
+from simulator.stream.settings import StreamSettings
 
 FLIPS = 0.01  # share of rows beyond the tolerance where rounding may decide which of two neighbours is read
 WARM_UP = 20  # requests to each contender before the first that counts
@@ -46,140 +39,146 @@ Report = Callable[[str], None]
 
 
 def serve_and_measure(
-    run: Path,
-    settings: Settings,
+    run: RunFolder,
+    settings: ServeSettings,
+    stream: StreamSettings,
     checkpoint: Path,
     log: Log,
     report: Report,
     *,
-    load: Loader | None = None,
-) -> dict[str, Any]:
+    seed: int,
+    load: Loader,
+) -> Serving:
     """Serve each contender of `checkpoint` that was not stopped, and write what was seen to `serving.json`.
 
     Ray must be initialised, and the last period of `log` committed in `run`. RunError if a contender cannot
     be deployed or asked, or serves other probabilities than were stored (after `serving.json` is written).
     """
     period = log.periods[-1]
-    contenders = _contenders(run, period.index)
+    arms = _alive(run, period.index)
     rows = log.read(period, histories=bool(log.schema.histories))
-    share = holdout_share(settings)
+    share = holdout_share(stream)
     holdout = rows.select(holdout_mask(rows, share)) if share else rows
     if not len(holdout):
         raise RunError(f"{log.path(period)}: has no holdout rows to ask for; raise stream.holdout_share")
-    measured: list[dict[str, Any]] = []
-    checks: list[dict[str, Any]] = []
-    if contenders:
-        report(f"serving: deploying {len(contenders)} contenders")
-        with deployed(settings, checkpoint.resolve(), contenders, load or partial(load_servable, log)) as endpoints:
-            client = _Client(run, settings, log.schema, period.index, holdout, endpoints, report)
+    checks: list[Check] = []
+    measured: list[Measured] = []
+    if arms:
+        report(f"serving: deploying {len(arms)} contenders")
+        everyone = [arm.who for arm in arms]
+        with deployed(run.name, settings, checkpoint.resolve(), everyone, load) as endpoints:
+            client = _Client(run, settings, log.schema, stream, period.index, holdout, endpoints, report, seed)
             checks, measured = asyncio.run(client.check_and_measure())
-    serve = settings.serve
-    result = {
-        "measured": measured,
-        "checks": checks,
-        "candidates": serve.candidates,
-        "slo_ms": serve.slo_ms,
-        "timeout_s": serve.timeout_s,
-        "seconds": serve.seconds,
-    }
-    write_text(run / "serving.json", json.dumps(result, indent=1, allow_nan=False))
-    for check in checks:
-        difference = check["max_difference"]
-        allowed = FLIPS if MODELS[settings.arms[check["arm"]].backbone].retriever in (DENSE, BEHAVIOURS) else 0.0
-        if difference is None or check["share_beyond"] > allowed:
-            by = "an undefined amount" if difference is None else f"{difference:.2g}"
-            raise RunError(
-                f"{run / 'serving.json'}: {check['arm']} (seed {check['seed']}) serves probabilities that differ by "
-                f"{by} from those stored for period {period.index}, more than {TOLERANCE:g}; "
-                "its checkpoint and its predictions do not belong together"
-            )
-    return result
+    serving = Serving(
+        measured=measured,
+        checks=checks,
+        candidates=settings.candidates,
+        slo_ms=settings.slo_ms,
+        timeout_s=settings.timeout_s,
+        seconds=settings.seconds,
+    )
+    write_serving(run, serving)
+    for arm, check in zip(arms, checks, strict=True):
+        hold_to_stored(run, period.index, arm, check)
+    return serving
 
 
-def _contenders(run: Path, period: int) -> list[tuple[str, int]]:
-    """(arm, seed) of those that took part to the end."""
-    file = period_file(run, "costs", period)
-    try:
-        arms = json.loads(file.read_text())["arms"]
-    except FileNotFoundError:
-        raise RunError(f"{file}: is not there; the run has not committed its last period yet") from None
-    return [(entry["arm"], entry["seed"]) for entry in arms if entry["stopped"] is None]
+def _alive(run: RunFolder, period: int) -> list[ArmCosts]:
+    """The arms that took part to the end."""
+    file = run.costs(period)
+    if not file.exists():
+        raise RunError(f"{file}: is not there; the run has not committed its last period yet")
+    return [arm for arm in read_typed(file, PeriodCosts).arms if arm.stopped is None]
+
+
+def hold_to_stored(run: RunFolder, period: int, arm: ArmCosts, check: Check) -> None:
+    """Hold an arm to what it stored: RunError if it serves other probabilities."""
+    allowed = FLIPS if ROUNDED & set(arm.reads) else 0.0
+    if check.max_difference is None or check.share_beyond > allowed:
+        by = "an undefined amount" if check.max_difference is None else f"{check.max_difference:.2g}"
+        raise RunError(
+            f"{run.serving}: {check.arm} (seed {check.seed}) serves probabilities that differ by "
+            f"{by} from those stored for period {period}, more than {TOLERANCE:g}; "
+            "its checkpoint and its predictions do not belong together"
+        )
 
 
 @dataclass
 class _Client:
     """Asks the deployed contenders over HTTP, in turns."""
 
-    run: Path
-    settings: Settings
+    run: RunFolder
+    settings: ServeSettings
     schema: Schema
+    stream: StreamSettings
     period: int
     holdout: Batch
     endpoints: Sequence[Endpoint]
     report: Report
+    seed: int
 
-    async def check_and_measure(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The entries of `checks` and of `measured`."""
-        serve = self.settings.serve
+    async def check_and_measure(self) -> tuple[list[Check], list[Measured]]:
+        """Check every endpoint, warm it up, then measure all of them at each rate."""
         async with open_session() as session:
             self.report("serving: comparing served with stored probabilities")
             checks = [await self._check(session, endpoint) for endpoint in self.endpoints]
             for endpoint in self.endpoints:
                 await self._warm_up(session, endpoint)
             measured = []
-            for repeat in range(serve.repeats):
-                for rate in serve.rates:
+            for repeat in range(self.settings.repeats):
+                for rate in self.settings.rates:
                     for endpoint in self.endpoints:
                         self.report(f"serving: {endpoint.arm} (seed {endpoint.seed}) at {rate:g} requests/s")
                         measured.append(await self._measure(session, endpoint, rate, repeat))
         return checks, measured
 
-    async def _check(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> dict[str, Any]:
-        through, holdout = last_prediction(self.settings, self.period)
+    async def _check(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> Check:
+        through, holdout = last_prediction(self.stream, self.period)
         who = (endpoint.arm, endpoint.seed)
         stored = stored_predictions(self.run, self.period, *who, through=through, holdout=holdout)
         rows, largest, beyond = await largest_difference(
-            session, endpoint, self.holdout, stored, self.schema, self.settings.serve
+            session, endpoint, self.holdout, stored, self.schema, self.settings
         )
-        compared = {"rows": rows, "max_difference": largest, "share_beyond": beyond}
-        return {"arm": endpoint.arm, "seed": endpoint.seed, **compared}
+        return Check(arm=endpoint.arm, seed=endpoint.seed, rows=rows, max_difference=largest, share_beyond=beyond)
 
     async def _warm_up(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
         for body in self._requests(WARM_UP, self._seed("warm up")):
-            await offer(session, endpoint.url, [body], np.zeros(1), self.settings.serve.timeout_s)
+            await offer(session, endpoint.url, [body], np.zeros(1), self.settings.timeout_s)
 
-    async def _measure(
-        self, session: aiohttp.ClientSession, endpoint: Endpoint, rate: float, repeat: int
-    ) -> dict[str, Any]:
+    async def _measure(self, session: aiohttp.ClientSession, endpoint: Endpoint, rate: float, repeat: int) -> Measured:
         seed = self._seed(str(rate), repeat)
-        schedule = poisson_arrivals(rate, self.settings.serve.seconds, seed)
+        schedule = poisson_arrivals(rate, self.settings.seconds, seed)
         bodies = self._requests(len(schedule), seed)
-        load = await offer(session, endpoint.url, bodies, schedule, self.settings.serve.timeout_s)
-        return {"arm": endpoint.arm, "seed": endpoint.seed, "rate": rate, "repeat": repeat, **summary(load)}
+        load = await offer(session, endpoint.url, bodies, schedule, self.settings.timeout_s)
+        return summary(endpoint, rate, repeat, load)
 
     def _seed(self, *names: str | int) -> int:
-        """The same for every contender, another one for every rate and repeat."""
-        return derived_seed(self.settings.seeds[0], "serve", *names)
+        """One seed for all contenders, and another for every rate and repeat."""
+        return derived_seed(self.seed, "serve", *names)
 
     def _requests(self, number: int, seed: int) -> list[bytes]:
-        candidates = self.settings.serve.candidates
+        candidates = self.settings.candidates
         return sampled_requests(self.holdout, self.schema, number=number, candidates=candidates, seed=seed)
 
 
-def summary(load: Load) -> dict[str, Any]:
-    """What `serving.json` says of one load; milliseconds, null where undefined or infinite."""
+def summary(endpoint: Endpoint, rate: float, repeat: int, load: Load) -> Measured:
+    """Sum up what came of one load."""
 
     def milliseconds(times: np.ndarray, percent: float) -> float | None:
         value = percentile(times, percent)
         return None if value is None else round(1000 * value, 3)
 
-    return {
-        "sent": load.sent,
-        "completed": load.completed,
-        "errors": load.sent - load.completed,
-        "errors_by_kind": load.errors,
-        "p50_ms": milliseconds(load.latencies, 50),
-        "p95_ms": milliseconds(load.latencies, 95),
-        "p99_ms": milliseconds(load.latencies, 99),
-        "sender_lag_p99_ms": milliseconds(load.lags, 99),
-    }
+    return Measured(
+        arm=endpoint.arm,
+        seed=endpoint.seed,
+        rate=rate,
+        repeat=repeat,
+        sent=load.sent,
+        completed=load.completed,
+        errors=load.sent - load.completed,
+        errors_by_kind=load.errors,
+        p50_ms=milliseconds(load.latencies, 50),
+        p95_ms=milliseconds(load.latencies, 95),
+        p99_ms=milliseconds(load.latencies, 99),
+        sender_lag_p99_ms=milliseconds(load.lags, 99),
+    )

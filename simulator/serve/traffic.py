@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from pkb.batch import Batch, Schema
-from simulator.seeding import derived_seed
+from pkb.seeding import derived_seed
 from simulator.serve.request import encode_request
 
 
 def sampled_requests(rows: Batch, schema: Schema, *, number: int, candidates: int, seed: int) -> list[bytes]:
-    """Bodies of `number` requests, each for the user of one row and the items of `candidates` rows.
+    """Draw the bodies of `number` requests, each for the user of one row and the items of `candidates` rows.
 
     Rows are drawn with replacement; the seed decides them all.
     """
@@ -37,7 +37,7 @@ def sampled_requests(rows: Batch, schema: Schema, *, number: int, candidates: in
 
 
 def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
-    """Bodies of requests that together ask for every row, `size` at a time, every field per candidate."""
+    """Yield bodies of requests that together ask for every row, `size` at a time, every field per candidate."""
     for part in rows.minibatches(size):
         columns: dict[str, Any] = {n: part.ids_BF[:, c].tolist() for c, n in enumerate(schema.names)}
         for name, history in part.histories.items():
@@ -46,7 +46,7 @@ def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
 
 
 def evenly_spaced(rows: int, most: int) -> torch.Tensor:
-    """Indices of at most `most` of `rows` rows, spread over all of them."""
+    """Choose at most `most` of `rows` rows, spread over all of them: their indices."""
     return torch.linspace(0, rows - 1, min(rows, most), dtype=torch.float64).round().long()
 
 

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pkb.errors import DataError, SettingError
-from simulator.files import sync_folder
-from simulator.settings import IngestSettings, Settings, StreamSettings
+from simulator.config.typed import plain
+from simulator.record.files import sync_folder
 from simulator.stream import world
 from simulator.stream.log import Log, Manifest
 from simulator.stream.periods import Cut, cut_of, thinned
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.stream.sources import (
     alidisplay,
     alipay,
@@ -52,6 +53,7 @@ class Source(Protocol):
     """A module that knows one raw format."""
 
     ABSENT: str  # what is said of a root without its files, and where to get them
+    SHAPED_BY: tuple[str, ...]  # settings of the stream that only this source reads, so that they are part of its log
 
     def find(self, stream: StreamSettings) -> tuple[Path, ...]:
         """The raw files; none if the root holds none."""
@@ -74,12 +76,11 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def ingest(settings: Settings, report: Callable[[str], None]) -> Log:
-    """The log that `settings.stream` asks for, built if it is not there; `report` takes one-line notices.
+def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str], None]) -> Log:
+    """The log that `stream` asks for, built if it is not there; `report` takes one-line notices.
 
     DataError if raw files or columns are absent, too many rows are bad, or a period is empty.
     """
-    stream = settings.stream
     cut = cut_of(stream)
     source, files = _find(stream, report)
     own = {"table": Path(stream.root).resolve().name or "table", "world": f"{stream.world.preset}-synthetic"}
@@ -91,11 +92,11 @@ def ingest(settings: Settings, report: Callable[[str], None]) -> Log:
     folder = data / f"{name}-{fingerprint[:8]}"
     with _alone_in(data):
         if not folder.exists():
-            with _becoming(folder) as partial, _staged(source, files, partial, settings) as (raw, staged):
+            with _becoming(folder) as partial, _staged(source, files, partial, stream, limits) as (raw, staged):
                 rows_in, rejected = staged.count()
                 for why, rows in sorted(staged.left_out.items()):
                     report(f"{rows} raw rows are left out: {why}")
-                _check_rejects(staged, settings.ingest, report)
+                _check_rejects(staged, limits, report)
                 spans = cut.spans(staged.counts(cut.number))
                 periods = write_periods(staged, raw.schema, spans, partial)
                 write_rejects(staged, partial)
@@ -154,14 +155,18 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         "cut": [type(cut).__name__, asdict(cut)],
         "target_share": stream.split.target_share if stream.protocol == "split" else None,
         "history_length": stream.history_length,
-        "time_unit": stream.time_unit if source == "eleme" else None,
-        "world": [asdict(stream.world), stream.period, stream.utc_offset_hours] if source == "world" else None,
-        "table": asdict(stream.table) if source == "table" else None,
+        "time_unit": None,  # these stand here for every source, so that a log which is there is found again
+        "world": None,
+        "table": None,
     }
+    if source == "world":
+        shape["world"] = [asdict(stream.world), stream.period, stream.utc_offset_hours]
+    else:
+        shape |= {name: plain(getattr(stream, name)) for name in SOURCES[source].SHAPED_BY}
     return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _check_rejects(staged: Staging, settings: IngestSettings, report: Callable[[str], None]) -> None:
+def _check_rejects(staged: Staging, limits: IngestSettings, report: Callable[[str], None]) -> None:
     """DataError if there is no good row or there are too many bad ones; else a notice of the bad ones."""
     rows_in, rejected = staged.count()
     if rows_in == 0:
@@ -175,22 +180,21 @@ def _check_rejects(staged: Staging, settings: IngestSettings, report: Callable[[
     )
     if rejected == rows_in:
         raise DataError(what)
-    if rejected > settings.max_reject_share * rows_in:
-        raise DataError(f"{what}; ingest.max_reject_share={settings.max_reject_share} allows fewer")
+    if rejected > limits.max_reject_share * rows_in:
+        raise DataError(f"{what}; ingest.max_reject_share={limits.max_reject_share} allows fewer")
     report(f"{what}; they are set aside in rejects.parquet of the log")
 
 
 @contextmanager
 def _staged(
-    source: str, files: tuple[Path, ...], partial: Path, settings: Settings
+    source: str, files: tuple[Path, ...], partial: Path, stream: StreamSettings, limits: IngestSettings
 ) -> Iterator[tuple[RawLog, Staging]]:
     """The raw log and its checked rows; what the work needs on disk is gone when the block ends."""
-    stream = settings.stream
     work = partial / "work"
     work.mkdir()
     raw = world.generate(stream, work) if source == "world" else SOURCES[source].describe(stream, files)
     raw = replace(raw, files=files)
-    with staging(thinned(raw, stream), work, settings.ingest, history_length=stream.history_length) as staged:
+    with staging(thinned(raw, stream), work, limits, history_length=stream.history_length) as staged:
         yield raw, staged
     shutil.rmtree(work)
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from pkb.errors import DataError, SettingError
-from simulator.settings import StreamSettings
 from simulator.stream.raw import RawLog, text
+from simulator.stream.settings import StreamSettings
 from simulator.stream.staging import Count
 
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400}

@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pkb.errors import DataError
-from simulator.settings import IngestSettings
-from simulator.stream import faults
 from simulator.stream.checking import checked_rows
-from simulator.stream.raw import PARQUET, RawLog, path
+from simulator.stream.faults import as_data_error
+from simulator.stream.raw import RawLog, path
+from simulator.stream.settings import IngestSettings
 from simulator.stream.vocabulary import WORDS, Numbering, Values, Vocabulary
 
 BATCH_ROWS = 65_536
@@ -196,12 +195,12 @@ class Staging:
             self._run(f"CREATE OR REPLACE VIEW {name} AS {rows} {more}")
 
     def _tables(self, query: str, rows: int | None = None) -> Iterator[pa.Table]:
-        with _as_data_error(self._log):
+        with as_data_error(self._log):
             for batch in self._engine.sql(query).to_arrow_reader(rows or BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 
     def _run(self, statement: str) -> list[Any]:
-        with _as_data_error(self._log):
+        with as_data_error(self._log):
             rows: list[Any] = self._engine.execute(statement).fetchall()
         return rows
 
@@ -274,29 +273,3 @@ class _Store:
         if self._rows:
             self._writer.write_table(pa.concat_tables(self._held))
         self._held, self._rows = [], 0
-
-
-@contextmanager
-def _as_data_error(log: RawLog) -> Iterator[None]:
-    """What the engine cannot read or hold is told in one line; its complaints of our SQL stay as they are."""
-    try:
-        yield
-    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
-        raise
-    except duckdb.OutOfMemoryException:
-        raise DataError(f"{log.source}: the ingest needs more memory; raise ingest.memory_limit_gb") from None
-    except duckdb.Error as error:
-        raise DataError(f"{log.source}: {_what_is_wrong(log, str(error))}") from error
-
-
-def _what_is_wrong(log: RawLog, complaint: str) -> str:
-    """The engine's complaint in one line, with the raw file that it is about."""
-    lines = [line.strip() for line in complaint.splitlines()]
-    named = next((line.removeprefix("file = ") for line in lines if line.startswith("file = ")), None)
-    what = "".join(c if c.isprintable() else "?" for c in lines[0])
-    if named is not None:
-        if (row := faults.lone_return(Path(named))) is not None:
-            return f"{named}, row {row}: a carriage return within the line; take it out, or end every line in \\n"
-        return f"{named}: {what}"
-    damaged = faults.damaged_parquet(file for file in log.files if file.suffix in PARQUET)
-    return what if damaged is None else f"{damaged}: not readable as Parquet: {what}"

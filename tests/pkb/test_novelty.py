@@ -24,16 +24,15 @@ def test_a_value_is_new_until_a_row_that_holds_it_was_compressed() -> None:
     queries = rows([5, 9], [12, 9], [12, 30])
     for base, new in ((grown(3, 10), [[0, 0], [1, 0], [1, 1]]), (grown(3, 10, 13), [[0, 0], [0, 0], [0, 1]])):
         said = base.knowledge(queries)
-        assert said.features_BFe is not None
-        assert said.features_BFe.squeeze(2).tolist() == new
-        assert said.vectors_BKd.squeeze(1).tolist() == new
+        assert said["values"].squeeze(2).tolist() == new
+        assert said["row"].squeeze(1).tolist() == new
 
 
 def test_a_missing_value_is_not_new() -> None:
-    assert not grown(3, 10).knowledge(rows([MISSING, MISSING])).vectors_BKd.any()
+    assert not grown(3, 10).knowledge(rows([MISSING, MISSING]))["row"].any()
 
 
 def test_what_it_says_of_new_values_is_the_same_after_rows_without_any_were_compressed() -> None:
     base = grown(3, 10)
     base.standardise(rows([5, 9], [6, 9]))
-    assert base.knowledge(rows([12, 9])).vectors_BKd.tolist() == [[[1, 0]]]
+    assert base.knowledge(rows([12, 9]))["row"].tolist() == [[[1, 0]]]

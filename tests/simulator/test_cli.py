@@ -48,6 +48,9 @@ def lines(count: int, bad: str) -> str:
         (LOG, ["arms.other.backbone=deepfn"], ["deepfn", "did you mean deepfm?"]),
         (LOG, ["train.batchsize=3"], ["train.batchsize", "did you mean train.batch_size?"]),
         (LOG, ["stream.source=tabel"], ["did you mean table?"]),
+        (LOG, ["train.epochs=1,2"], ["train.epochs=1,2", "--multirun"]),
+        (LOG, ["--multirun", "train.epochs=1,0"], ["train.epochs=0", "at least 1"]),
+        (LOG, ["knowledge.edk.patterns=0"], ["knowledge.edk.patterns=0", "at least 1"]),
     ],
     ids=[
         "no such file",
@@ -60,6 +63,9 @@ def lines(count: int, bad: str) -> str:
         "an unknown backbone",
         "an unknown setting",
         "an unknown source",
+        "a sweep without --multirun",
+        "a run among several that cannot be played",
+        "an error within a knowledge base",
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing_half_written(
@@ -99,7 +105,7 @@ def test_report_and_compare_take_the_folders_of_runs(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["report", "nowhere"], "nowhere: holds no config.yaml"), (["compare", "one"], "two or more different runs")],
+    [(["report", "nowhere"], "nowhere: holds no experiment.json"), (["compare", "one"], "two or more different runs")],
 )
 def test_a_folder_that_cannot_be_reported_on_is_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], said: str

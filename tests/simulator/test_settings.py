@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from pkb.errors import SettingError
-from simulator.settings import SOURCES
-from simulator.settings_file import load, to_yaml
+from pkb.rok import ROK
+from simulator.contender.settings import ArmSettings
+from simulator.settings import Settings, knowledge_settings, load, to_yaml
 from simulator.stream import ingest
+from simulator.stream.settings import SOURCES
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
@@ -48,22 +50,49 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("arms.finetune.polcy=x", "did you mean arms.finetune.policy?"),
         ("arms.finetune.policy=finetun", "did you mean finetune?"),
         ("arms.finetune.backbone=deepfn", "did you mean deepfm?"),
-        ("train.batch_size=abc", "must be of type int"),
-        ("train.batch_size=1,2", "asks for a sweep"),
+        ("train.batch_size=abc", "train.batch_size='abc': must be of type int"),
+        ("train.batch_size=null", "train.batch_size=null: must be of type int"),
+        ("train.ledger=3", "train.ledger=3: must be of type bool"),
+        ("train.batch_size=1,2", "add --multirun"),
+        ("train.batch_size=range(1,3)", "add --multirun"),
         ("train=3", "train=3: is a section"),
-        ("~arms.finetun", "did you mean arms.finetune?"),
-        ("stream.holdout_share=2", "must lie between"),
+        ("seeds=3", "seeds=3: is a list, write seeds=[3]"),
+        ("seeds=[a]", "seeds[0]='a': must be of type int"),
+        ("name.x=3", "name is a value, not a section"),
+        ("hydra.run.dir=x", "unknown setting 'hydra'"),
+        ("train@x=3", "there are no packages here"),
+        ("~arms.finetun", "there is no arms.finetun to delete; did you mean arms.finetune?"),
+        ("~arms.finetune", "arms: is empty"),
+        ("stream.holdout_share=2", "stream.holdout_share=2.0: must lie between"),
+        ("stream.world.drift.shifts=-1", "stream.world.drift.shifts=-1.0: must be at least 0"),
+        ("stream.label_delay=soon", "stream.label_delay=soon: write a number"),
+        ("train.device=gpu", "train.device=gpu: is not one of auto, cpu, cuda"),
+        ("train.workers=2000", "train.batch_size=1024: must be at least train.workers, which is 2000"),
         ("name=a/b", "usable as a folder's name"),
         (
             "arms.finetune={knowledge: edk, options: {patern: 3}}",
-            "arms.finetune.options.patern: is not a setting of edk",
+            "unknown setting 'arms.finetune.options.patern'; did you mean arms.finetune.options.patterns?",
         ),
-        ("arms.finetune={knowledge: edk, options: {patterns: x}}", "must be of type int"),
-        ("arms.finetune={knowledge: edk, control: random}", "is not one of untrained, shuffled"),
-        ("arms.finetune={options: {patterns: 3}}", "has no knowledge for options"),
-        ("arms.finetune={knowledge: rok, options: {teacher: rin}}", "did you mean rim?"),
+        (
+            "arms.finetune={knowledge: edk, options: {patterns: x}}",
+            "arms.finetune.options.patterns='x': must be of type int",
+        ),
+        ("knowledge.edk.patterns=0", "knowledge.edk.patterns=0: must be at least 1"),
+        ("knowledge.rok.alpha=-1", "knowledge.rok.alpha=-1.0: must lie between 0 and 1"),
+        ("arms.finetune={knowledge: rok, options: {alpha: -1}}", "arms.finetune.options.alpha=-1.0: must lie between"),
+        ("arms.finetune={knowledge: edk, control: random}", "arms.finetune.control=random: is not one of untrained,"),
+        ("arms.finetune={options: {patterns: 3}}", "arms.finetune.options={'patterns': 3}: the arm has no knowledge"),
+        ("arms.finetune.control=shuffled", "arms.finetune.control=shuffled: the arm has no knowledge"),
+        ("arms.finetune={knowledge: rok, options: {teacher: rin}}", "arms.finetune.options.teacher=rin: is not one of"),
+        (
+            "arms.finetune={knowledge: rok, policy: ewc, options: {update: both}}",
+            "arms.finetune.options.update=fixed",
+        ),
+        ("arms.finetune={backbone: dert, knowledge: rok, options: {teacher: dert}}", "each search by an encoder"),
+        ("arms.finetune={backbone: gbdt, policy: distil}", "adds to the loss of a step, but gbdt takes none"),
+        ("arms.finetune={knowledge: retrieved, control: shuffled}", "reads labels when it is used"),
         ("retrieval.k=0", "retrieval.k=0: must be at least 1"),
-        ("retrieval.dense.kind=flt", "must be of type"),
+        ("retrieval.dense.kind=flt", "retrieval.dense.kind=flt: is not one of flat"),
         ("a b", "write key=value"),
     ],
 )
@@ -74,22 +103,29 @@ def test_a_wrong_override_is_one_line_that_names_key_and_remedy(config: Path, ov
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"absent\.yaml: No such file"):
-        load(tmp_path / "absent.yaml")
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("a: [1,\nb: }")
-    with pytest.raises(SettingError, match=r"broken\.yaml: not readable as YAML"):
-        load(broken)
+def test_an_error_within_a_teacher_names_the_section_that_says_so(config: Path) -> None:
+    with pytest.raises(SettingError, match=r"^knowledge\.rok\.teacher=rin: is not one of"):
+        load(config, ["knowledge.rok.teacher=rin", "arms.finetune.knowledge=rok"])
+
+
+def test_ewc_refuses_rows_that_change_their_owner(config: Path) -> None:
+    with pytest.raises(SettingError, match=r"^arms\.finetune\.policy=ewc: .*train\.evict_after=0"):
+        load(config, ["arms.finetune.policy=ewc", "train.evict_after=3"])
+
+
+def test_what_an_arm_asks_of_its_base_stands_in_place_of_the_common_settings(config: Path) -> None:
+    arm = "arms.finetune={knowledge: rok, options: {hidden: [8], alpha: 1}}"
+    settings = load(config, ["knowledge.rok.projector=7", arm])
+    assert knowledge_settings(settings, "finetune") == ROK.Settings(hidden=(8,), alpha=1.0, projector=7)
+    assert settings.arms["finetune"] == ArmSettings(knowledge="rok", options={"hidden": [8], "alpha": 1})
+
+
+def test_settings_check_themselves_however_they_are_made() -> None:
+    with pytest.raises(SettingError, match=r"^arms\.x\.backbone=deepfn: .*did you mean deepfm\?"):
+        Settings(arms={"x": ArmSettings(backbone="deepfn")})
+    with pytest.raises(SettingError, match=r"^layer=0: must be at least 1"):
+        ArmSettings(layer=0)
 
 
 def test_every_source_that_settings_offer_can_be_ingested() -> None:
     assert set(SOURCES) == {*ingest.SOURCES, "world"}
-
-
-def test_yaml_tags_execute_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "evil.yaml"
-    file.write_text(f"name: !!python/object/apply:os.system ['touch {tmp_path}/done']\n")
-    with pytest.raises(SettingError, match="not readable as YAML"):
-        load(file)
-    assert not (tmp_path / "done").exists()

@@ -9,8 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pkb.batch import Field, Schema
-from simulator.settings import ArmSettings, ServeSettings, Settings, StreamSettings, TrainSettings
+from pkb.ranks import Ranks
+from simulator.contender.contender import Contender
+from simulator.contender.settings import ArmSettings
+from simulator.plays import recipe_of
+from simulator.serve.settings import ServeSettings
+from simulator.settings import Settings
 from simulator.stream.log import Log, Manifest, Period
+from simulator.stream.settings import StreamSettings
+from simulator.train.settings import TrainSettings
 
 SCHEMA = Schema(
     fields=(
@@ -98,3 +105,8 @@ def tiny_settings(folder: Path, *, arms: dict[str, ArmSettings] | None = None, w
         train=TrainSettings(workers=workers, batch_size=128, learning_rate=0.01),
         serve=ServeSettings(enabled=False),
     )
+
+
+def contender_of(settings: Settings, arm: str, seed: int = 0, ranks: Ranks | None = None) -> Contender:
+    """One arm of these settings, untrained, for the tiny log."""
+    return Contender(recipe_of(settings, arm, seed), SCHEMA, ranks)

@@ -14,13 +14,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 
 FILES = ("raw_sample.csv", "user_profile.csv", "ad_feature.csv")
 BEHAVIORS = "behavior_log.csv"
 ABSENT = f"holds none of {', '.join(FILES)}: get the data at https://tianchi.aliyun.com/dataset/56"
+SHAPED_BY: tuple[str, ...] = ()
 
 SAMPLE = ("user", "time_stamp", "adgroup_id", "pid", "clk")
 PROFILE = (

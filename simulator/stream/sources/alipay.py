@@ -10,13 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
 
 FILES = ("ijcai2016_taobao.csv",)
 ABSENT = f"holds no {FILES[0]}: get the data at https://tianchi.aliyun.com/dataset/53"
+SHAPED_BY: tuple[str, ...] = ()
 
 ITEM = ("sel_ID", "ite_ID", "cat_ID")
 FURTHER_LABELS = {"buy": "1"}

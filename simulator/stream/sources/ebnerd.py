@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 
 BEHAVIORS = ("behaviors_train.parquet", "behaviors_val.parquet")
 CLICKS = ("history_train.parquet", "history_val.parquet")
 ABSENT = f"holds none of {', '.join(BEHAVIORS + CLICKS)}: get the data at https://recsys.eb.dk/dataset/"
+SHAPED_BY: tuple[str, ...] = ()
 
 USER = ("user_id", "device_type", "is_sso_user", "gender", "postcode", "age", "is_subscriber")
 NEEDED = (*USER, "impression_id", "article_id", "impression_time", "article_ids_inview", "article_ids_clicked")

@@ -11,11 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 
 ABSENT = "holds no D1_0.csv or other D<day>_<part>.csv: get the data at https://tianchi.aliyun.com/dataset/131047"
+SHAPED_BY: tuple[str, ...] = ("time_unit",)
 
 _USER = "user_id gender visit_city avg_price is_supervip ctr_30 ord_30 total_amt_30"
 _ITEM = (

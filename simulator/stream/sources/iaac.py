@@ -12,12 +12,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 
 FILES = ("round1_ijcai_18_train_20180301.txt",)
 ABSENT = f"holds no {FILES[0]}: get the data of IJCAI-18 at https://tianchi.aliyun.com/competition/entrance/231647"
+SHAPED_BY: tuple[str, ...] = ()
 
 USER = ("user_id", "user_gender_id", "user_age_level", "user_occupation_id", "user_star_level")
 ITEM = (

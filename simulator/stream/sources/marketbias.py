@@ -10,13 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 from simulator.stream.sources import ratings
 
 FILES = ("df_electronics.csv",)
 ABSENT = f"holds no {FILES[0]}: get it from data/ of https://github.com/MengtingWan/marketBias"
+SHAPED_BY: tuple[str, ...] = ()
 
 SCHEMA = Schema(
     fields=(

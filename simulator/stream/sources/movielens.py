@@ -9,13 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 from simulator.stream.sources import ratings
 
 FILES = ("ratings.csv", "movies.csv")
 ABSENT = f"holds none of {', '.join(FILES)}: get the data at https://grouplens.org/datasets/movielens/"
+SHAPED_BY: tuple[str, ...] = ()
 
 SCHEMA = Schema(
     fields=(

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.periods import split_seconds
+from simulator.stream.settings import StreamSettings
 
 SEED = 0
 KEY = f"concat_ws(' ', {SEED}, _file, _row)"  # decides what a row draws

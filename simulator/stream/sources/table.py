@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from pkb.batch import Field, History, Role, Schema
 from pkb.errors import DataError, SettingError
-from simulator.settings import StreamSettings, TableSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings, TableSettings
 
 ABSENT = "holds no file that matches stream.table.files={files!r}: set both to where your log is"
+SHAPED_BY: tuple[str, ...] = ("table",)
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:

@@ -11,13 +11,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
 
 FILES = ("UserBehavior.csv",)
 ABSENT = f"holds no {FILES[0]}: get the data at https://tianchi.aliyun.com/dataset/649"
+SHAPED_BY: tuple[str, ...] = ()
 
 COLUMNS = ("user_id", "item_id", "category_id", "behavior", "timestamp")
 ITEM = ("item_id", "category_id")

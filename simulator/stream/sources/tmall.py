@@ -11,13 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.settings import StreamSettings
 from simulator.stream import raw
 from simulator.stream.raw import RawLog
+from simulator.stream.settings import StreamSettings
 from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
 
 FILES = ("user_log_format1.csv", "user_info_format1.csv")
 ABSENT = f"holds none of {', '.join(FILES)}: get the data at https://tianchi.aliyun.com/dataset/42"
+SHAPED_BY: tuple[str, ...] = ()
 
 YEAR = 2014
 USER = ("user_id", "age_range", "gender")

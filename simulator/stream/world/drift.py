@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.settings import DriftSettings
+from simulator.stream.settings import DriftSettings
 from simulator.stream.world.clock import MEALS
 from simulator.stream.world.population import SEGMENTS, SHOWN, THEMES, Menu, Users
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.seeding import derived_seed
-from simulator.settings import WorldSettings
+from pkb.seeding import derived_seed
+from simulator.stream.settings import WorldSettings
 from simulator.stream.world.clock import MEAL_OF_HOUR, hour_of, times, weekday_of
 from simulator.stream.world.drift import (
     PULL,

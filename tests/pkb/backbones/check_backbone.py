@@ -14,14 +14,15 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, pad
+from torch.nn.functional import pad
 
 from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
 from pkb.batch import MISSING, Batch, Field, History, Schema
-from pkb.embedding import EmbeddingTable, RowwiseAdagrad
 from pkb.errors import SettingError
-from pkb.knowledge import Knowledge, Shape
+from pkb.knowledge import Knowledge, Part
+from pkb.parameters import tables_of
 from pkb.plug import PLUGS, Sockets, make_plug, sockets_for
+from pkb.step import Optimiser, click_loss
 
 SCHEMA = Schema(
     fields=(
@@ -36,7 +37,7 @@ SCHEMA = Schema(
 )
 IDS = 60  # ids below are known to the models
 HISTORY = 9  # entries of the longest
-SHAPE = Shape(vectors=3, width=5)  # of the knowledge plugged in
+PART = Part(name="vectors", vectors=3, width=5, fields=())  # of the knowledge plugged in
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -62,12 +63,12 @@ def make_rows(number: int = 32, *, seed: int = 0, schema: Schema = SCHEMA) -> Ba
 def make_knowledge(number: int = 32) -> Knowledge:
     """Unrelated to anything."""
     draw = torch.Generator().manual_seed(1)
-    return Knowledge(vectors_BKd=torch.randn(number, SHAPE.vectors, SHAPE.width, generator=draw))
+    return {"vectors": torch.randn(number, PART.vectors, PART.width, generator=draw)}
 
 
 def some_knowledge(knowledge: Knowledge | None, rows: Tensor | slice) -> Knowledge | None:
     """That of these rows."""
-    return None if knowledge is None else Knowledge(vectors_BKd=knowledge.vectors_BKd[rows])
+    return None if knowledge is None else {name: part[rows] for name, part in knowledge.items()}
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ class Case:
     def make(self, *, seed: int = 0, schema: Schema = SCHEMA) -> ClickModel:
         """A new model, which knows the ids below `IDS`."""
         torch.manual_seed(seed)
-        sockets = Sockets() if self.plug is None else sockets_for(self.plug, SHAPE, layer=1)
+        sockets = Sockets() if self.plug is None else sockets_for(self.plug, [PART], layer=1)
         backbone = self.backbone(schema, self.backbone.Settings(**self.settings), sockets)
         backbone.grow(IDS, torch.Generator().manual_seed(seed))
         if self.plug is None:
             return ClickModel(backbone)
         shape = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
-        return ClickModel(backbone, make_plug(self.plug, SHAPE, fields=len(schema.fields), **shape))
+        return ClickModel(backbone, make_plug(self.plug, [PART], fields=len(schema.fields), **shape))
 
     def make_lively(self) -> ClickModel:
         """One whose weights are all far from zero, so that nothing is equal only because it is small."""
@@ -111,45 +112,29 @@ class Case:
         return stir(model).eval()
 
 
-def tables(model: nn.Module) -> list[EmbeddingTable]:
-    return [m for m in model.modules() if isinstance(m, EmbeddingTable)]
-
-
 def stir(model: Model) -> Model:
     """Adds noise to every weight but the vector of the missing value, which no step ever moves."""
     draw = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=draw))
-        for table in tables(model):
+        for table in tables_of(model).values():
             table.weight[MISSING] = 0
     return model
 
 
-def loss(model: ClickModel, rows: Batch, knowledge: Knowledge | None) -> Tensor:
-    logits, auxiliary = model.with_auxiliary(rows, knowledge)
-    clicks = binary_cross_entropy_with_logits(logits, rows.label)
-    return clicks if auxiliary is None else clicks + auxiliary
-
-
 def train(model: ClickModel, rows: Batch, knowledge: Knowledge | None, steps: int) -> None:
-    """The optimisers that the simulator uses; a fitted model is fitted, once."""
+    """The step that the simulator takes; a fitted model is fitted, once."""
     torch.manual_seed(3)
     backbone = model.backbone
     if isinstance(backbone, FittedBackbone):
         model.eval()
         backbone.fit(rows, model.plugged(knowledge))
         return
-    own = {id(table.weight) for table in tables(model)}
-    adam = torch.optim.Adam([p for p in model.parameters() if id(p) not in own], lr=0.02)
-    adagrad = RowwiseAdagrad(tables(model), lr=0.3)
+    optimiser = Optimiser(model, learning_rate=0.02, embedding_learning_rate=0.3)
     model.train()
     for _ in range(steps):
-        adam.zero_grad()
-        adagrad.zero_grad()
-        loss(model, rows, knowledge).backward()
-        adam.step()
-        adagrad.step()
+        optimiser.step(click_loss(model, rows, knowledge))
     model.eval()
 
 
@@ -169,7 +154,7 @@ def one_row_is_a_batch(case: Case) -> None:
 
 def every_parameter_gets_a_finite_gradient(case: Case) -> None:
     model, rows = case.make_lively().train(), case.rows
-    loss(model, rows, case.knowledge).backward()
+    click_loss(model, rows, case.knowledge).backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, f"{name} has no gradient"
         values = weight.grad.coalesce().values() if weight.grad.is_sparse else weight.grad
@@ -232,9 +217,9 @@ def missing_values_are_scored(case: Case) -> None:
 
 def it_learns_what_can_be_learnt(case: Case) -> None:
     model, rows = case.make(), case.rows
-    before = loss(model.eval(), rows, case.knowledge).item()
+    before = click_loss(model.eval(), rows, case.knowledge).item()
     train(model, rows, case.knowledge, steps=40)
-    after = loss(model, rows, case.knowledge).item()
+    after = click_loss(model, rows, case.knowledge).item()
     assert after < 0.5 * before, f"the loss went from {before:.4f} to {after:.4f}"
 
 
@@ -272,7 +257,7 @@ def knowledge_reaches_the_score(case: Case) -> None:
     if case.plug is None:
         return
     model, rows, knowledge = case.make_lively(), case.rows, make_knowledge(len(case.rows))
-    vectors = knowledge.vectors_BKd.requires_grad_()
+    vectors = knowledge["vectors"].requires_grad_()
     scores = model(rows, knowledge)
     assert not torch.isclose(scores, model(rows)).any()
     scores.sum().backward()

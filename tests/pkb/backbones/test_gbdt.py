@@ -12,7 +12,7 @@ from pkb.backbones.gbdt import FOLDS, GBDT, features_of, tally
 from pkb.batch import Batch
 from pkb.plug import EMPTY, make_plug, sockets_for
 from simulator.measure.ranking import auc
-from tests.pkb.backbones.check_backbone import SCHEMA, SHAPE, make_knowledge, make_rows
+from tests.pkb.backbones.check_backbone import PART, SCHEMA, make_knowledge, make_rows
 
 ROWS = 2000
 
@@ -109,13 +109,13 @@ def test_a_score_does_not_depend_on_the_rows_scored_with_it() -> None:
 
 
 def test_knowledge_is_more_columns_and_may_come_late() -> None:
-    plug = make_plug("columns", SHAPE, fields=4, embedding_width=0, hidden_width=0)
-    model = ClickModel(GBDT(SCHEMA, GBDT.Settings(trees=10), sockets_for("columns", SHAPE, layer=1)), plug)
+    plug = make_plug("columns", [PART], fields=4, embedding_width=0, hidden_width=0)
+    model = ClickModel(GBDT(SCHEMA, GBDT.Settings(trees=10), sockets_for("columns", [PART], layer=1)), plug)
     backbone = model.backbone
     assert isinstance(backbone, GBDT)
     rows = make_rows(ROWS)
     knowledge = make_knowledge(ROWS)
-    rows = replace(rows, label=(knowledge.vectors_BKd[:, 0, 0] > 0).float())  # nothing else tells
+    rows = replace(rows, label=(knowledge["vectors"][:, 0, 0] > 0).float())  # nothing else tells
     backbone.fit(rows, EMPTY)
     ignorant = model(rows)
     torch.testing.assert_close(model(rows, knowledge), ignorant)  # trees of a time without it take no notice

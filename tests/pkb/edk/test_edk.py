@@ -10,8 +10,8 @@ from safetensors.torch import load, save
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import MISSING, Batch, Field, Schema
 from pkb.edk import EDK
-from pkb.embedding import RowwiseAdagrad
 from pkb.errors import SettingError
+from pkb.step import Optimiser
 
 SCHEMA = Schema(fields=tuple(Field(name=f"field{i}", role="context") for i in range(4)), user="field0", item="field1")
 VALUES = 12  # of each field
@@ -40,18 +40,13 @@ def base(settings: EDK.Settings = SMALL, seed: int = 0) -> EDK:
 
 def train(edk: EDK, batch: Batch, *, epochs: int) -> list[float]:
     """The loss of eq. 32 at each step; the total has the estimator's beside it, which is another game."""
-    adam = torch.optim.Adam(edk.parameter_groups(3e-3))
-    adagrad = RowwiseAdagrad([edk.table], lr=0.05)
+    optimiser = Optimiser(edk, edk.parameter_groups(3e-3), embedding_learning_rate=0.05)
     edk.train()
     history = []
     for _ in range(epochs):
         for part in batch.minibatches(256, torch.randperm(len(batch))):
-            adam.zero_grad()
-            adagrad.zero_grad()
             losses = edk.compression_losses(part, "compress")
-            losses["total"].backward()
-            adam.step()
-            adagrad.step()
+            optimiser.step(losses["total"])
             history.append((losses["total"] - losses["estimator"]).item())
     return history
 
@@ -96,7 +91,7 @@ def test_the_main_loss_does_not_move_the_estimator_and_the_estimator_loss_does_n
 
 def test_what_serves_compression_alone_has_no_part_in_knowledge_and_everything_else_has() -> None:
     edk, batch = base().eval(), world(50)
-    edk._knowledge(batch).vectors_BKd.square().sum().backward()
+    edk._knowledge(batch)["patterns"].square().sum().backward()
     alone = {id(p) for part in edk.compression_only() for p in part.parameters()}
     for name, p in edk.named_parameters():
         assert (p.grad is None) == (id(p) in alone), name
@@ -105,7 +100,7 @@ def test_what_serves_compression_alone_has_no_part_in_knowledge_and_everything_e
 def test_no_part_learns_on_with_a_backbone_and_knowledge_has_no_gradient_even_where_one_is_asked_for() -> None:
     edk, batch = base(), world(10)
     assert len(edk.learns_on()) == 0
-    assert not edk.knowledge_with_gradient(batch).vectors_BKd.requires_grad
+    assert not edk.knowledge_with_gradient(batch)["patterns"].requires_grad
 
 
 def test_the_groups_hold_every_dense_parameter_once_and_no_table() -> None:
@@ -133,25 +128,25 @@ def test_every_parameter_has_a_gradient_whatever_the_labels() -> None:
 def test_masks_are_sampled_while_compressing_and_fixed_in_evaluation() -> None:
     edk, batch = base(), world(32)
     edk.train()
-    assert not torch.equal(edk._knowledge(batch).vectors_BKd, edk._knowledge(batch).vectors_BKd)
+    assert not torch.equal(edk._knowledge(batch)["patterns"], edk._knowledge(batch)["patterns"])
     edk.eval()
-    assert torch.equal(edk._knowledge(batch).vectors_BKd, edk._knowledge(batch).vectors_BKd)
+    assert torch.equal(edk._knowledge(batch)["patterns"], edk._knowledge(batch)["patterns"])
 
 
 def test_knowledge_is_k_vectors_without_gradient_and_the_mode_is_left_as_it_was() -> None:
     edk, batch = base(), world(10)
     edk.train()
-    knowledge = edk.knowledge(batch).vectors_BKd
-    assert knowledge.shape == (10, edk.shape.vectors, edk.shape.width) == (10, 3, 4)
+    knowledge = edk.knowledge(batch)["patterns"]
+    assert knowledge.shape == (10, edk.parts[0].vectors, edk.parts[0].width) == (10, 3, 4)
     assert not knowledge.requires_grad
     assert edk.training
-    assert torch.equal(knowledge, edk.knowledge(batch).vectors_BKd)
+    assert torch.equal(knowledge, edk.knowledge(batch)["patterns"])
 
 
 def test_the_knowledge_of_a_row_does_not_depend_on_the_rows_beside_it() -> None:
     edk, batch = base(), world(50)
-    alone = torch.cat([edk.knowledge(row).vectors_BKd for row in batch.minibatches(1)])
-    torch.testing.assert_close(alone, edk.knowledge(batch).vectors_BKd, atol=1e-6, rtol=1e-5)
+    alone = torch.cat([edk.knowledge(row)["patterns"] for row in batch.minibatches(1)])
+    torch.testing.assert_close(alone, edk.knowledge(batch)["patterns"], atol=1e-6, rtol=1e-5)
 
 
 def test_ids_never_seen_share_the_knowledge_of_their_fields_new_value() -> None:
@@ -159,7 +154,7 @@ def test_ids_never_seen_share_the_knowledge_of_their_fields_new_value() -> None:
     ids = batch.ids_BF.clone()
     ids[0, 2], ids[1, 2] = SIZE + 5, SIZE + 999
     ids[1, [0, 1, 3]] = ids[0, [0, 1, 3]]
-    knowledge = edk.knowledge(replace(batch, ids_BF=ids)).vectors_BKd
+    knowledge = edk.knowledge(replace(batch, ids_BF=ids))["patterns"]
     assert knowledge.isfinite().all()
     torch.testing.assert_close(knowledge[0], knowledge[1])
 
@@ -173,7 +168,7 @@ def test_missing_fields_even_all_of_them_have_finite_losses_and_knowledge() -> N
     losses = edk.compression_losses(batch, "compress")
     losses["total"].backward()
     assert all(loss.isfinite() for loss in losses.values())
-    assert edk.knowledge(batch).vectors_BKd.isfinite().all()
+    assert edk.knowledge(batch)["patterns"].isfinite().all()
 
 
 def test_a_stored_base_has_the_same_knowledge() -> None:
@@ -185,7 +180,7 @@ def test_a_stored_base_has_the_same_knowledge() -> None:
     other = EDK(SCHEMA, SMALL)
     other.load_state_dict(load(stored), strict=False)
     other.table.restore(edk.table.rows_in_use())
-    assert torch.equal(other.knowledge(batch).vectors_BKd, edk.knowledge(batch).vectors_BKd)
+    assert torch.equal(other.knowledge(batch)["patterns"], edk.knowledge(batch)["patterns"])
 
 
 def test_the_seed_decides_everything() -> None:
@@ -196,10 +191,10 @@ def test_the_seed_decides_everything() -> None:
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"patterns": 0}, "edk.patterns=0"),
-        ({"dropout": 1.0}, "edk.dropout=1.0"),
-        ({"mask_temperature": 0.0}, "edk.mask_temperature=0.0"),
-        ({"mask_low": 0.1}, "edk.mask_low=0.1"),
+        ({"patterns": 0}, "patterns=0"),
+        ({"dropout": 1.0}, "dropout=1.0"),
+        ({"mask_temperature": 0.0}, "mask_temperature=0.0"),
+        ({"mask_low": 0.1}, "mask_low=0.1"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(wrong: dict[str, float], named: str) -> None:

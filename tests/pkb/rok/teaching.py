@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pkb.batch import Batch, Field, Neighbours, Schema
-from pkb.embedding import EmbeddingTable, RowwiseAdagrad
+from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
 from pkb.rok import ROK, Teacher
+from pkb.step import Optimiser
 
 FIELDS, VALUES, NEIGHBOURS = 3, 8, 4
 SCHEMA = Schema(
@@ -88,17 +89,10 @@ def base(settings: ROK.Settings = SMALL, *, seed: int = 0) -> ROK:
 
 def compress(rok: ROK, batch: Batch, stage: str, *, epochs: int) -> list[float]:
     """The loss at each step of a stage."""
-    adam = torch.optim.Adam(rok.parameter_groups(1e-2))
-    adagrad = RowwiseAdagrad([m for m in rok.modules() if isinstance(m, EmbeddingTable)], lr=0.1)
+    optimiser = Optimiser(rok, rok.parameter_groups(1e-2), embedding_learning_rate=0.1)
     rok.train()
     history = []
     for _ in range(epochs):
         for part in batch.minibatches(100, torch.randperm(len(batch))):
-            adam.zero_grad()
-            adagrad.zero_grad()
-            total = rok.compression_losses(part, stage)["total"]
-            total.backward()
-            adam.step()
-            adagrad.step()
-            history.append(total.item())
+            history.append(optimiser.step(rok.compression_losses(part, stage)["total"]))
     return history

@@ -15,7 +15,7 @@ def test_the_knowledge_is_what_its_teacher_reads_and_learning_it_is_the_teachers
     assert base.searches
     assert base.retriever == "book"
     base.eval()
-    assert torch.equal(base.knowledge(batch).vectors_BKd, teacher.aggregated(batch))
+    assert torch.equal(base.knowledge(batch)["aggregate"], teacher.aggregated(batch))
     logits, auxiliary = teacher.with_auxiliary(batch)
     assert auxiliary is not None
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.label) + auxiliary

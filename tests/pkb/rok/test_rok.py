@@ -49,7 +49,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 
 def test_the_imitation_loss_is_eq_3_to_8_row_by_row() -> None:
     rok, batch = lively(), world(23)
-    z: list[list[float]] = rok.knowledge(batch).vectors_BKd.flatten(1).tolist()
+    z: list[list[float]] = rok.knowledge(batch)["aggregate"].flatten(1).tolist()
     r = rok.teacher.aggregated(batch).flatten(1).tolist()
     near = batch.neighbours["book"]
     imitation, contrast = 0.0, 0.0
@@ -57,7 +57,7 @@ def test_the_imitation_loss_is_eq_3_to_8_row_by_row() -> None:
         imitation += sum((a - b) ** 2 for a, b in zip(z[row], r[row], strict=True)) / len(z[row])
         if near.present_BK[row, 0]:
             neighbour = replace(batch, ids_BF=near.ids_BKF[:, 0]).select(slice(row, row + 1))
-            zs = rok.knowledge(neighbour).vectors_BKd.flatten()
+            zs = rok.knowledge(neighbour)["aggregate"].flatten()
             px, ps = rok.projector(torch.tensor(z[row])).tolist(), rok.projector(zs).tolist()
             contrast -= 0.5 * cosine(px, zs.tolist()) + 0.5 * cosine(ps, z[row])
     losses = rok.compression_losses(batch, "imitation")
@@ -114,16 +114,19 @@ def test_embeddings_are_half_as_wide_as_the_teachers_and_knowledge_has_the_shape
     rok, batch = base(), world(6)
     assert rok.table.width == rok.teacher.embedding_width // 2 == 2
     knowledge = rok.knowledge(batch)
-    assert knowledge.vectors_BKd.shape == rok.teacher.aggregated(batch).shape == (6, rok.shape.vectors, rok.shape.width)
-    assert knowledge.features_BFe is not None
-    assert knowledge.features_BFe.shape == (6, FIELDS, rok.shape.feature_width)
-    assert not knowledge.vectors_BKd.requires_grad
+    assert (
+        knowledge["aggregate"].shape
+        == rok.teacher.aggregated(batch).shape
+        == (6, rok.aggregate.vectors, rok.aggregate.width)
+    )
+    assert knowledge["features"].shape == (6, FIELDS, rok.parts[1].width)
+    assert not knowledge["aggregate"].requires_grad
 
 
 def test_knowledge_needs_no_neighbours() -> None:
     rok, batch = lively(), world(8)
     alone = rok.knowledge(replace(batch, neighbours={}))
-    assert torch.equal(alone.vectors_BKd, rok.knowledge(batch).vectors_BKd)
+    assert torch.equal(alone["aggregate"], rok.knowledge(batch)["aggregate"])
 
 
 def test_imitation_learns_what_the_teacher_reads_and_says_so_of_rows_it_never_saw() -> None:
@@ -140,9 +143,9 @@ def test_the_contrast_brings_rows_and_their_nearest_neighbours_together() -> Non
     for alpha in (0.0, 0.9):
         rok = base(replace(SMALL, alpha=alpha))
         compress(rok, batch, "imitation", epochs=3)
-        z = rok.knowledge(batch).vectors_BKd.flatten(1)
+        z = rok.knowledge(batch)["aggregate"].flatten(1)
         rows, ids = choose_neighbours(batch.neighbours["book"], "nearest")
-        zs = rok.knowledge(replace(batch.select(rows), ids_BF=ids)).vectors_BKd.flatten(1)
+        zs = rok.knowledge(replace(batch.select(rows), ids_BF=ids))["aggregate"].flatten(1)
         contrast[alpha] = torch.cosine_similarity(z[rows], zs).mean().item()
     assert contrast[0.9] > contrast[0.0] + 0.3
 
@@ -228,10 +231,9 @@ def test_gradients_of_use_reach_exactly_what_learns_on(update: str, learning: se
     rok, batch = lively(replace(SMALL, update=update)).train(), world(20)
     knowledge = rok.knowledge_with_gradient(batch)
     assert rok.training
-    assert knowledge.features_BFe is not None
-    assert torch.equal(knowledge.vectors_BKd, rok.knowledge(batch).vectors_BKd)
-    assert knowledge.features_BFe.requires_grad == ("table" in learning)
-    loss = knowledge.vectors_BKd.square().sum() + knowledge.features_BFe.square().sum()
+    assert torch.equal(knowledge["aggregate"], rok.knowledge(batch)["aggregate"])
+    assert knowledge["features"].requires_grad == ("table" in learning)
+    loss = knowledge["aggregate"].square().sum() + knowledge["features"].square().sum()
     if learning:
         loss.backward()
     assert {name for name, part in rok.named_children() if has_gradient(part)} == learning
@@ -240,11 +242,11 @@ def test_gradients_of_use_reach_exactly_what_learns_on(update: str, learning: se
 
 def test_what_serves_compression_alone_has_no_part_in_knowledge_and_everything_else_has() -> None:
     rok, batch = lively(replace(SMALL, update="both")), world(50)
-    before = rok.knowledge(batch).vectors_BKd
+    before = rok.knowledge(batch)["aggregate"]
     for part in rok.compression_only():
         stir(part)
-    assert torch.equal(rok.knowledge(batch).vectors_BKd, before)
-    rok.knowledge_with_gradient(batch).vectors_BKd.sum().backward()
+    assert torch.equal(rok.knowledge(batch)["aggregate"], before)
+    rok.knowledge_with_gradient(batch)["aggregate"].sum().backward()
     alone = {id(p) for part in rok.compression_only() for p in part.parameters()}
     for name, p in rok.named_parameters():
         assert (p.grad is None) == (id(p) in alone), name
@@ -254,7 +256,7 @@ def test_an_encoder_that_says_the_same_of_every_row_shows_as_collapse() -> None:
     rok, batch = base(), world(300)
     compress(rok, batch, "imitation", epochs=8)
     healthy = rok.health(batch)
-    dimensions = rok.shape.vectors * rok.shape.width
+    dimensions = rok.aggregate.vectors * rok.aggregate.width
     assert healthy["knowledge_std"] > 0.6 / math.sqrt(dimensions)
     assert healthy["knowledge_rank"] > 0.5 * dimensions
     *_, weight, _bias = rok.encoder.parameters()
@@ -278,7 +280,7 @@ def test_the_figures_of_collapse_are_known_for_known_vectors() -> None:
 
 def test_r2_is_one_less_the_share_left_over_and_missing_where_there_is_nothing_to_explain() -> None:
     rok, batch = lively(), world(40)
-    z = rok.knowledge(batch).vectors_BKd.flatten(1)
+    z = rok.knowledge(batch)["aggregate"].flatten(1)
     r = rok.teacher.aggregated(batch).flatten(1)
     expected = 1 - (z - r).square().sum() / (r - r.mean(dim=0)).square().sum()
     assert rok.health(batch)["imitation_r2"] == pytest.approx(expected.item(), rel=1e-4)
@@ -288,11 +290,11 @@ def test_r2_is_one_less_the_share_left_over_and_missing_where_there_is_nothing_t
 
 def test_growing_makes_room_in_the_base_and_in_its_teacher() -> None:
     rok, batch = lively(), world(20)
-    before = rok.knowledge(batch).vectors_BKd
+    before = rok.knowledge(batch)["aggregate"]
     rok.grow(3 * SIZE, torch.Generator().manual_seed(1))
     sizes = [module.size for module in rok.modules() if isinstance(module, EmbeddingTable)]
     assert sizes == [3 * SIZE, 3 * SIZE]
-    assert torch.equal(rok.knowledge(batch).vectors_BKd, before)
+    assert torch.equal(rok.knowledge(batch)["aggregate"], before)
 
 
 def test_the_group_holds_every_dense_parameter_once_and_no_table() -> None:
@@ -308,7 +310,7 @@ def test_ids_never_seen_share_the_knowledge_of_their_fields_new_value() -> None:
     ids = batch.ids_BF.clone()
     ids[1] = ids[0]
     ids[0, 2], ids[1, 2] = SIZE + 5, SIZE + 999
-    knowledge = rok.knowledge(replace(batch, ids_BF=ids)).vectors_BKd
+    knowledge = rok.knowledge(replace(batch, ids_BF=ids))["aggregate"]
     assert knowledge.isfinite().all()
     torch.testing.assert_close(knowledge[0], knowledge[1])
 
@@ -319,7 +321,7 @@ def test_a_stored_base_has_the_same_knowledge() -> None:
     stored = save({name: v.contiguous() for name, v in rok.state_dict().items() if ".weight" in name or "bias" in name})
     other = base(seed=1)
     other.load_state_dict(load(stored), strict=False)
-    assert torch.equal(other.knowledge(batch).vectors_BKd, rok.knowledge(batch).vectors_BKd)
+    assert torch.equal(other.knowledge(batch)["aggregate"], rok.knowledge(batch)["aggregate"])
 
 
 @pytest.mark.parametrize("positive", ["nearest", "random"])
@@ -337,11 +339,11 @@ def test_the_seed_decides_everything(positive: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"alpha": 1.1}, "rok.alpha=1.1"),
-        ({"projector": 0}, "rok.projector=0"),
-        ({"hidden": (8, 0)}, r"rok.hidden=\(8, 0\)"),
-        ({"positive": "next"}, "rok.positive=next"),
-        ({"update": "all"}, "rok.update=all"),
+        ({"alpha": 1.1}, "alpha=1.1"),
+        ({"projector": 0}, "projector=0"),
+        ({"hidden": (8, 0)}, r"hidden=\(8, 0\)"),
+        ({"positive": "next"}, "positive=next"),
+        ({"update": "all"}, "update=all"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(wrong: dict[str, object], named: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from pkb.batch import MISSING, Batch, Neighbours
+from pkb.step import click_loss
 from retrieval.models import RETRIEVAL_MODELS
-from tests.pkb.backbones.check_backbone import Case, cases, loss, train
+from tests.pkb.backbones.check_backbone import Case, cases, train
 from tests.pkb.backbones.lively import lively
 from tests.retrieval.models.rows import absent, make_met_rows, padded, reordered, with_neighbours
 
@@ -91,7 +92,7 @@ def it_learns_from_the_labels_of_neighbours_alone(case: MetCase) -> None:
     rows = with_neighbours(replace(rows, ids_BF=same_BF), case.retriever, told)
     model = case.make()
     train(model, rows, None, steps=40)
-    assert loss(model, rows, None).item() < 0.1
+    assert click_loss(model, rows, None).item() < 0.1
 
 
 CHECKS = (

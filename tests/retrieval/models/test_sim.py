@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pkb.batch import Batch, Neighbours
+from pkb.step import click_loss as loss_of
 from retrieval.models.sim import (
     GAPS,
     SIM,
@@ -24,7 +25,6 @@ from retrieval.models.sim import (
 )
 from retrieval.user import UserBehavioursIndex, UserSimilarityIndex
 from tests.pkb.backbones.check_backbone import Case, cases, every_parameter_gets_a_finite_gradient, make_rows, train
-from tests.pkb.backbones.check_backbone import loss as loss_of
 from tests.pkb.backbones.lively import lively
 from tests.retrieval import worlds
 from tests.retrieval.models.candidates import candidates_of

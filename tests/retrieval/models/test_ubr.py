@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pkb.batch import MISSING, Batch, Neighbours
 from pkb.errors import SettingError
+from pkb.step import click_loss as loss_of
 from retrieval.models.ubr import UBR, likeliest, match_scores, policy_loss, reward
 from retrieval.user import UserBehavioursIndex, UserMatchIndex
 from tests.pkb.backbones.check_backbone import Case, cases, every_parameter_gets_a_finite_gradient, make_rows, train
-from tests.pkb.backbones.check_backbone import loss as loss_of
 from tests.pkb.backbones.lively import lively
 from tests.retrieval import worlds
 from tests.retrieval.models.candidates import candidates_of

@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from simulator.book import BEST_ATTAINABLE, PREDICTIONS, period_file
-from simulator.files import write_parquet, write_text
-from simulator.settings import ArmSettings, MeasureSettings, Settings, StreamSettings
-from simulator.settings_file import to_yaml
+from simulator.record.costs import ArmCosts, PeriodCosts, StageCosts, write_costs
+from simulator.record.experiment import Arm, Experiment, write_experiment
+from simulator.record.files import write_parquet, write_text
+from simulator.record.layout import RunFolder
+from simulator.record.predictions import BEST_ATTAINABLE, PREDICTIONS
+from simulator.record.serving import Check, Measured, Serving, write_serving
+from simulator.record.typed_json import write_json
+
+
+def an_arm(**its: Any) -> Arm:
+    """An arm of which this is known; in all else a fine-tuned DeepFM without knowledge."""
+    usual: dict[str, Any] = {
+        "backbone": "deepfm",
+        "policy": "finetune",
+        "knowledge": None,
+        "plug": "fields",
+        "layer": 1,
+        "width": None,
+        "epochs": None,
+        "options": {},
+        "control": None,
+        "base_is_control": False,
+        "remedies": {},
+    }
+    return Arm(**(usual | its))
+
+
+def an_experiment(arms: dict[str, Arm], **its: Any) -> Experiment:
+    """An experiment with these arms, of which this is known."""
+    usual: dict[str, Any] = {
+        "name": "fake",
+        "data": "data",
+        "seeds": [0],
+        "protocol": "stream",
+        "holdout_share": 0.1,
+        "utc_offset_hours": 0,
+        "bootstrap": 60,
+    }
+    return Experiment(arms=arms, **(usual | its))
+
 
 ARMS = {
-    "frozen": ArmSettings(policy="frozen"),
-    "finetune": ArmSettings(policy="finetune"),
-    "retrain_all": ArmSettings(policy="retrain_all"),
-    "finetune_edk": ArmSettings(policy="finetune", knowledge="edk"),
+    "frozen": an_arm(policy="frozen"),
+    "finetune": an_arm(),
+    "retrain_all": an_arm(policy="retrain_all"),
+    "finetune_edk": an_arm(knowledge="edk"),
 }
 NOISE = {"frozen": 1.4, "finetune": 0.9, "retrain_all": 0.75, "finetune_edk": 0.8}
 
@@ -43,27 +78,30 @@ class FakeRun:
     stopped: dict[str, int] = field(default_factory=dict)  # arm: the period in which it diverges
     served: bool = True
     data: str = "eleme-synthetic"
+    notes: dict[str, dict[str, float]] = field(default_factory=dict)  # of an arm's knowledge base, in every period
     split: bool = False  # the papers' protocol: only the last period is predicted, and nothing is held out
 
     @property
-    def settings(self) -> Settings:
-        stream = replace(StreamSettings(), protocol="split" if self.split else "stream")
-        arms, measure = {name: ARMS.get(name, ArmSettings()) for name in self.noise}, MeasureSettings(bootstrap=60)
-        return replace(Settings(), name="fake", seeds=self.seeds, arms=arms, measure=measure, stream=stream)
+    def experiment(self) -> Experiment:
+        arms = {name: ARMS.get(name, an_arm()) for name in self.noise}
+        return an_experiment(arms, data=self.data, seeds=self.seeds, protocol="split" if self.split else "stream")
 
-    def write(self, run: Path) -> Path:
-        for folder in ("predictions", "costs"):
-            (run / folder).mkdir(parents=True)
+    def write(self, folder: Path) -> RunFolder:
+        """Write the run to this folder."""
+        run = RunFolder(folder)
+        (folder / "predictions").mkdir(parents=True)
         periods = [_Rows(self, index) for index in range(self.periods)]
         for j, rows in enumerate(periods):
             pieces = [PREDICTIONS.empty_table(), *self._predictions(periods, j)]
             table = pa.concat_tables(pieces).unify_dictionaries()
-            write_parquet(period_file(run, "predictions", j), table)
-            write_text(period_file(run, "costs", j), json.dumps(self._costs(rows)))
+            write_parquet(run.predictions(j), table)
+            write_costs(run, self._costs(rows))
         if self.served:
-            write_text(run / "serving.json", json.dumps(self._serving()))
-        write_text(run / "environment.json", json.dumps({"data": self.data, "python": "3.11", "cpus": 2}))
-        write_text(run / "config.yaml", to_yaml(self.settings))
+            write_serving(run, self._serving())
+        write_json(run.environment, {"data": self.data, "python": "3.11", "cpus": 2})
+        write_experiment(run, self.experiment)
+        policies = "\n".join(f"  {name}: {{policy: {its.policy}}}" for name, its in self.experiment.arms.items())
+        write_text(run.config, f"name: fake\narms:\n{policies}\n")
         return run
 
     def _active(self, arm: str, period: int) -> bool:
@@ -89,63 +127,70 @@ class FakeRun:
         if self.p_true:
             yield rows.table(BEST_ATTAINABLE, 0, j - 1, rows.p_true)
 
-    def _costs(self, rows: _Rows) -> dict[str, Any]:
-        def arm_costs(arm: str, seed: int) -> dict[str, Any]:
+    def _costs(self, rows: _Rows) -> PeriodCosts:
+        def arm_costs(arm: str, seed: int) -> ArmCosts:
             stop = self.stopped.get(arm)
             stages = {
-                "predict": {"seconds": 0.5, "rows": self.rows},
-                "learn": {"seconds": 2.0 + (arm == "retrain_all") * rows.index, "rows": self.rows},
-                "measure": {"seconds": 0.1, "rows": self.rows // 10},
+                "predict": StageCosts(seconds=0.5, rows=self.rows),
+                "learn": StageCosts(seconds=2.0 + (arm == "retrain_all") * rows.index, rows=self.rows),
+                "measure": StageCosts(seconds=0.1, rows=self.rows // 10),
             }
             if arm == "finetune_edk" and rows.index > 0:
-                stages["compress"] = {"seconds": 3.0, "rows": self.rows}
+                stages["compress"] = StageCosts(seconds=3.0, rows=self.rows)
             if arm == "frozen" and rows.index > 0:
                 del stages["learn"]
-            return {
-                "arm": arm,
-                "seed": seed,
-                "stopped": f"loss was nan learning period {stop}, step 12"
+            return ArmCosts(
+                arm=arm,
+                seed=seed,
+                stopped=f"loss was nan learning period {stop}, step 12"
                 if stop is not None and rows.index >= stop
                 else None,
-                "stages": {} if stop is not None and rows.index > stop else stages,
-                "knowledge_bytes": 2_500_000 if arm == "finetune_edk" else 0,
-                "memory_bytes": {"model": 4_000_000, "optimiser": 4_000_000, "policy": 500_000 * (arm == "replay")},
-                "checkpoint_bytes": 9_000_000,
-            }
+                reads=[],
+                stages={} if stop is not None and rows.index > stop else stages,
+                knowledge_bytes=2_500_000 if arm == "finetune_edk" else 0,
+                memory_bytes={"model": 4_000_000, "optimiser": 4_000_000, "policy": 500_000 * (arm == "replay")},
+                checkpoint_bytes=9_000_000,
+                dense_builds=[],
+                notes=self.notes.get(arm, {}),
+            )
 
-        return {
-            "period": rows.index,
-            "start": 1_640_995_200 + 86_400 * rows.index,
-            "end": 1_640_995_200 + 86_400 * (rows.index + 1),
-            "rows": self.rows,
-            "positives": int(rows.label.sum()),
-            "new_user_share": float(rows.new_user.mean()),
-            "new_item_share": float(rows.new_item.mean()),
-            "gap_seconds": 0.1,
-            "arms": [arm_costs(arm, seed) for arm in self.noise for seed in self.seeds],
-        }
+        return PeriodCosts(
+            period=rows.index,
+            commit=None,
+            start=1_640_995_200 + 86_400 * rows.index,
+            end=1_640_995_200 + 86_400 * (rows.index + 1),
+            rows=self.rows,
+            positives=int(rows.label.sum()),
+            new_user_share=float(rows.new_user.mean()),
+            new_item_share=float(rows.new_item.mean()),
+            gap_seconds=0.1,
+            wall_seconds=9.0,
+            arms=[arm_costs(arm, seed) for arm in self.noise for seed in self.seeds],
+        )
 
-    def _serving(self) -> dict[str, Any]:
+    def _serving(self) -> Serving:
         alive = [(arm, seed) for arm in self.noise for seed in self.seeds if arm not in self.stopped]
         measured = [
-            {
-                "arm": arm,
-                "seed": seed,
-                "rate": rate,
-                "repeat": repeat,
-                "sent": int(rate * 5),
-                "completed": int(rate * 5) - (rate > 200),
-                "errors": int(rate > 200),
-                "p50_ms": 5.0 + rate / 50 + 4 * (arm == "finetune_edk"),
-                "p95_ms": 9.0 + rate / 20 + 5 * (arm == "finetune_edk"),
-                "p99_ms": 12.0 + rate / 5 + 6 * (arm == "finetune_edk") + repeat,
-            }
+            Measured(
+                arm=arm,
+                seed=seed,
+                rate=rate,
+                repeat=repeat,
+                sent=int(rate * 5),
+                completed=int(rate * 5) - (rate > 200),
+                errors=int(rate > 200),
+                errors_by_kind={"timeout": 1} if rate > 200 else {},
+                p50_ms=5.0 + rate / 50 + 4 * (arm == "finetune_edk"),
+                p95_ms=9.0 + rate / 20 + 5 * (arm == "finetune_edk"),
+                p99_ms=12.0 + rate / 5 + 6 * (arm == "finetune_edk") + repeat,
+                sender_lag_p99_ms=0.1,
+            )
             for arm, seed in alive
             for rate in (20.0, 50.0, 100.0, 250.0)
             for repeat in range(2)
         ]
-        checks = [{"arm": arm, "seed": seed, "rows": 100, "max_difference": 3e-8} for arm, seed in alive]
-        return {"measured": measured, "checks": checks, "candidates": 50, "slo_ms": 30.0}
+        checks = [Check(arm=arm, seed=seed, rows=100, max_difference=3e-8, share_beyond=0.0) for arm, seed in alive]
+        return Serving(measured=measured, checks=checks, candidates=50, slo_ms=30.0, timeout_s=5.0, seconds=5.0)
 
 
 class _Rows:

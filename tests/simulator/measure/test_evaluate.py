@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from pkb.errors import DataError
-from simulator.book import period_file
-from simulator.measure.evaluate import evaluate, references
+from simulator.measure.evaluate import evaluate
+from simulator.measure.opponents import references
 from simulator.measure.results import RESULTS, data_name
-from simulator.measure.stored import frequent_scenarios
-from simulator.settings import ArmSettings, MeasureSettings
-from tests.simulator.measure.fake_run import ARMS, FakeRun
+from simulator.record.experiment import write_experiment
+from simulator.record.layout import RunFolder
+from simulator.record.predictions import frequent_scenarios
+from tests.simulator.measure.fake_run import ARMS, FakeRun, an_arm
 
 Row = dict[str, Any]
 
@@ -38,17 +39,17 @@ def fake() -> FakeRun:
 
 
 @pytest.fixture(scope="module")
-def run(fake: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(fake: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return fake.write(tmp_path_factory.mktemp("runs") / "fake")
 
 
 @pytest.fixture(scope="module")
-def table(fake: FakeRun, run: Path) -> pa.Table:
-    return evaluate(run, fake.settings)
+def table(run: RunFolder) -> pa.Table:
+    return evaluate(run)
 
 
-def test_every_auc_and_log_loss_is_that_of_scikit_learn(run: Path, table: pa.Table) -> None:
-    frame = pq.read_table(run / "predictions").to_pandas()
+def test_every_auc_and_log_loss_is_that_of_scikit_learn(run: RunFolder, table: pa.Table) -> None:
+    frame = pq.read_table(run.path / "predictions").to_pandas()
     slices = {
         "all": np.ones(len(frame), bool),
         "new_user": frame.new_user,
@@ -112,11 +113,15 @@ def test_a_paired_interval_is_narrower_than_the_two_apart(table: pa.Table) -> No
     assert pair["high"] - pair["low"] < sum(row["high"] - row["low"] for row in apart)
 
 
-def test_no_arm_is_compared_with_knowledge_that_has_no_counterpart(fake: FakeRun, run: Path) -> None:
-    arms = {**ARMS, "frozen": ArmSettings(policy="frozen", knowledge="edk")}
-    assert references(replace(fake.settings, arms=arms)) == {"finetune_edk": "finetune", "frozen": None}
-    quick = replace(fake.settings, arms=arms, measure=MeasureSettings(bootstrap=0))
-    row = one(evaluate(run, quick), arm="frozen", seed=0, metric="rel_impr_auc")
+def test_no_arm_is_compared_with_knowledge_that_has_no_counterpart(
+    fake: FakeRun, run: RunFolder, tmp_path: Path
+) -> None:
+    arms = {**ARMS, "frozen": an_arm(policy="frozen", knowledge="edk")}
+    quick = replace(fake.experiment, arms=arms, bootstrap=0)
+    assert references(quick) == {"finetune_edk": "finetune", "frozen": None}
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "copy"))
+    write_experiment(copy, quick)
+    row = one(evaluate(copy), arm="frozen", seed=0, metric="rel_impr_auc")
     assert row["value"] is None
     assert row["reason"] == "no arm has the same backbone and policy without knowledge"
 
@@ -165,14 +170,14 @@ def test_over_seeds_the_value_is_the_mean_and_the_interval_knows_of_both(table: 
 
 def test_one_seed_has_no_rows_over_seeds(tmp_path: Path) -> None:
     fake = FakeRun(periods=2)
-    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
+    table = evaluate(fake.write(tmp_path / "run"))
     assert table.column("seed").null_count == 0
     assert len(rows_of(table, metric="p_value_holm", seed=0)) == 3
 
 
 def test_the_split_protocol_is_measured_on_its_test_period_and_has_no_forgetting(tmp_path: Path) -> None:
     fake = FakeRun(split=True)
-    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
+    table = evaluate(fake.write(tmp_path / "run"))
     for arm in ARMS:
         whole = one(table, arm=arm, metric="auc_prequential")
         assert whole["value"] == one(table, arm=arm, metric="auc", slice="all")["value"]
@@ -189,8 +194,8 @@ def test_forgetting_of_every_metric_with_a_direction_is_measured(table: pa.Table
     }
 
 
-def test_only_the_most_frequent_scenarios_are_slices(run: Path) -> None:
-    frame = pq.read_table(run / "predictions", columns=["scenario", "holdout"]).to_pandas()
+def test_only_the_most_frequent_scenarios_are_slices(run: RunFolder) -> None:
+    frame = pq.read_table(run.path / "predictions", columns=["scenario", "holdout"]).to_pandas()
     counts = frame[~frame.holdout].scenario.value_counts()
     assert frequent_scenarios(run, 2) == list(counts.index[:2])
 
@@ -226,98 +231,20 @@ def test_latency_is_the_median_of_repeats_and_the_objective_allows_no_error(tabl
     assert one(table, arm="finetune", seed=0, metric="served_max_difference")["value"] == 3e-8
 
 
-def test_what_is_written_is_what_is_returned(run: Path, fake: FakeRun) -> None:
-    table = evaluate(run, fake.settings)
-    written = pq.read_table(run / "results.parquet")
+def test_what_is_written_is_what_is_returned(run: RunFolder) -> None:
+    table = evaluate(run)
+    written = pq.read_table(run.results)
     assert written.equals(table)
     assert written.schema.equals(RESULTS)
     assert data_name(written) == "eleme-synthetic"
-    assert not list(run.glob("*.partial"))
+    assert not list(run.path.glob("*.partial"))
     assert all((row["value"] is None) == (row["reason"] is not None) for row in table.to_pylist())
 
 
-def test_the_order_of_stored_rows_changes_no_bit(run: Path, fake: FakeRun, table: pa.Table, tmp_path: Path) -> None:
+def test_the_order_of_stored_rows_changes_no_bit(table: pa.Table, tmp_path: Path) -> None:
     again = FakeRun(seeds=[0, 1]).write(tmp_path / "fake")
     for j in range(4):
-        file = period_file(again, "predictions", j)
+        file = again.predictions(j)
         stored = pq.read_table(file)
         pq.write_table(stored.take(np.random.default_rng(j).permutation(stored.num_rows)), file)
-    assert evaluate(again, fake.settings).equals(table)
-
-
-def test_a_period_of_one_class_is_null_with_its_reason_and_left_out_of_means(tmp_path: Path) -> None:
-    fake = FakeRun(one_class=2)
-    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
-    row = one(table, arm="finetune", metric="auc", evaluated_on=2, holdout=False, slice="all")
-    assert (row["value"], row["reason"]) == (None, "one class: 0 of 400 rows are clicks")
-    assert one(table, arm="finetune", metric="auc_prequential")["n"] == 2
-    assert one(table, arm="finetune", metric="forgetting", of="auc")["n"] == 2
-    assert one(table, arm="finetune", metric="forgetting", of="logloss")["n"] == 3
-
-
-def test_a_stopped_arm_keeps_its_place_with_the_reason(tmp_path: Path) -> None:
-    fake = FakeRun(stopped={"finetune_edk": 2})
-    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
-    reason = "stopped: loss was nan learning period 2, step 12"
-    for where in (
-        {"metric": "auc_prequential"},
-        {"metric": "forgetting", "of": "auc"},
-        {"metric": "auc", "evaluated_on": 3, "holdout": False, "slice": "all"},
-        {"metric": "logloss", "evaluated_on": 1, "trained_through": 2, "holdout": True},
-        {"metric": "train_seconds", "trained_through": 3},
-    ):
-        row = one(table, arm="finetune_edk", **where)
-        assert (row["value"], row["reason"]) == (None, reason)
-    predicted = one(table, arm="finetune_edk", metric="auc", evaluated_on=2, holdout=False, slice="all")
-    assert predicted["value"] is not None
-    assert one(table, arm="finetune", metric="auc_prequential")["value"] is not None
-
-
-def test_probabilities_that_are_not_finite_are_named_and_not_measured(tmp_path: Path) -> None:
-    fake = FakeRun()
-    run = fake.write(tmp_path / "run")
-    file = period_file(run, "predictions", 3)
-    stored = pq.read_table(file).to_pandas()
-    broken = (stored.arm == "frozen") & (stored.trained_through == 2) & ~stored.holdout
-    stored.loc[stored.index[broken][:3], "probability"] = np.nan
-    pq.write_table(pa.Table.from_pandas(stored, preserve_index=False), file)
-    table = evaluate(run, fake.settings)
-    row = one(table, arm="frozen", metric="auc", evaluated_on=3, holdout=False, slice="all")
-    assert row["reason"] == "3 of 400 probabilities are not finite"
-    assert one(table, arm="frozen", metric="auc_prequential")["reason"].endswith("no sound predictions for period 3")
-    assert one(table, arm="finetune", metric="auc_prequential")["value"] is not None
-
-
-def test_a_log_without_requests_and_a_run_without_serving_have_no_such_rows(tmp_path: Path) -> None:
-    fake = FakeRun(requests=False, p_true=False, served=False, periods=1)
-    table = evaluate(fake.write(tmp_path / "run"), fake.settings)
-    metrics = {row["metric"] for row in table.to_pylist()}
-    assert "auc_request" not in metrics
-    assert "latency_p50_ms" not in metrics
-    row = one(table, arm="finetune", metric="auc_prequential")
-    assert row["reason"] == "no period after the first holds both classes"
-
-
-def test_damaged_files_are_named(tmp_path: Path) -> None:
-    fake = FakeRun(periods=2)
-    with pytest.raises(DataError, match="holds no period"):
-        evaluate(tmp_path, fake.settings)
-    run = fake.write(tmp_path / "run")
-    file = period_file(run, "predictions", 1)
-    stored = pq.read_table(file)
-
-    pq.write_table(pa.concat_tables([stored, stored.slice(5, 1)]), file)
-    with pytest.raises(DataError, match=r"period-00001.*row \d+ was predicted twice by"):
-        evaluate(run, fake.settings)
-    pq.write_table(stored.drop_columns(["label"]), file)
-    with pytest.raises(DataError, match=r"period-00001.*not readable as predictions.*label"):
-        evaluate(run, fake.settings)
-    file.write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(DataError, match=r"period-00001.*not readable as predictions"):
-        evaluate(run, fake.settings)
-    pq.write_table(stored.slice(1), file)
-    with pytest.raises(DataError, match="hold different rows"):
-        evaluate(run, fake.settings)
-    period_file(run, "costs", 1).write_text("{")
-    with pytest.raises(DataError, match=r"period-00001\.json: not readable as JSON"):
-        evaluate(run, fake.settings)
+    assert evaluate(again).equals(table)

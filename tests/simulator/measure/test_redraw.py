@@ -11,8 +11,8 @@ from simulator.measure.calibration import brier, logloss, ne, pcoc
 from simulator.measure.ranking import grouped_auc
 from simulator.measure.redraw import redraws
 from simulator.measure.significance import user_counts
-from simulator.measure.stored import Predictions
 from simulator.measure.tally import GroupedTally, Tally
+from simulator.record.predictions import Predictions
 
 ROWS, USERS, REDRAWS = 600, 40, 6
 TALLIED = {"logloss": logloss, "ne": ne, "pcoc": pcoc, "brier": brier}

@@ -12,17 +12,18 @@ import pytest
 from rich.console import Console
 
 from pkb.errors import RunError
-from simulator.book import period_file
 from simulator.measure.compare import Played, compare
 from simulator.measure.results import RESULTS
-from simulator.report.commands import compare_runs, report, settings_of
+from simulator.record.experiment import read_experiment
+from simulator.record.layout import RunFolder
+from simulator.report.commands import compare_runs, report
 from tests.simulator.measure.fake_run import FakeRun
 
 SHORT = {"frozen": 1.4, "finetune": 0.9}
 
 
-def played(run: Path) -> Played:
-    return Played(name=run.name, folder=run, settings=settings_of(run))
+def played(run: RunFolder) -> Played:
+    return Played(name=run.name, folder=run, experiment=read_experiment(run))
 
 
 def console() -> Console:
@@ -30,36 +31,38 @@ def console() -> Console:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def first(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return FakeRun(noise=SHORT, served=False).write(tmp_path_factory.mktemp("runs") / "first")
 
 
 @pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def second(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The same log, with a better `finetune` and one more arm."""
     fake = FakeRun(noise={"finetune": 0.2, "ewc": 0.9}, served=False)
     return fake.write(tmp_path_factory.mktemp("runs") / "second")
 
 
-def test_tables_and_report_are_rebuilt_from_the_stored_predictions(first: Path) -> None:
-    report(first, console())
-    before = [(first / name).read_bytes() for name in ("results.parquet", "report.html")]
-    for name in ("results.parquet", "report.html"):
-        (first / name).unlink()
+def test_tables_and_report_are_rebuilt_from_the_stored_predictions(first: RunFolder) -> None:
+    report(first.path, console())
+    written = (first.results, first.report)
+    before = [file.read_bytes() for file in written]
+    for file in written:
+        file.unlink()
     shown = console()
-    report(first, shown)
-    assert [(first / name).read_bytes() for name in ("results.parquet", "report.html")] == before
+    report(first.path, shown)
+    assert [file.read_bytes() for file in written] == before
     text = shown.export_text()
+    assert text.startswith(f"run {first}: 4 periods, 2 arms\n")
     assert "run first" in text
     assert "report.html" in text
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"holds no config\.yaml, so it is not the folder of a run"):
+    with pytest.raises(RunError, match=r"holds no experiment\.json, so it is not the folder of a run"):
         report(tmp_path, console())
 
 
-def test_arms_of_two_runs_are_paired_row_by_row(first: Path, second: Path) -> None:
+def test_arms_of_two_runs_are_paired_row_by_row(first: RunFolder, second: RunFolder) -> None:
     table = compare([played(first), played(second)])
     assert table.schema.equals(RESULTS)
     rows = [row for row in table.to_pylist() if row["metric"] == "auc_prequential_difference"]
@@ -73,7 +76,7 @@ def test_arms_of_two_runs_are_paired_row_by_row(first: Path, second: Path) -> No
     assert baselines == {"second/finetune": "first/finetune", "second/ewc": "first/frozen"}
 
 
-def test_a_run_compared_with_a_copy_of_itself_does_not_differ(first: Path, tmp_path: Path) -> None:
+def test_a_run_compared_with_a_copy_of_itself_does_not_differ(first: RunFolder, tmp_path: Path) -> None:
     copy = FakeRun(noise=SHORT, served=False).write(tmp_path / "copy")
     rows = [row for row in compare([played(first), played(copy)]).to_pylist() if row["of"] and row["slice"] == "all"]
     same = [row for row in rows if row["of"].split("/")[1] == row["arm"].split("/")[1]]
@@ -82,9 +85,9 @@ def test_a_run_compared_with_a_copy_of_itself_does_not_differ(first: Path, tmp_p
         assert row["value"] == (1 if row["metric"].startswith("p_value") else 0)
 
 
-def test_the_comparison_is_printed(first: Path, second: Path) -> None:
+def test_the_comparison_is_printed(first: RunFolder, second: RunFolder) -> None:
     shown = console()
-    compare_runs([first, second], shown)
+    compare_runs([first.path, second.path], shown)
     text = shown.export_text()
     for word in ("first/frozen", "second/ewc", "baseline first/finetune: of", "p (Holm)"):
         assert word in text
@@ -103,22 +106,22 @@ def test_the_comparison_is_printed(first: Path, second: Path) -> None:
     ids=["other rows", "other labels", "fewer periods", "another protocol", "other seeds", "another log"],
 )
 def test_what_was_not_measured_on_the_same_rows_is_not_compared(
-    first: Path, tmp_path: Path, other: FakeRun, said: str
+    first: RunFolder, tmp_path: Path, other: FakeRun, said: str
 ) -> None:
     with pytest.raises(RunError, match=said):
-        compare_runs([first, other.write(tmp_path / "other")], console())
+        compare_runs([first.path, other.write(tmp_path / "other").path], console())
 
 
-def test_rows_that_were_left_out_are_noticed_in_a_later_period_too(first: Path, tmp_path: Path) -> None:
+def test_rows_that_were_left_out_are_noticed_in_a_later_period_too(first: RunFolder, tmp_path: Path) -> None:
     run = FakeRun(noise=SHORT).write(tmp_path / "other")
-    file = period_file(run, "predictions", 2)
+    file = run.predictions(2)
     stored = pq.read_table(file)
     pq.write_table(stored.filter(pa.array(np.asarray(stored.column("row_id")) % 400 != 7)), file)
     with pytest.raises(RunError, match="not measured on the same rows in period 2"):
-        compare_runs([first, run], console())
+        compare_runs([first.path, run.path], console())
 
 
-def test_one_run_twice_is_no_comparison(first: Path) -> None:
-    for given in ([first], [first, first]):
+def test_one_run_twice_is_no_comparison(first: RunFolder) -> None:
+    for given in ([first.path], [first.path, first.path]):
         with pytest.raises(RunError, match="two or more different runs"):
             compare_runs(given, console())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from simulator.session import ray_session
+from simulator.cluster.session import ray_session
 
 
 @pytest.fixture(scope="package")

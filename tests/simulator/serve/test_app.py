@@ -14,14 +14,13 @@ import pytest
 
 from simulator.serve.deploy import Endpoint, deployed
 from simulator.serve.request import MAX_BODY_BYTES, MAX_CANDIDATES, encode_request
-from simulator.settings import ServeSettings, Settings
+from simulator.serve.settings import ServeSettings
 from tests.simulator.serve.stand_in import load_one_over_id
 
 
 @pytest.fixture(scope="module")
 def endpoint(local_ray: None) -> Iterator[Endpoint]:
-    settings = Settings(name="app", serve=ServeSettings(port=0))
-    with deployed(settings, Path("nowhere"), [("edk", 1)], load_one_over_id) as endpoints:
+    with deployed("app", ServeSettings(port=0), Path("nowhere"), [("edk", 1)], load_one_over_id) as endpoints:
         yield endpoints[0]
 
 

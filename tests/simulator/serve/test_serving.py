@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,11 +16,16 @@ import pytest
 from ray import serve
 
 from pkb.errors import RunError, SettingError
-from simulator.book import period_file
+from retrieval.indexed_pool import ROUNDED
+from simulator.record.costs import read_costs, write_costs
+from simulator.record.layout import RunFolder
+from simulator.record.serving import Check, Serving, read_serving
 from simulator.serve.check import TOLERANCE
 from simulator.serve.deploy import deployed, free_port
-from simulator.serve.serving import serve_and_measure
-from simulator.settings import ServeSettings, Settings
+from simulator.serve.loading import load_servable
+from simulator.serve.serving import FLIPS, hold_to_stored, serve_and_measure
+from simulator.serve.settings import ServeSettings
+from tests.simulator.measure.fake_run import FakeRun
 from tests.simulator.serve.stand_in import load_damaged, load_one_over_id
 from tests.simulator.serve.trained_run import TrainedRun, trained_run
 
@@ -34,26 +40,36 @@ def nothing_served(local_ray: None) -> Iterator[None]:
     assert not serve.status().applications
 
 
-def play(trained: TrainedRun) -> tuple[dict[str, list[dict[str, object]]], list[str]]:
+def play(trained: TrainedRun) -> tuple[Serving, list[str]]:
     """What serving returned, and what it said meanwhile."""
     said: list[str] = []
-    result = serve_and_measure(trained.run, trained.settings, trained.checkpoint, trained.log, said.append)
-    return result, said
+    settings = trained.settings
+    serving = serve_and_measure(
+        trained.run,
+        settings.serve,
+        settings.stream,
+        trained.checkpoint,
+        trained.log,
+        said.append,
+        seed=0,
+        load=partial(load_servable, trained.log, settings.stream, settings.retrieval),
+    )
+    return serving, said
 
 
 def test_every_contender_but_a_stopped_one_is_checked_and_measured(tmp_path: Path, nothing_served: None) -> None:
     trained = trained_run(tmp_path, SERVE, stopped="finetune")
     result, said = play(trained)
-    assert result == json.loads((trained.run / "serving.json").read_text())
-    [check] = result["checks"]
-    assert (check["arm"], check["seed"], check["rows"]) == ("frozen", 0, 50)
-    assert isinstance(check["max_difference"], float)
-    assert check["max_difference"] <= TOLERANCE
-    assert [(m["arm"], m["rate"]) for m in result["measured"]] == [("frozen", 20.0), ("frozen", 40.0)]
-    for measured in result["measured"]:
-        assert measured["completed"] == measured["sent"] != 0
-        assert measured["errors"] == 0
-        assert 0 < measured["p50_ms"] <= measured["p95_ms"] <= measured["p99_ms"]  # type: ignore[operator]
+    assert result == read_serving(trained.run)
+    [check] = result.checks
+    assert (check.who, check.rows) == (("frozen", 0), 50)
+    assert check.max_difference is not None
+    assert check.max_difference <= TOLERANCE
+    assert [(load.arm, load.rate) for load in result.measured] == [("frozen", 20.0), ("frozen", 40.0)]
+    for load in result.measured:
+        assert load.completed == load.sent != 0
+        assert load.errors == 0
+        assert 0 < (load.p50_ms or 0) <= (load.p95_ms or 0) <= (load.p99_ms or 0)
     assert all("\n" not in line for line in said)
 
 
@@ -62,39 +78,58 @@ def test_probabilities_other_than_the_stored_ones_are_an_error_that_leaves_all_m
     tmp_path: Path, nothing_served: None
 ) -> None:
     trained = trained_run(tmp_path, SERVE)
-    file = period_file(trained.run, "predictions", 1)
+    file = trained.run.predictions(1)
     table = pq.read_table(file)
     nudge = pc.if_else(pc.equal(table["arm"].cast(pa.string()), "frozen"), 1e-4, 0.0)
     nudged = pc.add(table["probability"], nudge).cast(pa.float32())
     pq.write_table(table.set_column(table.column_names.index("probability"), "probability", nudged), file)
     with pytest.raises(RunError, match=r"frozen \(seed 0\) serves probabilities that differ by 0\.0001 "):
         play(trained)
-    result = json.loads((trained.run / "serving.json").read_text())
-    differences = {check["arm"]: check["max_difference"] for check in result["checks"]}
+    result = read_serving(trained.run)
+    assert result is not None
+    differences = {check.arm: check.max_difference for check in result.checks}
     assert differences["frozen"] == pytest.approx(1e-4, rel=0.01)
-    assert differences["finetune"] <= TOLERANCE
-    order = [(m["rate"], m["arm"]) for m in result["measured"]]
+    assert (differences["finetune"] or 0) <= TOLERANCE
+    order = [(load.rate, load.arm) for load in result.measured]
     assert order == [(rate, arm) for rate in (20.0, 40.0) for arm in ("frozen", "finetune")], "arms take turns"
-    sent = {arm: [m["sent"] for m in result["measured"] if m["arm"] == arm] for arm in differences}
+    sent = {arm: [load.sent for load in result.measured if load.arm == arm] for arm in differences}
     assert sent["frozen"] == sent["finetune"], "on the same schedules"
 
 
 def test_where_all_were_stopped_there_is_nothing_to_serve(tmp_path: Path) -> None:
     trained = trained_run(tmp_path, SERVE, stopped="frozen")
-    file = period_file(trained.run, "costs", 1)
-    costs = json.loads(file.read_text())
-    for entry in costs["arms"]:
-        entry["stopped"] = "loss was nan"
-    file.write_text(json.dumps(costs))
+    [costs] = read_costs(trained.run)
+    write_costs(trained.run, replace(costs, arms=[replace(arm, stopped="loss was nan") for arm in costs.arms]))
     result, _ = play(trained)
-    assert result["measured"] == result["checks"] == []
+    assert result.measured == []
+    assert result.checks == []
+
+
+@pytest.mark.parametrize(
+    ("reads", "beyond", "wrong"),
+    [
+        ([], 0.0, False),
+        ([], 0.001, True),
+        (["field_match"], 0.001, True),
+        *(([name], FLIPS, False) for name in sorted(ROUNDED)),
+        *(([name, "field_match"], 0.02, True) for name in sorted(ROUNDED)),
+    ],
+)
+def test_a_few_rows_may_flip_where_what_is_read_is_chosen_by_rounded_scores(
+    tmp_path: Path, reads: list[str], beyond: float, wrong: bool
+) -> None:
+    [costs] = read_costs(FakeRun(periods=1, noise={"finetune": 0.9}).write(tmp_path / "run"))
+    arm = replace(costs.arms[0], reads=reads)
+    check = Check(arm="finetune", seed=0, rows=50, max_difference=0.1, share_beyond=beyond)
+    held = pytest.raises(RunError, match="do not belong together") if wrong else nullcontext()
+    with held:
+        hold_to_stored(RunFolder(tmp_path), 0, arm, check)
 
 
 def test_a_contender_that_cannot_be_loaded_is_named_with_its_reason(nothing_served: None) -> None:
-    settings = Settings(name="damaged", serve=SERVE)
     with (
         pytest.raises(RunError, match=r"^damaged/edk/0: could not be served: .*edk-0 is damaged$"),
-        deployed(settings, Path("nowhere"), [("edk", 0)], load_damaged),
+        deployed("damaged", SERVE, Path("nowhere"), [("edk", 0)], load_damaged),
     ):
         pass
 
@@ -103,15 +138,14 @@ def test_a_contender_that_cannot_be_loaded_is_named_with_its_reason(nothing_serv
 def test_what_somebody_else_serves_is_left_alone_but_what_a_killed_start_left_is_replaced(
     nothing_served: None,
 ) -> None:
-    ours, theirs = (Settings(name=name, serve=SERVE) for name in ("ours", "theirs"))
-    with deployed(theirs, Path("nowhere"), [("edk", 0)], load_one_over_id):
+    with deployed("theirs", SERVE, Path("nowhere"), [("edk", 0)], load_one_over_id):
         with (
             pytest.raises(RunError, match=r"runs theirs/edk/0 already"),
-            deployed(ours, Path("nowhere"), [("edk", 0)], load_one_over_id),
+            deployed("ours", SERVE, Path("nowhere"), [("edk", 0)], load_one_over_id),
         ):
             pass
         assert list(serve.status().applications) == ["theirs/edk/0"]
-        with deployed(theirs, Path("nowhere"), [("edk", 1)], load_one_over_id):
+        with deployed("theirs", SERVE, Path("nowhere"), [("edk", 1)], load_one_over_id):
             assert list(serve.status().applications) == ["theirs/edk/1"]
 
 

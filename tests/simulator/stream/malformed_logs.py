@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from simulator.settings import TableSettings
+from simulator.stream.settings import TableSettings
 from simulator.stream.sources import eleme
 from simulator.stream.sources.taobao import START
 from tests.simulator.stream.malformed_files import GoodLog, ParquetFile, TextFile

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simulator.settings import IngestSettings, Settings, StreamSettings
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
+from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.stream.sources.eleme import COLUMNS, LISTS
 
 DAY = 86_400
 MONDAY = 1_641_168_000  # 2022-01-03 00:00 UTC
 
 
-def settings_for(folder: Path, *, max_reject_share: float = 0.01, **stream: Any) -> Settings:
+class Asked(NamedTuple):
+    """What an ingest is asked for."""
+
+    stream: StreamSettings
+    limits: IngestSettings
+
+
+def settings_for(folder: Path, *, max_reject_share: float = 0.01, **stream: Any) -> Asked:
     """Raw files in `folder/raw`, logs in `folder/data`."""
     stream = {"root": str(folder / "raw"), "data": str(folder / "data")} | stream
-    return Settings(stream=StreamSettings(**stream), ingest=IngestSettings(max_reject_share=max_reject_share))
+    return Asked(StreamSettings(**stream), IngestSettings(max_reject_share=max_reject_share))
 
 
-def ingested(settings: Settings) -> Log:
-    return ingest(settings, lambda line: None)
+def ingested(asked: Asked) -> Log:
+    return ingest(*asked, lambda line: None)
 
 
 def eleme_line(time: int, **values: str) -> str:

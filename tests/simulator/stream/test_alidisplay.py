@@ -85,7 +85,7 @@ def test_rows_without_a_profile_or_an_ad_are_left_out_and_told_in_one_line_each(
     good = [f"234,{MORNING},1,a,1,0", f"235,{MORNING + DAY},2,a,1,0"]
     write(tmp_path, [*good, f"7,{MORNING},1,a,1,0", f"7,{MORNING},3,a,1,0", f"234,{MORNING},3,a,1,0"])
     notices: list[str] = []
-    log = ingest(settings_for(tmp_path, source="alidisplay", utc_offset_hours=8), notices.append)
+    log = ingest(*settings_for(tmp_path, source="alidisplay", utc_offset_hours=8), notices.append)
     assert notices == [
         "1 raw rows are left out: their ad has no row in ad_feature.csv",
         "2 raw rows are left out: their user has no row in user_profile.csv",

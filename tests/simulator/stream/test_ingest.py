@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pkb.errors import DataError, SettingError
-from simulator.settings import Settings, SplitSettings, StreamSettings, WorldSettings
 from simulator.stream import staging, writing
 from simulator.stream.ingest import SOURCES, ingest
 from simulator.stream.log import Log
+from simulator.stream.settings import SplitSettings, StreamSettings, WorldSettings
 from tests.simulator.stream.raw_files import (
     DAY,
     MONDAY,
+    Asked,
     contents,
     eleme_line,
     ingested,
@@ -135,9 +136,9 @@ def test_an_ingest_killed_at_any_moment_leaves_nothing_half_written_and_the_next
 ) -> None:
     settings = settings_for(tmp_path, source="world", world=LARGER_WORLD)
     code = f"""
-from simulator.settings import *
+from simulator.stream.settings import *
 from simulator.stream.ingest import ingest
-ingest(Settings(stream={settings.stream!r}), print)"""
+ingest({settings.stream!r}, {settings.limits!r}, print)"""
     data = Path(settings.stream.data)
     child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     try:
@@ -182,7 +183,7 @@ def test_bad_rows_are_set_aside_with_file_row_and_reason(tmp_path: Path) -> None
     lines = [bad[row][0] if row in bad else good for row in range(1, 14)]
     write_lines(tmp_path / "raw" / "D1_1.csv", lines)
     notices: list[str] = []
-    log = ingest(settings_for(tmp_path, source="eleme", max_reject_share=0.1), notices.append)
+    log = ingest(*settings_for(tmp_path, source="eleme", max_reject_share=0.1), notices.append)
     assert rejects(log) == [("D1_1.csv", row, reason) for row, (_, reason) in bad.items()]
     manifest = log.manifest
     assert (manifest.rows_in, manifest.rows_kept, manifest.rows_rejected) == (133, 123, 10)
@@ -236,7 +237,7 @@ def test_an_absent_root_is_an_error_that_says_what_was_looked_for(tmp_path: Path
 
 def test_absent_eleme_files_are_replaced_by_the_synthetic_world_which_says_so(tmp_path: Path) -> None:
     notices: list[str] = []
-    log = ingest(settings_for(tmp_path, source="eleme", when_missing="synthetic", world=WORLD), notices.append)
+    log = ingest(*settings_for(tmp_path, source="eleme", when_missing="synthetic", world=WORLD), notices.append)
     assert log.manifest.name == "eleme-synthetic"
     assert log.manifest.source == "world"
     assert log.folder.name.startswith("eleme-synthetic-")
@@ -275,7 +276,7 @@ def test_periods_of_rows_hold_so_many_and_a_second_is_never_torn(tmp_path: Path)
     assert [(period.start - MONDAY, period.end - MONDAY) for period in log.periods] == [(0, 6), (6, 10)]
 
 
-def split_settings(folder: Path, **split: Any) -> Settings:
+def split_settings(folder: Path, **split: Any) -> Asked:
     """Pool 2022-01-03, training and validation the 4th, test the 5th."""
     parts = SplitSettings(train_from="2022-01-04", test_from="2022-01-05", validation_share=0.8, **split)
     return settings_for(folder, source="eleme", protocol="split", split=parts)
@@ -294,7 +295,7 @@ def test_a_share_of_the_rows_behind_the_pool_is_kept_the_same_ones_again(tmp_pat
     write_eleme(tmp_path)
     whole = rows_of(ingested(split_settings(tmp_path)))
     notices: list[str] = []
-    log = ingest(split_settings(tmp_path, target_share=0.5), notices.append)
+    log = ingest(*split_settings(tmp_path, target_share=0.5), notices.append)
     pool, *targets = log.periods
     kept = sum(period.rows for period in targets)
     assert pool.rows == 40

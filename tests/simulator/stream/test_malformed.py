@@ -17,14 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pkb.errors import DataError, SettingError
-from simulator.settings import Settings
 from simulator.stream.ingest import SOURCES
 from simulator.stream.log import Log
 from tests.simulator.stream import malformed_parquet, malformed_text, malformed_values
 from tests.simulator.stream.malformed_cases import Case, Ingested, Refused
 from tests.simulator.stream.malformed_files import GoodLog
 from tests.simulator.stream.malformed_logs import GOOD, VICTIM
-from tests.simulator.stream.raw_files import ingested, rejects, rows_of, settings_for
+from tests.simulator.stream.raw_files import Asked, ingested, rejects, rows_of, settings_for
 
 CASES = [*malformed_text.cases(), *malformed_values.cases(), *malformed_parquet.cases()]
 REFUSED = [case for case in CASES if isinstance(case.expected, Refused)]
@@ -33,11 +32,11 @@ INGESTED = [case for case in CASES if isinstance(case.expected, Ingested)]
 pytestmark = pytest.mark.timeout(60)
 
 
-def settings_of(log: GoodLog, folder: Path) -> Settings:
+def settings_of(log: GoodLog, folder: Path) -> Asked:
     return settings_for(folder, source=log.source, max_reject_share=0.9, **log.stream)
 
 
-def damaged(case: Case, folder: Path) -> Settings:
+def damaged(case: Case, folder: Path) -> Asked:
     case.log.write(folder / "raw")
     case.damage(folder / "raw" / case.file)
     return settings_of(case.log, folder)

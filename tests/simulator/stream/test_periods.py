@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from pkb.errors import DataError, SettingError
-from simulator.settings import SplitSettings, StreamSettings
 from simulator.stream.periods import ByRows, ByTime, Span, Split, cut_of, split_seconds, width_seconds
+from simulator.stream.settings import SplitSettings, StreamSettings
 from simulator.stream.staging import Count
 
 BY_HOUR = ByTime(width=3_600, utc_offset_hours=0)
@@ -22,8 +22,8 @@ def edges(spans: Sequence[Span]) -> list[tuple[int, int]]:
     return [(span.start, span.end) for span in spans]
 
 
-def split(train_from: str, test_from: str, *, validation_share: float = 0.1, offset: int = 0) -> StreamSettings:
-    parts = SplitSettings(train_from=train_from, test_from=test_from, validation_share=validation_share)
+def split(train_from: str, test_from: str, *, offset: int = 0) -> StreamSettings:
+    parts = SplitSettings(train_from=train_from, test_from=test_from)
     return StreamSettings(protocol="split", split=parts, utc_offset_hours=offset)
 
 
@@ -100,8 +100,7 @@ def test_the_times_of_a_split_are_read_on_the_stream_s_clock() -> None:
         (split("", "2017-12-03"), r"stream\.split\.train_from='': is no date.*2017-12-02 16:00"),
         (split("2017-12-02", "tomorrow"), r"stream\.split\.test_from='tomorrow': is no date"),
         (split("2017-12-03", "2017-12-03"), r"train_from=2017-12-03: must be before stream\.split\.test_from"),
-        (split("2017-12-02", "2017-12-03", validation_share=1.0), r"stream\.split\.validation_share=1\.0"),
-        (split("2017-12-02", "2017-12-03", validation_share=0.0), r"stream\.split\.validation_share=0\.0"),
+        (split("2017-12-02", "2017-12-02 00:00:01"), r"stream\.split\.validation_share=0\.1: .*leave a second"),
     ],
 )
 def test_a_split_that_cannot_be_read_names_its_key(stream: StreamSettings, message: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pkb.errors import DataError
-from simulator.session import ray_session
+from simulator.cluster.session import ray_session
 from simulator.stream.log import Log, to_batch
 from simulator.stream.replay import replay
 from tests.simulator.tiny import SCHEMA, tiny_log

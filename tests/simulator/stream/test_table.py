@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pkb.errors import DataError, SettingError
-from simulator.settings import IngestSettings, Settings, StreamSettings, TableSettings
 from simulator.stream.log import Log
-from tests.simulator.stream.raw_files import DAY, MONDAY, ingested, rejects, rows_of, write_lines
+from simulator.stream.settings import IngestSettings, StreamSettings, TableSettings
+from tests.simulator.stream.raw_files import DAY, MONDAY, Asked, ingested, rejects, rows_of, write_lines
 
 TABLE: dict[str, Any] = {
     "files": "*.csv",
@@ -32,7 +32,7 @@ def log_of(folder: Path, **table: Any) -> Log:
         data=str(folder / "data"),
         table=TableSettings(**(TABLE | table)),
     )
-    return ingested(Settings(name="my_log", stream=stream, ingest=IngestSettings(max_reject_share=0.8)))
+    return ingested(Asked(stream, IngestSettings(max_reject_share=0.8)))
 
 
 def test_a_csv_file_is_read_by_the_names_and_roles_of_its_columns(tmp_path: Path) -> None:

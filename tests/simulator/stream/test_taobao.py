@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.settings_file import load
+from simulator.settings import load
 from simulator.stream.periods import split_seconds
 from simulator.stream.sources.taobao import END, START
 from tests.simulator.stream.raw_files import DAY, ingested, rejects, rows_of, settings_for, write_lines

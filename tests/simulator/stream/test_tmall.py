@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator.settings_file import load
+from simulator.settings import load
 from simulator.stream.periods import split_seconds
 from tests.simulator.stream.raw_files import ingested, rejects, rows_of, settings_for, write_lines
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pkb.errors import SettingError
-from simulator.settings import DriftSettings, StreamSettings, WorldSettings
 from simulator.stream.log import Log
+from simulator.stream.settings import DriftSettings, StreamSettings, WorldSettings
 from simulator.stream.world import generate
 from simulator.stream.world.clicks import REMEMBERED, Clicks
 from simulator.stream.world.population import shares, spread, zipf_rank

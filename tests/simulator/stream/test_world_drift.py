@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from simulator.settings import DriftSettings, WorldSettings
+from simulator.stream.settings import DriftSettings, WorldSettings
 from simulator.stream.world.clock import MEALS
 from simulator.stream.world.generation import World
 from simulator.stream.world.presets import PRESETS

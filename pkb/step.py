@@ -1,0 +1,99 @@
+"""One training step, for click models and knowledge bases alike, alone or in step with other processes.
+
+    optimiser = Optimiser(model)
+    for batch in rows.minibatches(1024):
+        optimiser.step(click_loss(model, batch))
+
+Adam moves dense parameters, row-wise Adagrad the rows of embedding tables that a minibatch touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from pkb.backbones.base import ClickModel
+from pkb.batch import Batch
+from pkb.device import CPU, Device
+from pkb.errors import RunError
+from pkb.knowledge import Knowledge
+from pkb.parameters import dense_parameters, tables_of
+from pkb.ranks import Ranks
+
+Addition = Callable[[Batch, Tensor], Tensor]  # what is added to the loss of a batch with these logits
+
+
+class DivergedError(RunError):
+    """A loss is not finite; the step was not taken."""
+
+
+def click_loss(
+    model: ClickModel,
+    batch: Batch,
+    knowledge: Knowledge | None = None,
+    addition: Addition | None = None,
+    *,
+    device: Device = CPU,
+) -> Tensor:
+    """Compute the mean cross entropy of the batch's clicks, with the model's auxiliary loss and an addition to it."""
+    with device.autocast():
+        logits, auxiliary = model.with_auxiliary(batch, knowledge)
+    logits = logits.float()
+    loss = binary_cross_entropy_with_logits(logits, batch.label)
+    if auxiliary is not None:
+        loss = loss + auxiliary.float()
+    if addition is not None:
+        loss = loss + addition(batch, logits)
+    return loss
+
+
+class Optimiser:
+    """Takes the steps of one module on this rank, in step with the others."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        groups: list[dict[str, Any]] | None = None,
+        *,
+        learning_rate: float = 1e-3,
+        embedding_learning_rate: float = 0.02,
+        ranks: Ranks = Ranks(),  # noqa: B008  frozen
+    ) -> None:
+        """Adam's parameter groups are `groups`, or all dense parameters at `learning_rate`."""
+        groups = groups or [{"params": dense_parameters(module), "lr": learning_rate}]
+        self.module, self.ranks, self.embedding_learning_rate = module, ranks, embedding_learning_rate
+        self.dense = [p for group in groups for p in group["params"]]
+        self.adam = torch.optim.Adam(groups, fused=True)
+        self.tables = list(tables_of(module).values())
+
+    def nbytes(self) -> int:
+        """Count the bytes of Adam's moments; Adagrad's stand in the tables."""
+        moments = [t for state in self.adam.state.values() for t in state.values()]
+        return sum(t.numel() * t.element_size() for t in moments)
+
+    def step(self, loss: Tensor | None) -> float:
+        """Take one step on this rank's part of a minibatch's loss (None: no row of it is here).
+
+        Returns the loss over all ranks; DivergedError, before any weight has changed, if it is not finite.
+        """
+        self.adam.zero_grad()
+        for table in self.tables:
+            table.clear_gradient()
+        part = torch.zeros(())
+        if loss is not None:
+            loss.backward()
+            part = loss.detach()
+        total = self.ranks.sum_gradients(self.dense, part).item()
+        gradients = [self.ranks.sum_rows(table.gradient(), table.width) for table in self.tables]
+        if not math.isfinite(total):
+            raise DivergedError(f"loss was {total}")
+        self.adam.step()
+        for table, gradient in zip(self.tables, gradients, strict=True):
+            if gradient is not None:
+                table.apply_gradient(*gradient, self.embedding_learning_rate)
+        return total

@@ -1,0 +1,77 @@
+"""A YAML file as plain values, as they were written.
+
+YAML 1.1 turns `1.10` into a number, `no` into false, and keeps the last of two equal keys. Where a setting is text
+a number stays the text that stands in the file; what cannot be told is refused, with its line.
+"""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf._utils import get_yaml_loader  # the scalars of OmegaConf.load: 1e-3 is a number, a date is text
+
+from pkb.errors import SettingError
+from simulator.config.kinds import joined, within, without_none
+
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = (f"{_TAG}int", f"{_TAG}float")
+
+
+def read_yaml(file: Path, top: type[Any]) -> dict[str, Any]:
+    """The values of a file for the settings `top`; SettingError says what is wrong, and in which line."""
+    try:
+        loader = get_yaml_loader()(file.read_text(encoding="utf-8"))
+        try:
+            node = loader.get_single_node()
+            if not isinstance(node, yaml.MappingNode):
+                raise SettingError(f"{file}: holds no settings (key: value)")
+            _keep_text(file, node, top, "")
+            return typing.cast(dict[str, Any], loader.construct_document(node))
+        finally:
+            loader.dispose()
+    except OSError as error:
+        raise SettingError(f"{file}: {error.strerror}; the shipped experiments are in configs/") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise SettingError(f"{file}: not readable as YAML: it refers to itself, or is nested too deeply") from None
+
+
+def _keep_text(file: Path, node: yaml.Node, kind: Any, path: str) -> None:
+    """Mark numbers as text where text is wanted, down from a node of this type."""
+    kind = without_none(kind)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == f"{_TAG}merge":
+                _keep_text(file, value, kind, path)
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                raise SettingError(f"{file}, line {line}: a key must be text")
+            name = joined(path, key.value)
+            if key.tag in (f"{_TAG}bool", f"{_TAG}null"):
+                raise _unquoted(file, key, name)
+            if key.value in lines:
+                raise SettingError(f"{file}, line {line}: {name} stands here again, after line {lines[key.value]}")
+            lines[key.value] = line
+            if key.tag in _NUMBERS:
+                key.tag = f"{_TAG}str"
+            _keep_text(file, value, within(kind, key.value), name)
+    elif isinstance(node, yaml.SequenceNode):
+        inner = typing.get_args(kind)[0] if typing.get_origin(kind) in (list, tuple) else kind
+        for value in node.value:
+            _keep_text(file, value, inner, path)
+    elif kind is str and isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}bool":
+        raise _unquoted(file, node, path)
+    elif kind in (str, int) and node.tag in _NUMBERS:  # int: OmegaConf reads the text, without octal and clock times
+        node.tag = f"{_TAG}str"
+
+
+def _unquoted(file: Path, node: yaml.ScalarNode, path: str) -> SettingError:
+    return SettingError(
+        f"{file}, line {node.start_mark.line + 1}: {path}: YAML reads {node.value!r} as no text; put it in quotes"
+    )

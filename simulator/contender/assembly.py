@@ -1,0 +1,66 @@
+"""Makes a contender's networks and their optimisers, untrained; equal recipes draw equal weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from pkb.backbones.base import ClickModel, FittedBackbone
+from pkb.bases import KNOWLEDGE_BASES
+from pkb.batch import Schema
+from pkb.knowledge import KnowledgeBase, Part
+from pkb.parameters import dense_parameters
+from pkb.plug import Sockets, make_plug, sockets_for
+from pkb.ranks import Ranks
+from pkb.seeding import derived_seed, generator
+from pkb.step import Optimiser
+from retrieval.indexed_pool import pool_histories
+from retrieval.models import RETRIEVAL_MODELS
+from simulator.contender.models import MODELS
+from simulator.contender.recipe import Recipe
+
+
+def make_base(recipe: Recipe, schema: Schema) -> KnowledgeBase | None:
+    """Make the knowledge base, and the model that teaches it if it has one; None for an arm without knowledge."""
+    name = recipe.arm.knowledge
+    if name is None:
+        return None
+    torch.manual_seed(derived_seed(recipe.seed, "weights", name))
+    cls: Any = KNOWLEDGE_BASES[name]
+    taught_by = [RETRIEVAL_MODELS[recipe.base.teacher](schema, recipe.teacher)] if cls.taught else []
+    base: KnowledgeBase = cls(schema, recipe.base, *taught_by)
+    base.grow(schema.first_value_id, generator(recipe.seed, "new rows", name))
+    return base
+
+
+def make_model(recipe: Recipe, schema: Schema, parts: Sequence[Part]) -> ClickModel:
+    """Make the click model, with a plug for knowledge of these parts, if there are any."""
+    cls, name = MODELS[recipe.arm.backbone], recipe.arm.backbone
+    torch.manual_seed(derived_seed(recipe.seed, "weights", name))
+    plug_name = "columns" if issubclass(cls, FittedBackbone) else recipe.arm.plug
+    sockets = sockets_for(plug_name, parts, recipe.arm.layer) if parts else Sockets()
+    histories = schema.histories + pool_histories(recipe.histories if cls.uses_histories else ())
+    backbone = cls(replace(schema, histories=histories), recipe.backbone, sockets)
+    plug = None
+    if parts:
+        widths = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
+        plug = make_plug(plug_name, parts, fields=len(schema.fields), **widths)
+    backbone.grow(schema.first_value_id, generator(recipe.seed, "new rows", name))
+    return ClickModel(backbone, plug)
+
+
+def base_optimiser(recipe: Recipe, base: KnowledgeBase, ranks: Ranks) -> Optimiser:
+    """Make what compression takes its steps with."""
+    groups = base.parameter_groups(recipe.compress.learning_rate)
+    return Optimiser(base, groups, embedding_learning_rate=recipe.train.embedding_learning_rate, ranks=ranks)
+
+
+def model_optimiser(recipe: Recipe, model: ClickModel, base: KnowledgeBase | None, ranks: Ranks) -> Optimiser:
+    """Make what lessons take their steps with; it also moves the parts of the base that learn on with the model."""
+    learned = nn.ModuleList([model] if base is None else [model, base.learns_on()])
+    groups = [{"params": dense_parameters(learned), "lr": recipe.train.learning_rate}]
+    return Optimiser(learned, groups, embedding_learning_rate=recipe.train.embedding_learning_rate, ranks=ranks)

@@ -1,0 +1,154 @@
+"""Contenders on disk: safetensors, with a manifest of hashes; nothing in a checkpoint can execute.
+
+schema.json                    the log's schema
+<arm>-<seed>.json              what makes the contender, and how far it is: trained through, built until, stopped
+<arm>-<seed>.safetensors       weights, tables and optimiser state
+manifest.json                  the SHA-256 of every other file
+<arm>-<seed>-index/            after the last period, of a contender that searches by its own encoder
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pkb.batch import Schema
+from pkb.errors import CheckpointError
+from pkb.parameters import tables_of
+from pkb.ranks import Ranks
+from pkb.step import Optimiser
+from simulator.contender.contender import Contender
+from simulator.contender.recipe import Recipe
+from simulator.record.files import write_text
+
+
+def save_contenders(folder: Path, contenders: list[Contender], schema: Schema) -> None:
+    """Write all contenders into a folder, the manifest last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "schema.json", schema.to_json())
+    for contender in contenders:
+        about = {"recipe": json.loads(contender.recipe.to_json()), "progress": _progress(contender)}
+        write_text(folder / f"{contender.key}.json", json.dumps(about, indent=1))
+        save_file(_state_of(contender), folder / f"{contender.key}.safetensors")
+    hashes = {f.name: _sha256(f) for f in sorted(folder.iterdir()) if f.name != "manifest.json"}
+    order = [contender.key for contender in contenders]
+    write_text(folder / "manifest.json", json.dumps({"contenders": order, "sha256": hashes}, indent=1))
+
+
+def load_contenders(folder: Path, ranks: Ranks | None = None) -> list[Contender]:
+    """Load all contenders; CheckpointError if a file is missing or not the one that was written."""
+    manifest = _manifest(folder)
+    _verify(folder, manifest, list(manifest["sha256"]))
+    return [_load(folder, key, ranks or Ranks()) for key in manifest["contenders"]]
+
+
+def load_contender(folder: Path, arm: str, seed: int) -> Contender:
+    """Load one contender, ready to predict."""
+    key, manifest = f"{arm}-{seed}", _manifest(folder)
+    if key not in manifest["contenders"]:
+        raise CheckpointError(f"{folder}: holds no {key}, but {', '.join(manifest['contenders'])}")
+    _verify(folder, manifest, ["schema.json", f"{key}.json", f"{key}.safetensors"])
+    return _load(folder, key, Ranks())
+
+
+def checkpoint_bytes(folder: Path, contender: Contender) -> int:
+    """Measure the file of one contender's weights and optimiser state."""
+    return (folder / f"{contender.key}.safetensors").stat().st_size
+
+
+def _load(folder: Path, key: str, ranks: Ranks) -> Contender:
+    try:
+        about = json.loads((folder / f"{key}.json").read_text())
+        recipe = Recipe.from_json(json.dumps(about["recipe"]))
+        contender = Contender(recipe, Schema.from_json((folder / "schema.json").read_text()), ranks)
+        _restore(contender, load_file(folder / f"{key}.safetensors"), about["progress"])
+    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{folder}: {key} does not fit what makes it: {error}") from None
+    return contender
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        assert {"contenders", "sha256"} <= set(manifest)
+    except (OSError, ValueError, TypeError, AssertionError) as error:
+        raise CheckpointError(f"{folder}: no readable manifest.json: {error}") from None
+    return manifest
+
+
+def _verify(folder: Path, manifest: dict[str, Any], names: list[str]) -> None:
+    for name in names:
+        file = folder / name
+        if not file.is_file() or _sha256(file) != manifest["sha256"].get(name):
+            raise CheckpointError(f"{file}: missing or damaged (its hash differs from the manifest); restore the run")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _progress(contender: Contender) -> dict[str, Any]:
+    source = contender.source
+    return {
+        "trained_through": contender.trained_through,
+        "built_until": contender.built_until,
+        "compressed_through": contender.compressed_through,
+        "knowledge_built_until": None if source is None else source.built_until,
+        "stopped": contender.stopped,
+    }
+
+
+def _parts(contender: Contender) -> dict[str, tuple[nn.Module, Optimiser]]:
+    parts: dict[str, tuple[nn.Module, Optimiser]] = {"model": (contender.model, contender.model_optimiser)}
+    if contender.base is not None:
+        parts["knowledge"] = (contender.base, contender.base_optimiser)
+    return parts
+
+
+def _state_of(contender: Contender) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for part, (module, optimiser) in _parts(contender).items():
+        for name, table in tables_of(module).items():
+            for kind, rows in table.rows_in_use().items():
+                state[f"{part}.table.{name}.{kind}"] = rows.clone()
+        for name, value in _dense_state(module).items():
+            state[f"{part}.dense.{name}"] = value.clone()
+        for index, parameter in enumerate(optimiser.dense):
+            for kind, value in optimiser.adam.state.get(parameter, {}).items():
+                state[f"{part}.adam.{index}.{kind}"] = value.clone()
+    for name, value in contender.policy.state().items():
+        state[f"policy.{name}"] = value.clone()
+    return state
+
+
+def _restore(contender: Contender, state: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    for part, (module, optimiser) in _parts(contender).items():
+        for name, table in tables_of(module).items():
+            prefix = f"{part}.table.{name}."
+            table.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        dense = {name: state[f"{part}.dense.{name}"] for name in _dense_state(module)}
+        module.load_state_dict(dense, strict=False)  # all but the tables, which are restored above
+        for key, value in state.items():
+            if key.startswith(f"{part}.adam."):
+                index, kind = key.removeprefix(f"{part}.adam.").split(".")
+                parameter = optimiser.dense[int(index)]
+                optimiser.adam.state[parameter][kind] = value.to(parameter.device)
+    kept = {k.removeprefix("policy."): v for k, v in state.items() if k.startswith("policy.")}
+    if kept:
+        contender.policy.restore(kept)
+    contender.resume(progress["trained_through"], progress["built_until"], progress["stopped"])
+    if contender.live is not None:
+        contender.live.resume(progress["compressed_through"], progress["knowledge_built_until"])
+
+
+def _dense_state(module: nn.Module) -> dict[str, Tensor]:
+    """Name parameters and buffers outside the embedding tables, detached."""
+    inside = tuple(f"{name}." for name in tables_of(module))
+    return {k: v for k, v in module.state_dict().items() if not k.startswith(inside)} if inside else module.state_dict()

@@ -1,0 +1,138 @@
+"""What takes part: a click model, a source of knowledge and a policy, and how far they have learned.
+
+Every random draw depends on the seed, on what is drawn for, and on the period. Who teaches a contender
+(`learning`, `compression`) tells it so by `learned`, `compressed` and `stop`; nothing else changes how far it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from pkb.backbones.base import ClickModel
+from pkb.batch import Batch, Schema
+from pkb.dated import Dated
+from pkb.device import Device
+from pkb.knowledge import Knowledge
+from pkb.ranks import Ranks
+from pkb.source import Live, Source
+from retrieval.indexed_pool import BEHAVIOURS, as_histories, pool_histories
+from simulator.contender.assembly import base_optimiser, make_base, make_model, model_optimiser
+from simulator.contender.passes import Passes
+from simulator.contender.prediction import Progress, probabilities
+from simulator.contender.recipe import Recipe
+from simulator.contender.searching import Encoder, Reads, encodes
+from simulator.policies import POLICIES
+from simulator.stream.log import Period
+
+
+class Contender:
+    """One arm with one seed."""
+
+    def __init__(
+        self, recipe: Recipe, schema: Schema, ranks: Ranks | None = None, source: Source | None = None
+    ) -> None:
+        """Its knowledge comes from `source`, or from a base of its own if the arm names one."""
+        self.recipe, self.schema, self.ranks, self.key = recipe, schema, ranks or Ranks(), recipe.key
+        self.device = Device.choose(recipe.train.device, recipe.train.precision)
+        self.base = make_base(recipe, schema)
+        self.live = None if self.base is None else Live(self.base)
+        self.source = source or self.live
+        if self.base is not None:
+            self.base.to(self.device.name)
+            self.base_optimiser = base_optimiser(recipe, self.base, self.ranks)
+        self.policy = POLICIES[recipe.arm.policy](recipe.policy, recipe.seed)
+        self.passes = Passes(recipe.seed, recipe.row_updates)
+        self.trained_through = -1  # number of the last period learned
+        self.built_until: int | None = None  # end of that period, seconds
+        self.stopped: str | None = None  # why it takes no further part
+        self.trainings = 0  # fits and compressions so far, by this process
+        self.start_afresh()
+        self.histories = pool_histories(recipe.histories if self.model.backbone.uses_histories else ())
+        self.reads = Reads.of(self.model.backbone, self.base, histories=bool(self.histories))
+
+    def start_afresh(self) -> None:
+        """Forget the click model; the knowledge stays."""
+        self.model = self._new_model()
+        self.model_optimiser = model_optimiser(self.recipe, self.model, self.base, self.ranks)
+        self.trained_through, self.built_until = -1, None
+
+    def learned(self, period: Period) -> None:
+        """Take note that the model has learned this period's rows."""
+        self.trained_through, self.built_until = period.index, period.end
+        self.trainings += 1
+        if self.live is not None and self.live.base.learns_on():
+            self.live.learned(period.end)
+
+    def compressed(self, old: Period) -> None:
+        """Take note that the base holds this period's rows."""
+        assert self.live is not None, f"{self.key} has no base"
+        self.live.compressed(old.index, old.end)
+        self.trainings += 1
+
+    def stop(self, reason: str) -> None:
+        """Take no further part."""
+        self.stopped = reason
+
+    def resume(self, trained_through: int, built_until: int | None, stopped: str | None) -> None:
+        """Go on where a stored contender was."""
+        self.trained_through, self.built_until, self.stopped = trained_through, built_until, stopped
+
+    @property
+    def compressed_through(self) -> int:
+        """Number of the latest period in the base; -1 without any."""
+        return -1 if self.live is None else self.live.compressed_through
+
+    def _new_model(self) -> ClickModel:
+        parts = () if self.source is None else self.source.parts
+        return make_model(self.recipe, self.schema, parts).to(self.device.name)
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What encodes rows for a search of this contender's own, as it is now; None if it has no such search."""
+        model, until = self.model.backbone, self.built_until
+        if not encodes(model) and self.source is not None:
+            model, until = getattr(self.base, "teacher", model), self.source.built_until
+        return Encoder(model=model, device=self.device, built_until=until) if encodes(model) else None
+
+    @cached_property
+    def untrained(self) -> ClickModel:
+        """The click model as it was drawn."""
+        return self._new_model()
+
+    def place(self, batch: Batch) -> Batch:
+        """Move rows to where the model is, with their neighbours as histories where the model wants these."""
+        if self.histories and self.histories[0].name not in batch.histories:
+            found = as_histories(batch.neighbours[BEHAVIOURS], self.histories, self.schema)
+            batch = replace(batch, histories=batch.histories | found)
+        return self.device.place(batch)
+
+    def logits(self, batch: Batch, model: ClickModel | None = None) -> Tensor:
+        """Score rows, [B], by this contender's or another model; knowledge takes part once there is any."""
+        batch = self.place(batch)
+        logits: Tensor = (model or self.model)(batch, self.knowledge(batch))
+        return logits
+
+    def knowledge(self, batch: Batch) -> Knowledge | None:
+        """Ask the source, if there is one; None before it knows anything."""
+        return self.source.knowledge(batch) if self.source is not None else None
+
+    def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:
+        """Predict click probabilities, [B] float32."""
+        size = self.recipe.predict_batch_size
+        return probabilities(self.model, self.logits, batch, size=size, ranks=self.ranks, progress=progress)
+
+    def predict_untrained(self, batch: Batch) -> np.ndarray:
+        """Predict as the click model was drawn, without knowledge."""
+        model, size = self.untrained, self.recipe.predict_batch_size
+        return probabilities(model, lambda part: model(self.place(part)), batch, size=size, ranks=self.ranks)
+
+    def predict_prequentially(self, period: Period, batch: Batch, progress: Progress | None = None) -> np.ndarray:
+        """Predict a period that nothing here may have seen; FutureError if something has."""
+        dates = [("model", self.built_until), ("knowledge base", self.source.built_until if self.source else None)]
+        for artefact, until in dates:
+            Dated(what=f"the {artefact} of {self.key}", value=self, built_until=until).at(period.start)
+        return self.predict(batch, progress)

@@ -1,0 +1,157 @@
+"""How a contender learns: one lesson at the end of a period, as its policy says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pkb.backbones.base import ClickModel, FittedBackbone
+from pkb.batch import Batch
+from pkb.dated import Dated
+from pkb.knowledge import KnowledgeBase
+from pkb.parameters import tables_of
+from pkb.plug import EMPTY, Plugged
+from pkb.seeding import derived_seed, generator
+from pkb.step import Addition, DivergedError, Optimiser, click_loss
+from simulator.contender.contender import Contender
+from simulator.contender.prediction import Progress
+from simulator.measure.ranking import auc
+from simulator.policies.base import Rows
+from simulator.stream.log import Period
+from simulator.train.early_stopping import EarlyStopping
+
+Ledger = Callable[[Tensor], None]  # hears the ids of the rows that this rank learns
+
+
+def learn(
+    contender: Contender,
+    now: Period,
+    window: range,
+    rows: Rows,
+    *,
+    progress: Progress | None = None,
+    ledger: Ledger | None = None,
+    validation: Batch | None = None,
+) -> None:
+    """Meet the end of period `now` as the policy says; `rows` gives what is known of earlier periods."""
+    lesson = contender.policy.lesson(contender, window, rows)
+    if lesson is None:
+        return
+    if lesson.afresh:
+        contender.start_afresh()
+    fit(contender, lesson.rows, now, lesson.addition, progress=progress, ledger=ledger, validation=validation)
+    contender.policy.finish(contender, lesson, window)
+
+
+def fit(
+    contender: Contender,
+    rows: Batch,
+    now: Period,
+    addition: Addition | None = None,
+    *,
+    progress: Progress | None = None,
+    ledger: Ledger | None = None,
+    validation: Batch | None = None,
+) -> None:
+    """Learn rows at the end of period `now`; with `validation`, stop early and keep the best epoch.
+
+    Without rows, as when no label has arrived yet, nothing happens.
+    """
+    if not len(rows):
+        return
+    check_known(contender, "model", rows, now.start, now.end)
+    recipe, model = contender.recipe, contender.model
+    make_room(contender, model, rows, now, generator(recipe.seed, "new rows", recipe.arm.backbone, now.index))
+    seed_draws(contender, "learn", now)
+    stopping = EarlyStopping(contender.model_optimiser.module, recipe.train.patience)
+    for order in contender.passes.of_lesson(len(rows), recipe.epochs, period=now.index):
+        if isinstance(model.backbone, FittedBackbone):
+            _fit_whole(contender, model.backbone, rows.select(order), progress, ledger)
+            break
+        _take_steps(contender, rows, order, now, addition, progress, ledger)
+        if validation is not None and stopping.stop(auc(validation.label.numpy(), contender.predict(validation)).value):
+            break
+    stopping.restore()
+    contender.learned(now)
+
+
+def _take_steps(
+    contender: Contender,
+    rows: Batch,
+    order: Tensor,
+    now: Period,
+    addition: Addition | None,
+    progress: Progress | None,
+    ledger: Ledger | None,
+) -> None:
+    """Make one pass over the rows in this order; each rank learns its share of every minibatch."""
+    model, source, device = contender.model, contender.source, contender.device
+    model.train()
+    for step, minibatch in enumerate(rows.minibatches(contender.recipe.train.batch_size, order)):
+        part, loss = contender.ranks.share(minibatch), None
+        if len(part):
+            placed = contender.place(part)
+            with device.autocast():
+                knowledge = None if source is None else source.knowledge_with_gradient(placed)
+            loss = click_loss(model, placed, knowledge, addition, device=device) * (len(part) / len(minibatch))
+        take_step(contender.model_optimiser, loss, f"learning period {now.index}, step {step}")
+        if ledger:
+            ledger(part.row_id)
+        if progress:
+            progress(len(minibatch))
+
+
+def _fit_whole(
+    contender: Contender,
+    backbone: FittedBackbone,
+    rows: Batch,
+    progress: Progress | None,
+    ledger: Ledger | None,
+) -> None:
+    """Fit a backbone that takes no steps, alike on every rank: each fits all rows."""
+    plugged: Plugged = EMPTY
+    known = [contender.knowledge(part) for part in rows.minibatches(contender.recipe.predict_batch_size)]
+    if known[0] is not None:
+        parts = [part for part in known if part is not None]
+        plugged = contender.model.plugged({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+    backbone.fit(rows, plugged)
+    if ledger:
+        ledger(contender.ranks.share(rows).row_id)
+    if progress:
+        progress(len(rows))
+
+
+def take_step(optimiser: Optimiser, loss: Tensor | None, where: str) -> None:
+    """Take one step; DivergedError says where if the loss is not finite."""
+    try:
+        optimiser.step(loss)
+    except DivergedError as error:
+        raise DivergedError(f"{error} while {where}") from None
+
+
+def check_known(contender: Contender, what: str, rows: Batch, until: int, time: int) -> None:
+    """Raise FutureError unless `until` and every row's label lie before `time`."""
+    if rows.ts is not None and len(rows):
+        until = max(until, int(rows.ts.max()) + 1 + contender.recipe.label_delay)
+    Dated(what=f"the {what} of {contender.key}", value=rows, built_until=until).at(time)
+
+
+def make_room(
+    contender: Contender, module: ClickModel | KnowledgeBase, rows: Batch, at: Period, draw: torch.Generator
+) -> None:
+    """Give every id of the rows a table row of its own; long unseen ids lose theirs if the settings say so."""
+    keep = contender.recipe.train.evict_after
+    if keep:
+        ids = rows.unique_ids()
+        for table in tables_of(module).values():
+            table.renew(ids, now=at.index, keep=keep, generator=draw)
+    else:
+        grown = module.backbone if isinstance(module, ClickModel) else module
+        grown.grow(rows.end_of_ids, draw)
+
+
+def seed_draws(contender: Contender, stage: str, period: Period) -> None:
+    """Seed dropout and sampled masks: the same for every arm, different on every rank."""
+    torch.manual_seed(derived_seed(contender.recipe.seed, stage, period.index, contender.ranks.rank))

@@ -1,0 +1,62 @@
+"""What takes part: an arm, what its knowledge is compressed from, and what all arms may spend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pkb.errors import SettingError
+from pkb.plug import PLUGS
+from simulator.config.checks import at_least, one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressSettings:
+    """When and from what knowledge bases are compressed."""
+
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    epochs: int = 1
+    lag: int = 1  # a period becomes old this many periods after it was learned by the backbones
+    every: int = 1  # periods between two compressions, each of all that has become old meanwhile
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "lag", "every"):
+            at_least(self, name, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSettings:
+    """One contender."""
+
+    backbone: str = "deepfm"
+    knowledge: str | None = None
+    plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate, fields+join (pkb/plug.py)
+    layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
+    policy: str = "finetune"
+    width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
+    epochs: int | None = None  # passes over the rows of a lesson, in place of `train.epochs`
+    options: dict[str, Any] = field(default_factory=dict)  # of its knowledge base, in place of `knowledge.<name>`
+    control: str | None = None  # what knowledge must beat: untrained (the base learns nothing), shuffled (its labels)
+
+    def __post_init__(self) -> None:
+        one_of(self, "plug", PLUGS)
+        at_least(self, "layer", 1)
+        at_least(self, "epochs", 1)
+        one_of(self, "control", ("untrained", "shuffled"))
+        if self.knowledge is None:
+            for name, value in (("options", self.options), ("control", self.control)):
+                if value:
+                    raise SettingError(f"{name}={value}: the arm has no knowledge for it; name one, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSettings:
+    """The same for every arm; 0 leaves each arm what its policy asks for."""
+
+    bytes: int = 0  # that an arm keeps after the last period: model, optimiser, knowledge base, buffers
+    row_updates: int = 0  # rows that an arm trains on in a period, repeated ones and compression included
+
+    def __post_init__(self) -> None:
+        at_least(self, "bytes", 0)
+        at_least(self, "row_updates", 0)

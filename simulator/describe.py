@@ -1,0 +1,40 @@
+"""An experiment as whoever measures and reports must know it, from its settings and the registries these name."""
+
+from __future__ import annotations
+
+from pkb.bases import KNOWLEDGE_BASES
+from simulator.contender.settings import ArmSettings
+from simulator.record.experiment import Arm, Experiment
+from simulator.settings import Settings
+
+
+def describe(settings: Settings, data_set: str) -> Experiment:
+    """Resolve what a run plays, on a data set of this name."""
+    return Experiment(
+        name=settings.name,
+        data=data_set,
+        seeds=list(settings.seeds),
+        arms={name: describe_arm(arm) for name, arm in settings.arms.items()},
+        protocol=settings.stream.protocol,
+        holdout_share=settings.stream.holdout_share,
+        utc_offset_hours=settings.stream.utc_offset_hours,
+        bootstrap=settings.measure.bootstrap,
+    )
+
+
+def describe_arm(arm: ArmSettings) -> Arm:
+    """Resolve one arm, with what only its knowledge base can tell."""
+    base = None if arm.knowledge is None else KNOWLEDGE_BASES[arm.knowledge]
+    return Arm(
+        backbone=arm.backbone,
+        policy=arm.policy,
+        knowledge=arm.knowledge,
+        plug=arm.plug,
+        layer=arm.layer,
+        width=arm.width,
+        epochs=arm.epochs,
+        options={name: list(value) if isinstance(value, tuple) else value for name, value in arm.options.items()},
+        control=arm.control,
+        base_is_control=base is not None and base.control,
+        remedies={} if base is None else dict(base.remedies),
+    )

@@ -1,0 +1,69 @@
+"""Equal budgets of bytes: how wide an arm's embeddings may be.
+
+What an arm keeps beside its model (a knowledge base, a sample of old rows, a copy of the model, a search pool and its
+index) is paid for with the width of its backbone's embeddings: each arm gets the largest width that keeps all of it
+within the budget at the vocabulary of the last period. Row updates are counted while training (`contender.passes`).
+Seconds are not a budget: a run must end the same, bit for bit, on a slower machine; the results say what each arm took.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from pkb.errors import SettingError
+from pkb.parameters import dense_parameters, nbytes, tables_of
+from simulator.contender.contender import Contender
+from simulator.contender.recipe import Recipe
+from simulator.loop.finder import Finder
+from simulator.loop.play import Play
+from simulator.record.layout import RunFolder
+from simulator.stream.log import Log
+from simulator.stream.protocol import holdout_share
+
+WIDEST = 512
+
+
+def widest(recipe: Recipe, budget: int, play: Play, log: Log) -> int:
+    """Find the largest width within `budget` bytes, by bisection; SettingError if even a width of 1 is too much."""
+    if not hasattr(recipe.backbone, "width"):
+        raise SettingError(
+            f"budget.bytes: arm {recipe.name} has no embedding width to fit; leave the arm or the budget out"
+        )
+    low, high, least = 0, WIDEST + 1, needed(recipe, 1, play, log)
+    if least > budget:
+        raise SettingError(f"budget.bytes={budget}: arm {recipe.name} needs {least} at the least")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if needed(recipe, middle, play, log) <= budget else (low, middle)
+    return low
+
+
+def needed(recipe: Recipe, width: int, play: Play, log: Log) -> int:
+    """Count the bytes that an arm of this width will keep after the last period."""
+    contender = Contender(replace(recipe, backbone=replace(recipe.backbone, width=width)), log.schema)
+    rows = log.periods[-1].vocabulary_size
+    total = 0
+    for module in (contender.model, contender.base):
+        if module is None:
+            continue
+        grown = sum((rows - table.size) * table.row_bytes for table in tables_of(module).values())
+        model = nbytes(module) + grown
+        adam = 2 * sum(p.numel() * p.element_size() for p in dense_parameters(module))
+        total += model + adam + (contender.policy.bytes_beside(model) if module is contender.model else 0)
+    return total + searched(contender, play, log)
+
+
+def searched(contender: Contender, play: Play, log: Log) -> int:
+    """Estimate the bytes of the pool and the index that the contender reads, by those of the last period's rows."""
+    if not contender.reads.all:
+        return 0
+    last = log.periods[-1]
+    finder = Finder(RunFolder(Path()), play.retrieval, log.schema, [contender])
+    finder.append(log.read(last), start=last.start, end=last.end)
+    if contender.encoder is not None:
+        finder.make_index(contender)
+    pooled = log.periods[-play.retrieval.periods :] if play.stream.protocol == "stream" else log.periods[:1]
+    rows = sum(p.rows for p in pooled) * (1 - holdout_share(play.stream))
+    return math.ceil(sum(finder.bytes(contender).values()) * rows / last.rows)

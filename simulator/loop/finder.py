@@ -1,0 +1,163 @@
+"""What rows find among older ones: once for each period, stored for every arm that reads it.
+
+A source of neighbours is a retriever, whose index all arms share; or one contender, which encodes the pool with its
+own model. Rows of a period find older rows alone, and keep what they found: learned again later, they read it again.
+The first rank alone has indexes and searches; it tells the others what it found.
+
+Shapes: B rows, F fields, K neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pkb.batch import Batch, Neighbours, Schema
+from pkb.dated import Dated
+from pkb.ranks import Ranks
+from retrieval.dense import DenseIndex
+from retrieval.faiss_files import Build
+from retrieval.indexed_pool import DENSE, GIVES_IDF, IndexedPool, RetrievalSettings
+from simulator.contender.contender import Contender
+from simulator.loop.neighbour_files import NeighbourFiles
+from simulator.loop.search import search
+from simulator.record.layout import RunFolder
+from simulator.stream.learnable import Learnable
+from simulator.stream.log import Period
+
+PIECE = 500_000  # rows after which the other ranks hear from the first
+
+
+class Finder:
+    """The search pool of a run, and what the rows of the present period and of earlier ones found in it."""
+
+    def __init__(
+        self, run: RunFolder, settings: RetrievalSettings, schema: Schema, contenders: list[Contender]
+    ) -> None:
+        self.files = NeighbourFiles(run, len(schema.fields))
+        self.ranks = contenders[0].ranks if contenders else Ranks()
+        names = {name for c in contenders for name in c.reads.all}
+        self.needed, self.shared = bool(names), names - {DENSE}
+        self.indexed = IndexedPool(schema, self.shared if self.ranks.first else (), settings)
+        self._indexes: dict[str, tuple[int, DenseIndex]] = {}  # of contenders, after so many trainings
+
+    def append(self, rows: Batch, *, start: int, end: int) -> None:
+        """Let the rows of `[start, end)`, whose labels are known by now, be found from now on."""
+        if self.needed and start < end:
+            self.indexed.append(rows, start=start, end=end)
+
+    def append_arrived(self, period: int, learnable: Learnable, rows_of: Callable[[Period], Batch]) -> None:
+        """Let the rows whose labels arrived in this period be found from now on."""
+        if self.needed:
+            at = range(period, period + 1)
+            start, end = learnable.shown_in(at)
+            self.append(learnable.rows(at, rows_of), start=start, end=end)
+
+    def find(self, rows: Batch, names: Iterable[str], *, until: int) -> Batch:
+        """Give the rows what these shared retrievers find for them among the rows before `until`."""
+        found, settings = dict(rows.neighbours), self.indexed.settings
+        for name in names:
+            by_name = partial(search, self.indexed, name, until=until)
+            rows_BK = self._on_first(by_name, rows, settings.neighbours(name), torch.int64)
+            idf_BF = None
+            if name in GIVES_IDF:
+                rare = partial(self.indexed.idf, name, until=until)
+                idf_BF = self._on_first(rare, rows, rows.ids_BF.shape[1], torch.float32)
+            found[name] = self.indexed.neighbours(rows_BK, until=until, idf_BF=idf_BF)
+        return replace(rows, neighbours=found)
+
+    def find_own(self, contender: Contender, rows: Batch, *, until: int, encoder_of: int | None = None) -> Neighbours:
+        """Find by the contender's own encoder, among the rows before `until`.
+
+        FutureError if the encoder was trained beyond `encoder_of`, which is `until` for all but rows that are learned.
+        """
+        assert contender.encoder is not None, f"{contender.key} has no encoder"
+        trained = contender.encoder.built_until
+        Dated(what=f"the encoder of {contender.key}", value=contender, built_until=trained).at(encoder_of or until)
+        k = self.indexed.settings.k
+
+        def by_own(some: Batch) -> Tensor:
+            return self.make_index(contender).search(some, k, until=until).rows_BK
+
+        return self.indexed.neighbours(self._on_first(by_own, rows, k, torch.int64), until=until)
+
+    def with_own(self, contender: Contender, rows: Batch, *, until: int) -> Batch:
+        """Give rows of no time what a prediction of this contender reads by its own encoder, if it reads any."""
+        if DENSE not in contender.reads.predicting:
+            return rows
+        found = self.find_own(contender, replace(rows, ts=None), until=until)
+        return replace(rows, neighbours=rows.neighbours | {DENSE: found})
+
+    def with_all(self, contender: Contender, rows: Batch, *, until: int) -> Batch:
+        """Give rows of no time all that a prediction of this contender reads of the pool."""
+        rows = self.find(replace(rows, ts=None), contender.reads.predicting & self.shared, until=until)
+        return self.with_own(contender, rows, until=until)
+
+    def make_index(self, contender: Contender) -> DenseIndex:
+        """Index the present pool by the contender's present encoder; anew when that has learned."""
+        encoder = contender.encoder
+        assert encoder is not None, f"{contender.key} has no encoder"
+        trainings, index = self._indexes.get(contender.key, (-1, None))
+        if index is None or index.pool is not self.indexed.pool or trainings != contender.trainings:
+            index = self.indexed.dense(encoder, encoder.width)
+            self._indexes[contender.key] = contender.trainings, index
+        index.extend()
+        return index
+
+    def save_index(self, contender: Contender, folder: Path) -> None:
+        """Write the index that the contender's predictions search by its own encoder, if they do, into a checkpoint."""
+        if DENSE in contender.reads.predicting:
+            self.make_index(contender).save(_own_index(folder, contender))
+
+    def load_index(self, contender: Contender, folder: Path) -> None:
+        """Take that index from a checkpoint, for the same pool.
+
+        To build it anew would not do: k-means rounds otherwise on other threads, and other cells find other rows.
+        """
+        if DENSE in contender.reads.predicting:
+            assert contender.encoder is not None
+            stored = _own_index(folder, contender)
+            index = self.indexed.dense(contender.encoder, contender.encoder.width, stored=stored)
+            self._indexes[contender.key] = contender.trainings, index
+
+    def bytes(self, contender: Contender) -> dict[str, int]:
+        """Measure the pool and the indexes: what a prediction searches, and what only learning does."""
+        predicting = contender.reads.predicting
+        learning = contender.reads.all - predicting
+        pool = self.indexed.pool.bytes
+        return {
+            "index": sum(self._index_bytes(contender, name) for name in predicting) + (pool if predicting else 0),
+            "teaching_index": sum(self._index_bytes(contender, name) for name in learning)
+            + (pool if learning and not predicting else 0),
+        }
+
+    def builds(self, contender: Contender) -> list[Build]:
+        """Tell kind, reason, recall and bytes of each period's part of the contender's own index."""
+        return self._indexes[contender.key][1].builds if contender.key in self._indexes else []
+
+    def _index_bytes(self, contender: Contender, name: str) -> int:
+        if name in self.indexed.retrievers:
+            return self.indexed.retrievers[name].bytes
+        return self._indexes[contender.key][1].bytes if contender.key in self._indexes else 0
+
+    def store(self, source: str, period: Period, found: Neighbours) -> None:
+        """Keep what a source has found for a period's rows."""
+        if self.ranks.first:
+            self.files.write(source, period, found)
+
+    def _on_first(self, ask: Callable[[Batch], Tensor], rows: Batch, width: int, kind: torch.dtype) -> Tensor:
+        """Ask on the first rank, [B, width], for all of them; piece by piece, as the others wait only so long."""
+        answers = [torch.empty(0, width, dtype=kind)]
+        for some in rows.minibatches(PIECE):
+            answer = ask(some) if self.ranks.first else torch.empty((len(some), width), dtype=kind)
+            answers.append(self.ranks.broadcast(answer))
+        return torch.cat(answers)
+
+
+def _own_index(checkpoint: Path, contender: Contender) -> Path:
+    return checkpoint / f"{contender.key}-index"

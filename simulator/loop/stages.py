@@ -1,0 +1,144 @@
+"""What contenders do with a period, stage by stage; each stage is charged to who takes part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from torch import Tensor
+
+from pkb.step import DivergedError
+from simulator.contender.compression import compress, examine
+from simulator.contender.contender import Contender
+from simulator.contender.learning import learn
+from simulator.loop.book import Book
+from simulator.loop.past import Past, only
+from simulator.loop.plan import Plan
+from simulator.record.predictions import BEST_ATTAINABLE
+from simulator.stream.log import Period
+
+Tell = Callable[..., None]  # tell(period=, arm=, stage=, rows=): for the progress display
+
+
+class Stages:
+    """One period's stages: charges them to the book, and tells the progress display."""
+
+    def __init__(self, period: Period, todo: Plan, past: Past, book: Book, tell: Tell) -> None:
+        self.period, self.todo, self.past, self.book, self.tell = period, todo, past, book, tell
+        self.notes: dict[str, dict[str, float]] = {}  # figures about the bases of contenders
+        self.learned: list[tuple[str, int, Tensor]] = []  # arm, seed and the row ids that this rank has learned
+
+    @contextmanager
+    def charged(self, contender: Contender, name: str) -> Iterator[Callable[[int], None]]:
+        """Give the block a function to call with the rows it has done; a divergence stops the contender."""
+        self.tell(period=self.period.index, arm=contender.key, stage=name, rows=0)
+        with self.book.stage([who(contender)], name) as charge:
+
+            def done(rows: int) -> None:
+                charge(rows)
+                self.tell(period=self.period.index, arm=contender.key, stage=name, rows=rows)
+
+            try:
+                yield done
+            except DivergedError as error:
+                contender.stop(str(error))
+
+    def find_older(self, contenders: list[Contender]) -> None:
+        """Let the period's rows find their neighbours; who reads a retriever's pays for it as if alone."""
+        past = self.past
+        for name in sorted(past.finder.shared):
+            readers = [who(c) for c in contenders if name in c.reads.all]
+            if readers:
+                with self.book.stage(readers, "retrieve") as done:
+                    past.find({name})
+                    done(len(past.present_rows.rows))
+        for contender in contenders:
+            if contender.encoder is not None:
+                with self.charged(contender, "retrieve") as done:
+                    past.find_own(contender)
+                    done(len(past.present_rows.rows))
+
+    def predict_period(self, contender: Contender) -> None:
+        """Predict the period before anything has learned it."""
+        if not self.todo.predict:
+            return
+        past, through, index = self.past, self.period.index - 1, self.period.index
+        with self.charged(contender, "predict") as done:
+            probability = contender.predict_prequentially(self.period, past.rows(contender), done)
+        note = partial(self.book.predicted, *who(contender), through, index)
+        note(past.present_rows, probability, holdout=False)
+        if index in past.holdouts:  # the same predictions once more: R[j-1, j]
+            note(past.holdouts[index], probability[past.held.numpy()], holdout=True)
+
+    def compress_what_became_old(self, contender: Contender) -> None:
+        """Compress old periods into the contender's base, if it has one, and note how that fares."""
+        base, past = contender.base, self.past
+        if base is None:
+            return
+        olds = self.todo.to_compress(base.compresses)
+        for old in (index for index in olds if index > contender.compressed_through):
+            for _ in self._rounds(contender, [old]):
+                with self.charged(contender, "compress") as done:
+                    rows = past.old(old, contender)
+                    compress(contender, rows, past.log.periods[old], self.period, done)
+            if contender.stopped is not None:
+                return
+            with self.charged(contender, "measure"):
+                self.notes[contender.key] = examine(contender, rows, past.rows(contender))
+
+    def learn_period(self, contender: Contender, *, ledger: bool) -> None:
+        """Learn what the policy says at the end of the period."""
+        todo, past = self.todo, self.past
+        if not todo.learn:
+            return
+        for _ in self._rounds(contender, todo.learn):
+            with self.charged(contender, "learn") as done:
+                learn(
+                    contender,
+                    self.period,
+                    todo.learn,
+                    partial(past.known, contender),
+                    progress=done,
+                    ledger=(lambda row_id: self.learned.append((*who(contender), row_id))) if ledger else None,
+                    validation=None if todo.stop_by is None else past.rows(contender),
+                )
+
+    def _rounds(self, contender: Contender, periods: Iterable[int]) -> Iterator[int]:
+        """Give one lesson; two where a split's only one finds its rows' neighbours by an encoder that is yet to learn.
+
+        The second goes on from the first, on what the encoder finds once it has learned.
+        """
+        yield 1
+        if self.todo.stop_by is not None and contender.encoder is not None and contender.stopped is None:
+            self.past.find_again(contender, periods)
+            yield 2
+
+    def predict_holdouts(self, contender: Contender) -> None:
+        """Predict every holdout so far by the model trained through this period: one row of R."""
+        for index, holdout in self.past.holdouts.items():
+            with self.charged(contender, "measure") as done:
+                probability = contender.predict(self.past.holdout(index, contender), done)
+            self.book.predicted(*who(contender), self.period.index, index, holdout, probability, holdout=True)
+
+    def note_untrained(self, contenders: list[Contender]) -> None:
+        """Note the lower end of the scale: each model as it was drawn, on this period's holdout."""
+        index = self.period.index
+        holdout = self.past.holdouts.get(index)
+        if holdout is None or index == 0:  # at period 0 the prequential prediction is the untrained one
+            return
+        for contender in contenders:
+            rows = only(self.past.rows(contender), contender.reads.predicting).select(self.past.held)
+            self.book.predicted(*who(contender), -1, index, holdout, contender.predict_untrained(rows), holdout=True)
+
+    def note_best(self) -> None:
+        """Note the upper end of the scale: a synthetic world's true probability."""
+        rows, index = self.past.present_rows, self.period.index
+        if rows.rows.p_true is not None and self.todo.predict:
+            truth = rows.rows.p_true.numpy()
+            self.book.predicted(BEST_ATTAINABLE, 0, index - 1, index, rows, truth, holdout=False)
+
+
+def who(contender: Contender) -> tuple[str, int]:
+    """Name a contender's arm and seed."""
+    return contender.recipe.name, contender.recipe.seed

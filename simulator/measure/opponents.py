@@ -1,0 +1,48 @@
+"""Whom each arm is held against: itself without knowledge, a baseline to be tested against, its controls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulator.record.experiment import Arm, Experiment
+
+
+def references(experiment: Experiment) -> dict[str, str | None]:
+    """Find for each arm with knowledge the arm of the same backbone and policy without it, or None."""
+    arms = experiment.arms
+    plain = {(arm.backbone, arm.policy): name for name, arm in reversed(arms.items()) if arm.knowledge is None}
+    return {name: plain.get((arm.backbone, arm.policy)) for name, arm in arms.items() if arm.knowledge is not None}
+
+
+def baselines(experiment: Experiment) -> dict[str, str]:
+    """Find what each arm is tested against: itself without knowledge, where there is such an arm, else the first."""
+    found, first = references(experiment), next(iter(experiment.arms))
+    against = {name: found.get(name) or first for name in experiment.arms}
+    return {name: other for name, other in against.items() if other != name}
+
+
+def controls(experiment: Experiment) -> dict[str, list[str]]:
+    """Find for each arm with knowledge that is no control the arms that it must beat to show that it knows something.
+
+    They have its base without what it learned, or a base that tells only what any other can tell beside its knowledge.
+    """
+
+    def holds(control: Arm, arm: Arm) -> bool:
+        if control.base_is_control and not arm.base_is_control:
+            return (control.backbone, control.policy) == (arm.backbone, arm.policy)
+        return control.control is not None and replace(control, control=None) == arm
+
+    return {
+        name: [other for other, its in experiment.arms.items() if holds(its, arm)]
+        for name, arm in experiment.arms.items()
+        if arm.knowledge is not None and arm.control is None
+    }
+
+
+def retrained_on_all(experiment: Experiment) -> dict[str, str]:
+    """Find for each backbone the first arm that retrains it on all periods, without knowledge."""
+    return {
+        arm.backbone: name
+        for name, arm in reversed(experiment.arms.items())
+        if arm.policy == "retrain_all" and arm.knowledge is None
+    }

@@ -1,0 +1,59 @@
+"""From the settings of an experiment to what the loop plays: a recipe for each arm and seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pkb.bases import KNOWLEDGE_BASES
+from simulator.contender.recipe import Recipe
+from simulator.loop.budget import widest
+from simulator.loop.play import Play
+from simulator.settings import Settings, knowledge_settings
+from simulator.stream.log import Log
+
+
+def play_of(settings: Settings) -> Play:
+    """Resolve all that the loop needs."""
+    return Play(
+        recipes=tuple(recipe_of(settings, arm, seed) for seed in settings.seeds for arm in settings.arms),
+        stream=settings.stream,
+        train=settings.train,
+        compress=settings.compress,
+        retrieval=settings.retrieval,
+        measure=settings.measure,
+    )
+
+
+def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
+    """Resolve one arm with one seed."""
+    arm = settings.arms[name]
+    backbone = getattr(settings.backbones, arm.backbone)
+    base: Any = knowledge_settings(settings, name) if arm.knowledge is not None else None
+    teacher = None
+    if arm.knowledge is not None and KNOWLEDGE_BASES[arm.knowledge].taught:
+        teacher = getattr(settings.backbones, base.teacher)
+    return Recipe(
+        name=name,
+        seed=seed,
+        arm=arm,
+        backbone=replace(backbone, width=arm.width) if arm.width else backbone,
+        policy=getattr(settings.policies, arm.policy),
+        base=base,
+        teacher=teacher,
+        train=settings.train,
+        compress=settings.compress,
+        histories=tuple(settings.retrieval.histories),
+        label_delay=settings.stream.label_delay_seconds or 0,
+        row_updates=settings.budget.row_updates,
+        predict_batch_size=settings.measure.predict_batch_size,
+    )
+
+
+def within_budget(settings: Settings, log: Log) -> Settings:
+    """Fit each arm's width to `budget.bytes`; without such a budget the settings stay as they are."""
+    if not settings.budget.bytes:
+        return settings
+    play = play_of(settings)
+    widths = {r.name: widest(r, settings.budget.bytes, play, log) for r in play.recipes if r.seed == settings.seeds[0]}
+    return replace(settings, arms={name: replace(arm, width=widths[name]) for name, arm in settings.arms.items()})

@@ -1,0 +1,59 @@
+"""What measuring and reporting must know of a run's settings, resolved (`experiment.json`).
+
+The run writes it when its folder is opened. So whoever reads a run later needs none of the registries of backbones,
+knowledge bases and policies that its settings name, and none of what these import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pkb.errors import RunError
+from simulator.record.layout import RunFolder
+from simulator.record.typed_json import read_typed, write_json
+
+ArmAndSeed = tuple[str, int]  # who takes part: one arm with one seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What one arm is made of."""
+
+    backbone: str
+    policy: str
+    knowledge: str | None  # the base; None of an arm without knowledge
+    plug: str
+    layer: int
+    width: int | None
+    epochs: int | None
+    options: dict[str, Any]  # of its knowledge base
+    control: str | None  # untrained, shuffled: all of its base but what that learned
+    base_is_control: bool  # the base tells only what any other can tell beside its knowledge
+    remedies: dict[str, str]  # what to do, by the health figure of its base that is bad
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run: what it replayed, and who took part."""
+
+    name: str
+    data: str  # the data set's name
+    seeds: list[int]
+    arms: dict[str, Arm]  # in the order of the settings
+    protocol: str  # stream, split
+    holdout_share: float
+    utc_offset_hours: int  # of the clock that days are cut at
+    bootstrap: int  # redraws of users behind an interval
+
+
+def write_experiment(run: RunFolder, experiment: Experiment) -> None:
+    """Write `experiment.json`."""
+    write_json(run.experiment, experiment)
+
+
+def read_experiment(run: RunFolder) -> Experiment:
+    """Read `experiment.json`; RunError where the folder is none of a run, DataError where the file is damaged."""
+    if not run.experiment.exists():
+        raise RunError(f"{run}: holds no {run.experiment.name}, so it is not the folder of a run")
+    return read_typed(run.experiment, Experiment)

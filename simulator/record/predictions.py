@@ -1,0 +1,149 @@
+"""All that a period's arms predicted (`predictions/period-00003.parquet`), written whole and read a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pkb.errors import DataError
+from simulator.record.layout import RunFolder
+
+PREDICTIONS = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("arm", pa.dictionary(pa.int32(), pa.string())),
+        ("seed", pa.int32()),
+        ("trained_through", pa.int32()),  # -1 before any training
+        ("evaluated_on", pa.int32()),
+        ("holdout", pa.bool_()),
+        ("probability", pa.float32()),
+        ("label", pa.int8()),
+        ("user", pa.int32()),
+        ("request", pa.int64()),  # null where the log has no requests
+        ("new_user", pa.bool_()),  # not seen before the period it was shown in
+        ("new_item", pa.bool_()),
+        ("activity", pa.int32()),  # impressions of the user before that period
+        ("scenario", pa.int32()),  # id; null where the log has no scenarios
+    ]
+)
+LEDGER = pa.schema([("arm", pa.string()), ("seed", pa.int32()), ("row_id", pa.int64())])  # of each rank and period
+BEST_ATTAINABLE = "best_attainable"  # the pseudo-arm that predicts a synthetic world's true probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """One model's predictions for one set of rows, in the order of their row ids."""
+
+    arm: str
+    seed: int
+    trained_through: int
+    evaluated_on: int
+    holdout: bool
+    row_id: np.ndarray  # [N] int64
+    label: np.ndarray  # [N] int8
+    probability: np.ndarray  # [N] float32
+    user: np.ndarray  # [N] int32
+    request: np.ndarray | None  # [N] int64
+    new_user: np.ndarray  # [N] bool
+    new_item: np.ndarray  # [N] bool
+    activity: np.ndarray  # [N] int32, impressions of the user before the period
+    scenario: np.ndarray | None  # [N] int32
+
+    def same_rows(self, other: Self) -> bool:
+        """Tell whether the two are for the same rows with the same labels, so that they can be compared."""
+        return np.array_equal(self.row_id, other.row_id) and np.array_equal(self.label, other.label)
+
+    def renamed(self, arm: str) -> Self:
+        """Give the predictions to an arm of another name."""
+        return replace(self, arm=arm)
+
+
+def read_predictions(run: RunFolder) -> Iterator[list[Predictions]]:
+    """Read the predictions of one evaluated period and kind (prequential or holdout) at a time, by arm and seed.
+
+    Memory holds one such piece. DataError where a file is not as it must be or a row was predicted twice.
+    """
+    for file in prediction_files(run):
+        kinds = read_columns(file, ["evaluated_on", "holdout"])
+        pairs = kinds.group_by(["evaluated_on", "holdout"], use_threads=False).aggregate([])
+        for evaluated_on, holdout in sorted((row["evaluated_on"], row["holdout"]) for row in pairs.to_pylist()):
+            wanted = (pc.field("evaluated_on") == evaluated_on) & (pc.field("holdout") == holdout)
+            yield _split(read_columns(file, PREDICTIONS.names, wanted), file, evaluated_on, holdout)
+
+
+def prediction_files(run: RunFolder) -> list[Path]:
+    """List the files of predictions in time order; DataError where there is none."""
+    files = run.periods("predictions")
+    if not files:
+        raise DataError(f"{run}/predictions: holds no period-*.parquet; the run has committed no period yet")
+    return files
+
+
+def frequent_scenarios(run: RunFolder, most: int) -> list[int]:
+    """Find the scenarios with the most rows predicted before they were learned, so many at most, largest first."""
+    counts: dict[int, int] = {}
+    for file in prediction_files(run):
+        table = read_columns(file, ["scenario"], ~pc.field("holdout"))
+        for entry in pc.value_counts(table.column("scenario").drop_null()).to_pylist():
+            counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+    return sorted(counts, key=lambda scenario: (-counts[scenario], scenario))[:most]
+
+
+def read_columns(file: Path, columns: Sequence[str], wanted: Any = None) -> pa.Table:
+    """Read these columns of the rows that a filter lets through; DataError where the file is damaged.
+
+    Arrow tells of damage with errors of its own, and with KeyError, OSError and ValueError.
+    """
+    try:
+        table = pq.read_table(file, columns=list(columns), filters=wanted, page_checksum_verification=True)
+        return table.select(columns)  # a column that is not there is an error here
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise DataError(
+            f"{file}: not readable as predictions: {what}; restore the file, or delete the run's folder and run again"
+        ) from None
+
+
+def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> list[Predictions]:
+    arms = sorted(table.column("arm").unique().to_pylist())
+    code = pc.index_in(table.column("arm").cast(pa.string()), value_set=pa.array(arms, pa.string())).to_numpy()
+    absent = {name for name in ("request", "scenario") if table.column(name).null_count}
+    columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in {"arm", *absent}}
+
+    keys = (columns["row_id"], columns["trained_through"], columns["seed"], code)
+    order = np.lexsort(keys)
+    row_id, through, seed, code = (key[order] for key in keys)
+    columns = {name: column[order] for name, column in columns.items()}
+    edge = (through[1:] != through[:-1]) | (seed[1:] != seed[:-1]) | (code[1:] != code[:-1])
+    twice = np.flatnonzero(~edge & (row_id[1:] == row_id[:-1]))
+    if len(twice):
+        at = twice[0]
+        raise DataError(f"{file}: row {row_id[at]} was predicted twice by {arms[code[at]]}, seed {seed[at]}; run again")
+    edges = np.concatenate([[0], np.flatnonzero(edge) + 1, [len(order)]])
+    return [
+        Predictions(
+            arm=arms[code[start]],
+            seed=int(seed[start]),
+            trained_through=int(through[start]),
+            evaluated_on=evaluated_on,
+            holdout=holdout,
+            row_id=row_id[start:stop],
+            label=columns["label"][start:stop],
+            probability=columns["probability"][start:stop],
+            user=columns["user"][start:stop],
+            request=None if "request" in absent else columns["request"][start:stop],
+            new_user=columns["new_user"][start:stop],
+            new_item=columns["new_item"][start:stop],
+            activity=columns["activity"][start:stop],
+            scenario=None if "scenario" in absent else columns["scenario"][start:stop],
+        )
+        for start, stop in pairwise(edges.tolist())
+    ]

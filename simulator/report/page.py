@@ -1,0 +1,104 @@
+"""The report of a run: one HTML file that opens without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pkb.errors import RunError
+from simulator.record.costs import PeriodCosts, read_costs
+from simulator.record.experiment import read_experiment
+from simulator.record.files import write_text
+from simulator.record.layout import RunFolder
+from simulator.record.provenance import read_environment
+from simulator.record.serving import read_serving
+from simulator.report import figures, sheets
+from simulator.report.numbers import Numbers
+from simulator.report.verdict import mixed_code, verdict
+from simulator.report.words import count, percent
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write `report.html` from the run's `results.parquet`; RunError where it has not been evaluated yet."""
+    if not run.results.exists():
+        raise RunError(f"{run}: holds no results.parquet; evaluate the run before reporting on it")
+    numbers = Numbers(pq.read_table(run.results))
+    experiment, costs, served = read_experiment(run), read_costs(run), read_serving(run)
+    offset = experiment.utc_offset_hours
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = pages.get_template("page.html").render(
+        numbers=numbers,
+        findings=[*mixed_code(costs), *verdict(numbers, experiment)],
+        tiles=tiles(numbers, costs),
+        span=span(costs, offset),
+        holdout=percent(experiment.holdout_share, 0),
+        sheets={
+            "contenders": sheets.contenders(numbers, experiment.arms),
+            "periods": sheets.periods(costs, offset),
+            "quality": sheets.quality(numbers),
+            "gains": sheets.gains(numbers),
+            "new": sheets.slices(numbers, sheets.NEW),
+            "activity": sheets.slices(numbers, numbers.slices("activity_")),
+            "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,
+            "continual": sheets.continual(numbers),
+            "costs": sheets.costs(numbers),
+            "imitation": sheets.imitation(numbers),
+            "serving": sheets.serving(numbers),
+        },
+        figures={
+            "headline": Markup(figures.headline(numbers)),
+            "auc": Markup(figures.auc_over_periods(numbers)),
+            "gain": Markup(figures.gain_over_periods(numbers)),
+            "matrices": [
+                Markup(figures.forgetting_matrix(numbers, arm)) for arm in numbers.arms if numbers.has_holdouts
+            ],
+            "latency": Markup(figures.latency_curve(numbers, served.slo_ms if served else None)),
+        },
+        shaded=len(numbers.arms) <= figures.MOST_SHADED,
+        served=served,
+        environment=flat(read_environment(run)),
+        config=run.config.read_text(errors="replace") if run.config.exists() else "",
+    )
+    write_text(run.report, text)
+    return run.report
+
+
+def tiles(numbers: Numbers, costs: Sequence[PeriodCosts]) -> dict[str, str]:
+    """Choose the few figures at the top of the page."""
+    rows = sum(period.rows for period in costs)
+    clicks = sum(period.positives for period in costs)
+    seeds = len(numbers.seeds)
+    return {
+        "periods": count(len(costs)),
+        "impressions": count(rows),
+        "click rate": percent(clicks / rows) if rows else percent(None),
+        "arms": count(len(numbers.arms)) + (f" × {seeds} seeds" if seeds > 1 else ""),
+    }
+
+
+def span(costs: Sequence[PeriodCosts], utc_offset_hours: int) -> str:
+    """Say when the first period starts and the last one ends."""
+    if not costs:
+        return ""
+    clock = f"UTC{utc_offset_hours:+d}" if utc_offset_hours else "UTC"
+    start, end = (sheets.moment(at, utc_offset_hours) for at in (costs[0].start, costs[-1].end))
+    return f"{start} to {end} {clock}"
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Join nested keys by dots."""
+    lines: dict[str, str] = {}
+    for key, value in content.items():
+        lines |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": f"{value}"}
+    return lines

@@ -1,0 +1,134 @@
+"""Where the log comes from, how it is cut into periods, and what an ingest allows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+
+from pkb.errors import SettingError
+from simulator.config.checks import at_least, between, one_of
+
+SOURCES = (
+    *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
+    *("movielens", "table", "taobao", "tmall", "world"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftSettings:
+    """Strength of each part of the synthetic world's drift; 0 leaves it out (docs/world.md)."""
+
+    wander: float = 1.0  # users' tastes change a little every period
+    turnover: float = 1.0  # items appear and retire
+    regimes: float = 1.0  # meal times and weekends come back after an absence
+    promotions: float = 1.0  # a spurious pattern is profitable for a few periods
+    shifts: float = 0.0  # at one moment many effects change at once
+    label_noise: float = 0.0  # share of labels that are drawn without regard to row and user
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            at_least(self, part.name, 0)
+        between(self, "label_noise", 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSettings:
+    """The built-in synthetic world (docs/world.md)."""
+
+    preset: str = "eleme"  # or alidisplay
+    periods: int = 8
+    rows_per_period: int = 55_000
+    scale: float = 0.003  # 1 has as many users and items as the papers' data set
+    users: int | None = None  # in place of what `scale` says
+    items: int | None = None
+    click_rate: float | None = None  # in place of the data set's
+    drift: DriftSettings = field(default_factory=DriftSettings)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(self, "periods", 2)
+        at_least(self, "rows_per_period", 1)
+        between(self, "scale", 1e-5, 1)
+        at_least(self, "users", 1)
+        at_least(self, "items", 8)
+        between(self, "click_rate", 0.001, 0.999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSettings:
+    """Anybody's Parquet or CSV files: which columns there are and what each one is."""
+
+    files: str = "*.parquet"  # glob under stream.root
+    time: str = ""  # column of the impression's time
+    time_unit: str = "s"  # s, ms, us: of an integer column; ignored for timestamps and text
+    label: str = ""  # column that is 0 or 1
+    further_labels: list[str] = field(default_factory=list)  # such as cart, purchase; columns that are 0 or 1
+    request: str | None = None  # column that is equal for rows shown together
+    user: list[str] = field(default_factory=list)  # the first one identifies the user
+    item: list[str] = field(default_factory=list)  # the first one identifies the item
+    context: list[str] = field(default_factory=list)
+    scenario: list[str] = field(default_factory=list)
+    histories: dict[str, str] = field(default_factory=dict)  # list column: the field whose values it holds
+    separator: str = ","  # of a CSV file
+    list_separator: str = ";"  # within a list that is written as text
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """The papers' protocol: pool < train_from <= training < test_from <= test, times on the stream's clock."""
+
+    train_from: str = ""  # T0: 2017-12-02, or 2017-12-02 16:00
+    test_from: str = ""  # T1
+    validation_share: float = 0.1  # of the time from T0 to T1, its last part
+    target_share: float = 1.0  # of the rows from T0 on that are kept, drawn by row (RIM: 0.1)
+
+    def __post_init__(self) -> None:
+        between(self, "validation_share", 0.001, 0.9)
+        between(self, "target_share", 0.001, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSettings:
+    source: str = "world"  # the raw format (docs/data.md), or world
+    root: str = ""  # folder of the raw files
+    when_missing: str = "error"  # or synthetic: replay the world in the shape of the source
+    data: str = "data"  # folder of the logs that ingests write
+    protocol: str = "stream"  # periods by time; or split: pool, training, validation and test
+    split: SplitSettings = field(default_factory=SplitSettings)
+    period: str = "1d"  # width of a period: 30m, 6h, 1d, ..., or its rows: 100000rows
+    window: int = 1  # periods that a lesson spans; above 1 it is a sliding window, moved on by a period
+    label_delay: str = "0m"  # 30m, 6h, 1d, ...: a row is learned once so much time has passed since it was shown
+    utc_offset_hours: int = 0  # days are cut at this clock's midnight
+    time_unit: str = "s"  # of a source whose time unit is not certain (eleme): s, ms, us
+    holdout_share: float = 0.1  # of each period's requests (or rows), never trained on
+    history_length: int = 20  # latest behaviours kept per impression
+    world: WorldSettings = field(default_factory=WorldSettings)
+    table: TableSettings = field(default_factory=TableSettings)
+
+    def __post_init__(self) -> None:
+        one_of(self, "source", SOURCES)
+        one_of(self, "when_missing", ("error", "synthetic"))
+        one_of(self, "protocol", ("stream", "split"))
+        at_least(self, "window", 1)
+        if self.label_delay_seconds is None:
+            raise SettingError(f"label_delay={self.label_delay}: write a number and m, h or d, such as 6h")
+        between(self, "utc_offset_hours", -23, 23)
+        one_of(self, "time_unit", ("s", "ms", "us"))
+        between(self, "holdout_share", 0.001, 0.5)
+        at_least(self, "history_length", 1)
+
+    @property
+    def label_delay_seconds(self) -> int | None:
+        """None if the setting does not parse."""
+        match = re.fullmatch(r"(\d+)([mhd])", self.label_delay)
+        return int(match[1]) * {"m": 60, "h": 3_600, "d": 86_400}[match[2]] if match else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSettings:
+    max_reject_share: float = 0.01  # more bad rows than this stop the ingest
+    memory_limit_gb: float = 2.0  # of the engine that parses and sorts; beyond it spills to disk
+
+    def __post_init__(self) -> None:
+        between(self, "max_reject_share", 0, 1)
+        at_least(self, "memory_limit_gb", 0.1)

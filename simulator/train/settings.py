@@ -1,0 +1,32 @@
+"""How lessons are learned: by how many workers, on what, in which steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.config.checks import at_least, one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    device: str = "auto"  # auto, cpu, cuda: where models train and predict
+    workers: int = 1  # processes of the Ray Train group
+    threads: int = 0  # of torch in each worker; 0 shares the cores out
+    batch_size: int = 1024  # rows of a minibatch over all workers together
+    learning_rate: float = 1e-3  # of Adam, for the dense parameters
+    embedding_learning_rate: float = 0.02  # of row-wise Adagrad, for the embedding tables
+    epochs: int = 1  # passes over the rows of a lesson
+    precision: str = "auto"  # of dense layers in training: float32, bfloat16, or auto: the latter where the CPU has it
+    patience: int = 1  # epochs without a better validation AUC that end a lesson (protocol `split`)
+    evict_after: int = 0  # an id unseen in so many periods loses its embedding; 0 keeps all
+    ledger: bool = False  # write down which rows each rank has learned (folder `ledger` of the run)
+    max_failures: int = 3  # restarts of the worker group from the last committed period
+
+    def __post_init__(self) -> None:
+        one_of(self, "device", ("auto", "cpu", "cuda"))
+        at_least(self, "workers", 1)
+        at_least(self, "batch_size", 1)
+        at_least(self, "epochs", 1)
+        one_of(self, "precision", ("auto", "float32", "bfloat16"))
+        at_least(self, "patience", 1)
+        at_least(self, "evict_after", 0)

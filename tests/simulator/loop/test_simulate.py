@@ -1,0 +1,227 @@
+"""The main job on real Ray, at a small size: what it leaves on disk, and that it can be killed anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from simulator.record.predictions import BEST_ATTAINABLE
+from simulator.stream.log import Log
+from tests.simulator.main_job import ARMS, PATIENCE, SERVED, UNSERVED, children_of, play, start, without
+
+PERIODS = 4
+TIMED = ("seconds", "per_second", "latency", "qps", "serving", "served", "bytes")
+SHARED = ("finetune", "rim")  # arms that two workers play
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all arms with serving."""
+    root = tmp_path_factory.mktemp("main")
+    (root / "printed").write_text(play(root, *SERVED))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    return folder / "runs" / "small"
+
+
+def results(run: Path) -> pa.Table:
+    return pq.read_table(run / "results.parquet")
+
+
+def quality(run: Path) -> list[dict[str, object]]:
+    """Every result that time and place do not decide."""
+    rows = results(run).to_pylist()
+    return [row for row in rows if not any(word in str(row["metric"]) for word in TIMED)]
+
+
+def predictions(run: Path) -> pa.Table:
+    table = ds.dataset(run / "predictions").to_table()
+    return table.set_column(table.column_names.index("arm"), "arm", table.column("arm").cast(pa.string()))
+
+
+def cells(table: pa.Table, arm: str, *, holdout: bool) -> dict[tuple[int, int], pa.Table]:
+    mine = table.filter((pc.field("arm") == arm) & (pc.field("holdout") == holdout))
+    keys = {
+        (i, j) for i, j in zip(*(mine.column(c).to_pylist() for c in ("trained_through", "evaluated_on")), strict=True)
+    }
+    return {(i, j): mine.filter((pc.field("trained_through") == i) & (pc.field("evaluated_on") == j)) for i, j in keys}
+
+
+def test_the_run_prints_a_table_and_leaves_every_file(folder: Path, run: Path) -> None:
+    printed = (folder / "printed").read_text()
+    assert all(arm in printed for arm in ARMS)
+    for name in ("config.yaml", "environment.json", "serving.json", "results.parquet", "report.html"):
+        assert (run / name).is_file(), name
+    assert len(list((run / "predictions").iterdir())) == PERIODS
+    commit = json.loads((run / "environment.json").read_text())["commit"]
+    assert [json.loads(f.read_text())["commit"] for f in (run / "costs").iterdir()] == [commit] * PERIODS
+
+
+def test_r_has_no_hole_and_every_period_is_predicted_before_it_is_learned(run: Path) -> None:
+    table = predictions(run)
+    for arm in ARMS:
+        matrix = cells(table, arm, holdout=True)
+        lower = {(i, j) for i in range(PERIODS) for j in range(i + 1)}
+        above = {(j - 1, j) for j in range(PERIODS)}
+        untrained = {(-1, j) for j in range(PERIODS)}
+        assert set(matrix) == lower | above | untrained
+        assert set(cells(table, arm, holdout=False)) == above
+
+
+def test_every_auc_and_logloss_recomputed_from_the_predictions_agrees_with_scikit_learn(run: Path) -> None:
+    table, checked = predictions(run), 0
+    for row in results(run).to_pylist():
+        if row["metric"] not in ("auc", "logloss") or row["slice"] != "all" or row["of"] is not None:
+            continue
+        rows = cells(table, row["arm"], holdout=row["holdout"])[row["trained_through"], row["evaluated_on"]]
+        label, probability = (rows.column(c).to_numpy().astype(np.float64) for c in ("label", "probability"))
+        expected = roc_auc_score(label, probability) if row["metric"] == "auc" else log_loss(label, probability)
+        assert row["value"] == pytest.approx(expected, abs=1e-9)
+        assert row["n"] == len(label)
+        checked += 1
+    assert checked == 2 * (len(ARMS) * (PERIODS * (PERIODS + 1) // 2 + 3 * PERIODS - 1) + PERIODS)
+
+
+def test_no_arm_ever_learned_a_holdout_row_and_holdouts_keep_requests_whole(run: Path, folder: Path) -> None:
+    table = predictions(run)
+    log = Log(next(f for f in (folder / "data").iterdir() if f.is_dir()))
+    for period in log.periods:
+        rows = log.read(period)
+        held = table.filter((pc.field("evaluated_on") == period.index) & pc.field("holdout"))
+        held_ids = set(held.column("row_id").to_pylist())
+        requests = set(held.column("request").to_pylist())
+        assert rows.request is not None
+        together = {int(r) for r, q in zip(rows.row_id, rows.request, strict=True) if int(q) in requests}
+        assert held_ids == together
+        learned = json.loads((run / "costs" / f"period-{period.index:05d}.json").read_text())["arms"]
+        finetune = next(a for a in learned if a["arm"] == "finetune")
+        assert finetune["stages"]["learn"]["rows"] == len(rows) - len(held_ids)
+
+
+def test_no_arm_exceeds_the_best_attainable_auc_beyond_noise(run: Path) -> None:
+    rows = [r for r in results(run).to_pylist() if r["metric"] == "auc" and r["slice"] == "all" and not r["holdout"]]
+    best = {r["evaluated_on"]: r["value"] for r in rows if r["arm"] == BEST_ATTAINABLE}
+    assert len(best) == PERIODS
+    for row in rows:
+        if row["arm"] in ARMS and row["value"] is not None:
+            assert row["low"] <= best[row["evaluated_on"]]
+
+
+def test_served_scores_equal_the_offline_ones(run: Path) -> None:
+    serving = json.loads((run / "serving.json").read_text())
+    assert {c["arm"] for c in serving["checks"]} == set(ARMS)
+    assert all(c["rows"] > 0 and c["max_difference"] <= 1e-6 for c in serving["checks"])
+    assert all(m["errors"] == 0 and m["p99_ms"] > 0 for m in serving["measured"])
+
+
+def test_the_same_command_after_the_end_changes_nothing(folder: Path, run: Path) -> None:
+    before, files = quality(run), {f: f.read_bytes() for f in (run / "predictions").iterdir()}
+    play(folder, *SERVED)
+    assert quality(run) == before
+    assert {f: f.read_bytes() for f in (run / "predictions").iterdir()} == files
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if file.exists():
+            return
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        time.sleep(0.02)
+    raise AssertionError(f"{file} did not appear")
+
+
+@pytest.mark.parametrize("victim", ["driver", "worker"])
+def test_a_run_killed_in_its_third_period_ends_like_one_that_was_not(tmp_path: Path, run: Path, victim: str) -> None:
+    process = start(tmp_path, *UNSERVED)
+    killed = tmp_path / "runs" / "small"
+    wait_for(killed / "checkpoints" / "period-00001" / "manifest.json", process)
+    time.sleep(0.2)  # into the third period
+    assert not (killed / "checkpoints" / "period-00002").exists()
+    if victim == "driver":
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        play(tmp_path, *UNSERVED)
+    else:
+        workers = [pid for pid, title in children_of(process.pid).items() if "RayTrainWorker" in title]
+        assert workers
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        printed, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, printed
+    order = [(c, "ascending") for c in ("arm", "trained_through", "evaluated_on", "holdout", "row_id")]
+    assert predictions(killed).sort_by(order).equals(predictions(run).sort_by(order))
+    assert quality(killed) == quality(run)
+
+
+def test_an_arm_that_diverges_is_stopped_and_named_and_the_others_go_on(tmp_path: Path, run: Path) -> None:
+    printed = play(tmp_path, *UNSERVED, "compress.learning_rate=1e30", *without("finetune", "finetune_edk"))
+    diverged = tmp_path / "runs" / "small"
+    stopped = [r["reason"] for r in results(diverged).to_pylist() if r["arm"] == "finetune_edk" and r["reason"]]
+    assert any("loss was" in reason and "compressing period" in reason for reason in stopped)
+    assert "finetune_edk" in printed
+    assert "loss was" in printed
+    assert "loss was" in (diverged / "report.html").read_text()
+    mine, theirs = ([r for r in quality(x) if r["arm"] == "finetune" and r["of"] is None] for x in (diverged, run))
+    assert mine == theirs
+
+
+def test_two_workers_share_every_row_and_agree_with_one(tmp_path: Path, run: Path) -> None:
+    play(tmp_path, *UNSERVED, "train.workers=2", *without(*SHARED))
+    learned, aucs = [], []
+    for folder in (tmp_path / "runs" / "small", run):
+        costs = [json.loads(f.read_text())["arms"] for f in sorted((folder / "costs").iterdir())]
+        learned.append([a["stages"]["learn"]["rows"] for arms in costs for a in arms if a["arm"] in SHARED])
+        rows = [r for r in results(folder).to_pylist() if r["metric"] == "auc_prequential" and r["arm"] in SHARED]
+        aucs.append([r["value"] for r in sorted(rows, key=lambda r: str(r["arm"]))])
+    assert learned[0] == learned[1]
+    assert aucs[0] == pytest.approx(aucs[1], abs=0.02)  # which rows play a new value is drawn on each rank
+
+
+def test_a_split_learns_its_training_span_once_and_serves_what_it_predicted_for_the_test_span(tmp_path: Path) -> None:
+    split = ["stream.protocol=split", "stream.split.train_from=2022-01-04", "stream.split.test_from=2022-01-06"]
+    arms = [*without("finetune", "retrain_all", "finetune_edk", "finetune_rok", "rim"), "+arms.din={backbone: din}"]
+    play(
+        tmp_path,
+        *SERVED,
+        *split,
+        *arms,
+        "train.epochs=2",
+        "stream.split.validation_share=0.25",
+        "stream.world.periods=4",
+    )
+    run, log = tmp_path / "runs" / "small", Log(next(f for f in (tmp_path / "data").iterdir() if f.is_dir()))
+    pool, training, _, test = (period.rows for period in log.periods)
+    table = predictions(run)
+    arms_played = {"finetune", "retrain_all", "finetune_edk", "finetune_rok", "rim", "din"}
+    assert set(table.column("arm").to_pylist()) == arms_played | {BEST_ATTAINABLE}
+    cell = [table.column(c).to_pylist() for c in ("trained_through", "evaluated_on", "holdout")]
+    assert set(zip(*cell, strict=True)) == {(2, 3, False)}
+    assert table.num_rows == test * (len(arms_played) + 1)
+    costs = [json.loads(f.read_text())["arms"] for f in sorted((run / "costs").iterdir())]
+    learned = {a["arm"]: a["stages"]["learn"]["rows"] for a in costs[2]}
+    assert {learned[arm] // training for arm in ("finetune", "finetune_edk", "din")} <= {1, 2}
+    assert learned["retrain_all"] % (pool + training) == 0
+    assert next(a for a in costs[2] if a["arm"] == "finetune_edk")["stages"]["compress"]["rows"] == pool
+    assert not any("learn" in a["stages"] for period in (0, 1, 3) for a in costs[period])
+    aucs = {r["arm"]: r["value"] for r in results(run).to_pylist() if r["metric"] == "auc" and r["slice"] == "all"}
+    assert aucs[BEST_ATTAINABLE] > max(aucs[arm] for arm in arms_played) > 0.5
+    checks = json.loads((run / "serving.json").read_text())["checks"]
+    assert {c["arm"] for c in checks} == arms_played
+    assert all(c["rows"] > 0 and c["max_difference"] <= 1e-6 for c in checks)

@@ -1,0 +1,80 @@
+"""How a run ends: its report is written and shown, whatever becomes of serving."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pkb.errors import RunError
+from simulator import run as module
+from simulator.contender.settings import ArmSettings
+from simulator.record.experiment import read_experiment
+from simulator.record.layout import RunFolder
+from simulator.run import finish, open_run
+from simulator.serve.settings import ServeSettings
+from simulator.settings import Settings
+from simulator.stream.log import Log
+from tests.simulator.measure.fake_run import FakeRun
+
+SHORT = {"frozen": 1.4, "finetune": 0.9}
+
+
+def end(run: RunFolder, *, serve: bool) -> str:
+    """What the end of a run prints."""
+    console = Console(width=110, record=True, file=io.StringIO())
+    settings = Settings(arms={"finetune": ArmSettings()}, serve=ServeSettings(enabled=serve))
+    try:
+        finish(run, settings, Path("nowhere"), Log(Path("nowhere")), console, lambda _: None)
+    except RunError as error:
+        console.print(f"error: {error}")
+    return console.export_text()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return FakeRun(noise=SHORT, periods=2, served=False).write(tmp_path / "first")
+
+
+def test_a_failure_of_serving_leaves_the_report_and_is_told_after_it(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        assert run.report.exists(), "the report is there before anything is served"
+        raise RunError("no contender came up")
+
+    monkeypatch.setattr(module, "serve_and_measure", fail)
+    printed = end(run, serve=True)
+    assert printed.startswith("run first, data eleme-synthetic")
+    assert printed.splitlines()[-2:] == [f"report:  {run.report}", "error: no contender came up"]
+    assert "This run was not served." in run.report.read_text()
+
+
+def test_what_was_served_is_part_of_the_report_and_the_table_is_printed_once(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = FakeRun(noise=SHORT, periods=2).write(tmp_path / "served").serving
+    monkeypatch.setattr(module, "serve_and_measure", lambda *_, **__: served.rename(run.serving))
+    printed = end(run, serve=True)
+    assert printed.count("run first, data") == 1
+    assert "p50, p99" in printed
+    assert "This run was not served." not in run.report.read_text()
+
+
+def test_a_run_that_is_not_served_is_reported_on(run: RunFolder) -> None:
+    assert end(run, serve=False).count("run first, data") == 1
+
+
+def test_a_folder_is_opened_again_by_the_same_experiment_alone(tmp_path: Path) -> None:
+    settings = Settings(name="one", runs=str(tmp_path), arms={"finetune": ArmSettings()})
+    run = open_run(settings, "eleme")
+    assert run.config.exists()
+    assert run.environment.exists()
+    assert read_experiment(run).data == "eleme"
+    assert open_run(settings, "eleme") == run
+    with pytest.raises(RunError, match="holds a run with other settings"):
+        open_run(replace(settings, seeds=[1]), "eleme")
