@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator.provenance import source_commit
+from simulator.record.provenance import source_commit
 
 HERE = Path(__file__).parent
 

@@ -15,12 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from pkb.batch import Batch
-from simulator.arms import Contender
-from simulator.measure.ranking import auc
 from pkb.seeding import generator
+from simulator.contender.compression import compress
+from simulator.contender.contender import Contender
+from simulator.contender.learning import fit, make_room
 from simulator.contender.settings import ArmSettings
-from simulator.settings import Settings
-from simulator.settings import load
+from simulator.measure.ranking import auc
+from simulator.plays import recipe_of
+from simulator.record.layout import RunFolder
+from simulator.settings import Settings, load
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
@@ -29,31 +32,32 @@ UNTRAINED = ArmSettings(knowledge="rok", plug="fields+join", control="untrained"
 ARMS = {"finetune": ArmSettings(), "untrained": UNTRAINED, "informed": UNTRAINED}
 
 
-def main(run: Path) -> None:
-    settings = replace(load(run / "config.yaml"), arms=ARMS)
-    log = ingest(settings, print)
+def main(run: RunFolder) -> None:
+    """Print the mean AUC of each arm, and that of each seed."""
+    settings = replace(load(run.config), arms=ARMS)
+    log = ingest(settings.stream, settings.ingest, print)
     for arm in ARMS:
         aucs = [played(arm, seed, settings, log) for seed in settings.seeds]
-        told = ", ".join(f"{each:.4f}" for each in aucs)
-        sys.stdout.write(f"{arm}: mean AUC {sum(aucs) / len(aucs):.4f} ({told})\n")
+        by_seed = ", ".join(f"{each:.4f}" for each in aucs)
+        sys.stdout.write(f"{arm}: mean AUC {sum(aucs) / len(aucs):.4f} ({by_seed})\n")
 
 
 def played(arm: str, seed: int, settings: Settings, log: Log) -> float:
     """Mean prequential AUC of the periods after the first."""
-    contender, aucs = Contender(arm, seed, settings, log.schema), []
+    contender, aucs = Contender(recipe_of(settings, arm, seed), log.schema), []
     old: Batch | None = None
     for period in log.periods:
         rows = log.read(period)
         known = rows.select(~holdout_mask(rows, settings.stream.holdout_share))
         if old is not None:
             aucs.append(auc(rows.label.numpy(), contender.predict_prequentially(period, rows)).value or 0.0)
-            contender.compress(old, log.periods[period.index - 1], period)
-        if arm == "informed" and contender.knowledge is not None:
-            contender.knowledge.grow(known.end_of_ids, generator(seed, "informed", period.index))
-        contender.fit(known, period)
+            compress(contender, old, log.periods[period.index - 1], period)
+        if arm == "informed" and contender.base is not None:
+            make_room(contender, contender.base, known, period, generator(seed, "informed", period.index))
+        fit(contender, known, period)
         old = known
     return sum(aucs) / len(aucs)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(RunFolder(Path(sys.argv[1])))

@@ -18,28 +18,31 @@ from sklearn.manifold import TSNE
 
 from pkb.batch import Batch
 from pkb.rok import ROK
-from simulator.neighbours import Finder
-from simulator.past import Past
-from simulator.plan import TEST, TRAINING
+from simulator.contender.checkpoint import load_contenders
+from simulator.loop.finder import Finder
+from simulator.loop.past import Past
+from simulator.plays import play_of
+from simulator.record.layout import RunFolder
 from simulator.settings import load
 from simulator.stream.ingest import ingest
-from simulator.train.checkpoint import load_contenders
+from simulator.stream.protocol import TEST, TRAINING
 
 SAMPLE = 5_000  # rows of each period
 
 
-def main(run: Path) -> Path:
-    settings = load(run / "config.yaml")
-    log = ingest(settings, print)
-    folder = max(file.parent for file in run.rglob("manifest.json") if (file.parent / "period").exists())
-    contender = next(c for c in load_contenders(folder) if isinstance(c.knowledge, ROK))
-    past = Past(log, settings, TEST, Finder(run, settings, log.schema, [contender]))
+def main(run: RunFolder) -> Path:
+    """Draw both readings of training and test rows; the file."""
+    settings = load(run.config)
+    log = ingest(settings.stream, settings.ingest, print)
+    checkpoint = max(file.parent for file in run.path.rglob("manifest.json") if (file.parent / "period").exists())
+    contender = next(c for c in load_contenders(checkpoint) if isinstance(c.base, ROK))
+    base = contender.base
+    assert isinstance(base, ROK)
+    finder = Finder(run, settings.retrieval, log.schema, [])  # what rows found is stored: nobody searches
+    past = Past(log, play_of(settings), TEST, finder)
     past.arrive(log.periods[TEST], log.read(log.periods[TEST], histories=past.histories))
-    parts = {"training": past.old(TRAINING, contender), "test": past.present(contender)}
-    assert isinstance(contender.knowledge, ROK)
-    readings = {
-        what: [read(contender.knowledge, sample(rows)) for rows in parts.values()] for what, read in READ.items()
-    }
+    both = [contender.device.place(sample(rows)) for rows in (past.old(TRAINING, contender), past.rows(contender))]
+    readings = {what: [read(base, rows) for rows in both] for what, read in READ.items()}
     mpl.use("agg")
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), constrained_layout=True)
     for panel, (what, (training, test)) in zip(panels, readings.items(), strict=True):
@@ -48,8 +51,9 @@ def main(run: Path) -> Path:
         panel.scatter(*placed[len(training) :].T, s=2, label="test")
         panel.set(title=what, xticks=[], yticks=[])
     panels[0].legend(markerscale=4)
-    figure.savefig(run / "knowledge.png", dpi=120)
-    return run / "knowledge.png"
+    file = run.path / "knowledge.png"
+    figure.savefig(file, dpi=120)
+    return file
 
 
 def sample(rows: Batch) -> Batch:
@@ -59,17 +63,17 @@ def sample(rows: Batch) -> Batch:
 @torch.inference_mode()
 def retrieved(base: ROK, rows: Batch) -> np.ndarray:
     """r, [B, X]."""
-    reading: np.ndarray = base.teacher.eval().aggregated(rows).flatten(1).numpy()
+    reading: np.ndarray = base.teacher.eval().aggregated(rows).flatten(1).cpu().numpy()
     return reading
 
 
 def imitated(base: ROK, rows: Batch) -> np.ndarray:
     """z, [B, X]."""
-    reading: np.ndarray = base.knowledge(rows).vectors_BKd.flatten(1).numpy()
+    reading: np.ndarray = base.knowledge(rows)[base.aggregate.name].flatten(1).cpu().numpy()
     return reading
 
 
 READ = {"retrieved by the teacher": retrieved, "imitated by ROK": imitated}
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{main(Path(sys.argv[1]))}\n")
+    sys.stdout.write(f"{main(RunFolder(Path(sys.argv[1])))}\n")

@@ -21,16 +21,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.figures import Figure, seconds
 from pkb.backbones.base import ClickModel
 from pkb.backbones.deepfm import DeepFM
 from pkb.batch import Batch, Field, Schema
-from simulator.measure.ranking import auc
+from pkb.device import Device
+from pkb.parameters import tables_of
+from pkb.ranks import Ranks
 from pkb.seeding import generator
-from simulator.train.ranks import Ranks
-from simulator.train.steps import Steps, dense_parameters, tables_of, uses_bfloat16
+from pkb.step import Optimiser, click_loss
+from simulator.measure.ranking import auc
 
 FIELDS, BATCH, WIDTH, HIDDEN = 17, 4096, 16, (400, 400, 400)
 SCHEMA = Schema(fields=tuple(Field(name=f"f{i}", role="context") for i in range(FIELDS)), user="f0", item="f1")
@@ -89,8 +90,8 @@ class Ours:
         torch.manual_seed(seed)
         self.model = ClickModel(DeepFM(SCHEMA, DeepFM.Settings(width=WIDTH, hidden=HIDDEN)))
         self.model.backbone.grow(1 + FIELDS + sum(rows.sizes), generator(seed, "benchmark"))
-        self.steps = Steps(self.model, [{"params": dense_parameters(self.model), "lr": 1e-3}], 0.02, ranks or Ranks())
-        self.bfloat16 = uses_bfloat16(precision)
+        self.optimiser = Optimiser(self.model, ranks=ranks or Ranks())
+        self.device = Device.choose("cpu", precision)
 
     @property
     def table(self) -> torch.Tensor:
@@ -99,10 +100,8 @@ class Ours:
 
     def step(self, batch: Batch, of: int | None = None) -> None:
         """One step on this rank's share of a minibatch of `of` rows; on all of it if not told."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model(batch)
-        loss = binary_cross_entropy_with_logits(logits.float(), batch.label)
-        self.steps.step(loss * (len(batch) / (of or len(batch))))
+        loss = click_loss(self.model, batch, device=self.device)
+        self.optimiser.step(loss * (len(batch) / (of or len(batch))))
 
     @torch.inference_mode()
     def predict(self, batches: list[Batch]) -> np.ndarray:
@@ -281,7 +280,7 @@ def differences(folder: Path, rows: int, seeds: int) -> list[Figure]:
         theirs = reached(Theirs(data, seed, folder), data.theirs())
         float32 = reached(Ours(data, seed, "float32"), data.ours())
         ours.append(float32 - theirs)
-        if uses_bfloat16("auto"):
+        if Device.choose("cpu", "auto").bfloat16:
             bfloat16.append(reached(Ours(data, seed, "bfloat16"), data.ours()) - float32)
     measured = {"auc_minus_dense_adam": (ours, "FuxiCTR"), "auc_bfloat16_minus_float32": (bfloat16, "float32")}
     return [

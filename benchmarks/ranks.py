@@ -22,8 +22,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from benchmarks.figures import Figure
 from benchmarks.peers import BATCH, MILLION, Ours, read, written
+from pkb.ranks import Ranks
 from simulator.cluster.session import ray_session
-from simulator.train.ranks import Ranks
 
 WORKERS, WARM_UP, STEPS = 2, 5, 40
 

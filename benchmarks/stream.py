@@ -17,12 +17,10 @@ import pyarrow.dataset as ds
 
 from benchmarks.figures import Figure, seconds
 from simulator.cluster.session import ray_session
-from simulator.contender.settings import ArmSettings
-from simulator.settings import Settings
-from simulator.stream.settings import StreamSettings, WorldSettings
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log, to_batch
 from simulator.stream.replay import replay
+from simulator.stream.settings import IngestSettings, StreamSettings, WorldSettings
 
 PERIOD_ROWS = 1_000_000
 LEARNING = 1.0  # seconds that a period is taken to be at work; no model here learns a million rows so fast
@@ -43,11 +41,9 @@ def stream(rows: int = 20_000_000, repeats: int = 3) -> list[Figure]:
 def ingested(folder: Path, rows: int) -> tuple[Log, float]:
     """The log of a world, and the seconds that generating and ingesting it took."""
     world = replace(WorldSettings(), periods=rows // PERIOD_ROWS, rows_per_period=PERIOD_ROWS, scale=0.1)
-    settings = Settings(
-        name="bench", arms={"finetune": ArmSettings()}, stream=StreamSettings(data=str(folder), world=world)
-    )
+    settings = StreamSettings(data=str(folder), world=world)
     started = time.perf_counter()
-    return ingest(settings, print), time.perf_counter() - started
+    return ingest(settings, IngestSettings(), print), time.perf_counter() - started
 
 
 def replayed(log: Log, rows: int, repeats: int) -> list[Figure]:

@@ -8,7 +8,6 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.figures import Figure, seconds
 from pkb.backbones.base import ClickModel
@@ -16,8 +15,7 @@ from pkb.backbones.deepfm import DeepFM
 from pkb.batch import Batch, Field, Schema
 from pkb.edk import EDK
 from pkb.edk.encoder import Encoder
-from simulator.train.ranks import Ranks
-from simulator.train.steps import Steps, dense_parameters
+from pkb.step import Optimiser, click_loss
 
 FIELDS, BATCH = 17, 4096
 SCHEMA = Schema(fields=tuple(Field(name=f"f{i}", role="context") for i in range(FIELDS)), user="f0", item="f1")
@@ -36,12 +34,12 @@ def deepfm_step(features: int) -> Callable[[], object]:
     torch.manual_seed(0)
     model = ClickModel(DeepFM(SCHEMA, DeepFM.Settings()))
     model.backbone.grow(features, torch.Generator().manual_seed(0))
-    steps = Steps(model, [{"params": dense_parameters(model), "lr": 1e-3}], 0.02, Ranks())
+    optimiser = Optimiser(model)
     batches = [batch(BATCH, features, seed) for seed in range(20)]
 
     def twenty() -> None:
         for b in batches:
-            steps.step(binary_cross_entropy_with_logits(model(b), b.label))
+            optimiser.step(click_loss(model, b))
 
     return twenty
 
@@ -107,8 +105,8 @@ def edk_encoder(repeats: int) -> list[Figure]:
     ]
 
 
-def compression_step(base: EDK, steps: Steps, rows: Batch) -> None:
-    steps.step(base.compression_losses(rows, "compress")["total"])
+def compression_step(base: EDK, optimiser: Optimiser, rows: Batch) -> None:
+    optimiser.step(base.compression_losses(rows, "compress")["total"])
 
 
 def edk_whole(repeats: int) -> list[Figure]:
@@ -118,10 +116,10 @@ def edk_whole(repeats: int) -> list[Figure]:
         torch.manual_seed(0)
         base, rows = EDK(SCHEMA, settings), batch(1024, 100_000, 0)
         base.grow(100_000, torch.Generator().manual_seed(0))
-        steps = Steps(base, base.parameter_groups(1e-3), 0.02, Ranks())
+        optimiser = Optimiser(base, base.parameter_groups(1e-3))
         base.train()
         work: dict[str, Callable[[], object]] = {
-            "compress": partial(compression_step, base, steps, rows),
+            "compress": partial(compression_step, base, optimiser, rows),
             "look_up": partial(base.knowledge, rows),
         }
         for name, action in work.items():

@@ -102,8 +102,8 @@ class KnowledgeBase(nn.Module, ABC):
         """Centre knowledge from now on, at variance 1, over these rows, which have been compressed.
 
         Without it a plug reads little. Most of a base's knowledge is alike in all rows: of EDK's vectors, 1.7 long, a
-        tenth varied on a synthetic world; of ROK's, 0.11 long, a fifth. `benchmarks.told` shows what a plug makes of
-        vectors of such lengths even where they tell the true click probability.
+        tenth varied on a synthetic world; of ROK's, 0.11 long, a fifth. `benchmarks.plug_length` shows what a plug
+        makes of vectors of such lengths even where they tell the true click probability.
         """
         with evaluating(self):
             found = self._knowledge(batch)

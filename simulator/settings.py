@@ -127,7 +127,8 @@ def _check_knowledge(settings: Settings, name: str) -> None:
             raise SettingError(f"{key}: {arm.backbone} and its teacher each search by an encoder; choose one")
     if POLICIES[arm.policy].adds_to_loss and base.learns_on_with(options):
         raise SettingError(
-            f"{key}.policy={arm.policy}: holds the model alone, but parts of {arm.knowledge} learn on with it as set"
+            f"{key}.policy={arm.policy}: holds the model alone, but with its options parts of {arm.knowledge} learn on;"
+            " choose another policy or other options"
         )
     if arm.control == "shuffled" and base.searches:
         raise SettingError(

@@ -86,7 +86,7 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("arms.finetune={knowledge: rok, options: {teacher: rin}}", "arms.finetune.options.teacher=rin: is not one of"),
         (
             "arms.finetune={knowledge: rok, policy: ewc, options: {update: both}}",
-            "arms.finetune.options.update=fixed",
+            "parts of rok learn on",
         ),
         ("arms.finetune={backbone: dert, knowledge: rok, options: {teacher: dert}}", "each search by an encoder"),
         ("arms.finetune={backbone: gbdt, policy: distil}", "adds to the loss of a step, but gbdt takes none"),
