@@ -188,7 +188,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
 
 
 def _nbytes(value: Any) -> int:
-    """Of a column, or of what holds columns."""
+    """Count the bytes of a column, or of what holds columns."""
     if value is None or isinstance(value, Tensor):
         return 0 if value is None else value.nbytes
     inside = value.values() if isinstance(value, dict) else [getattr(value, f.name) for f in fields(value)]

@@ -136,7 +136,7 @@ class EmbeddingTable(nn.Module):
         return rows
 
     def restore(self, rows: dict[str, Tensor]) -> None:
-        """Inverse of `rows_in_use`."""
+        """Take back what `rows_in_use` gave."""
         self.size = rows["weight"].shape[0]
         self.weight = nn.Parameter(rows["weight"].to(self.weight.device, copy=True))
         self.second_moment = rows["second_moment"].to(self.weight.device, copy=True)

@@ -33,7 +33,7 @@ class Ranks:
         return self.rank == 0
 
     def bounds(self, rows: int) -> tuple[int, int]:
-        """This rank's share [start, stop) of `rows` rows: disjoint, complete, equal but for one row."""
+        """Give this rank's share [start, stop) of `rows` rows: disjoint, complete, equal but for one row."""
         return rows * self.rank // self.world, rows * (self.rank + 1) // self.world
 
     def share(self, batch: Batch) -> Batch:

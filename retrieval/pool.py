@@ -87,7 +87,7 @@ class Pool:
         return self._first_rows[segments]
 
     def outline(self) -> Pool:
-        """The same segments without their rows: all that a search needs, small enough to send to other processes."""
+        """Give the segments without their rows: all that a search needs, small enough to send to other processes."""
         outline = Pool(self.schema)
         outline.segments = [replace(s, rows=self._nobody(0)) for s in self.segments]
         outline._ends, outline._first_rows = self._ends, self._first_rows

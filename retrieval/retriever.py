@@ -83,7 +83,7 @@ class Retriever(ABC):
         return self._search(queries, k, self._segments(queries, k, until))
 
     def without_rows(self) -> Self:
-        """The same index over the pool's outline: what other processes need to search."""
+        """Give the index over the pool's outline: what other processes need to search."""
         sent = copy.copy(self)
         sent.pool = self.pool.outline()
         return sent

@@ -76,7 +76,7 @@ class Holding:
         self._behaviours_before.append(self._behaviours_before[-1] + int(behaviours_N.sum()))
 
     def idf(self, ids_BF: NDArray[np.int32], segments: int) -> NDArray[np.float64]:
-        """Of each value among the behaviours of the first `segments` segments; 0 for one that none of them holds."""
+        """Give the IDF of each value among the behaviours of the first `segments` segments; 0 where none holds it."""
         _, lengths_BFS = self._postings.find(ids_BF, segments)
         telling_BF: NDArray[np.float64] = idf(lengths_BFS.sum(axis=2), self._behaviours_before[segments])
         return telling_BF
@@ -194,7 +194,7 @@ class UserMatchIndex(UserRetriever):
         return self._ids_NF.bytes + self._postings.bytes + self._holding.bytes
 
     def search_by(self, queries: Batch, asked_BF: Tensor, k: int, *, until: int) -> Found:
-        """As `search`, but query b asks only with the fields where `asked_BF[b]` is true, in the order given."""
+        """Search as query b asks, with those fields alone where `asked_BF[b]` is true, in the order given."""
         if asked_BF.shape != (len(queries), len(self._columns)):
             raise DataError(
                 f"search: asked_BF is {tuple(asked_BF.shape)}, but there are {len(queries)} queries "

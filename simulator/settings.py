@@ -14,12 +14,13 @@ from typing import Any
 from pkb.backbones.base import FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
-from retrieval.indexed_pool import DENSE, RetrievalSettings
+from retrieval.indexed_pool import RetrievalSettings
 from retrieval.models import RETRIEVAL_MODELS
 from simulator.config.checks import among
 from simulator.config.reading import read
 from simulator.config.typed import plain, typed, yaml_of
 from simulator.contender.models import MODELS
+from simulator.contender.searching import encodes
 from simulator.contender.settings import ArmSettings, BudgetSettings, CompressSettings
 from simulator.measure.settings import MeasureSettings
 from simulator.policies import POLICIES
@@ -79,7 +80,7 @@ class Settings:
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Settings:
-    """The experiment of a YAML file with overrides in Hydra's grammar; SettingError says in one line what is wrong."""
+    """Read an experiment from a YAML file, with overrides in Hydra's grammar; SettingError says what is wrong."""
     settings = read(Settings, file, overrides)
     if not settings.arms:
         raise SettingError("arms: is empty; name at least one, such as arms.finetune.backbone=deepfm")
@@ -87,12 +88,12 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Settings:
 
 
 def to_yaml(settings: Settings) -> str:
-    """Fully resolved, as `load` reads it back."""
+    """Write an experiment, fully resolved, as `load` reads it back."""
     return yaml_of(settings)
 
 
 def knowledge_settings(settings: Settings, arm: str) -> Any:
-    """Those of an arm's knowledge base; SettingError if it has no such option, or one of another type."""
+    """Resolve the settings of an arm's knowledge base; SettingError names an option that it does not have."""
     choice = settings.arms[arm]
     common = getattr(settings.knowledge, choice.knowledge or "")
     return typed(type(common), plain(common) | choice.options, at=f"arms.{arm}.options")
@@ -123,7 +124,7 @@ def _check_knowledge(settings: Settings, name: str) -> None:
     if base.taught:
         section = f"{key}.options" if "teacher" in arm.options else f"knowledge.{arm.knowledge}"
         among(f"{section}.teacher", options.teacher, RETRIEVAL_MODELS)
-        if _search_by_encoder(arm.backbone, options.teacher):
+        if encodes(MODELS[arm.backbone]) and encodes(RETRIEVAL_MODELS[options.teacher]):
             raise SettingError(f"{key}: {arm.backbone} and its teacher each search by an encoder; choose one")
     if POLICIES[arm.policy].adds_to_loss and base.learns_on_with(options):
         raise SettingError(
@@ -134,8 +135,3 @@ def _check_knowledge(settings: Settings, name: str) -> None:
         raise SettingError(
             f"{key}.control=shuffled: {arm.knowledge} reads labels when it is used, and none that it has learned"
         )
-
-
-def _search_by_encoder(*models: str) -> bool:
-    """Whether each has an index of its own, made with its own encoder; an arm has room for one."""
-    return all(MODELS[model].retriever == DENSE for model in models)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,10 +16,15 @@ from pkb.backbones.base import ClickModel, FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Batch
 from pkb.device import Device
+from pkb.parameters import tables_of
 from pkb.step import Optimiser, click_loss
 from retrieval.models import RETRIEVAL_MODELS
+from simulator.contender.compression import compress
+from simulator.contender.learning import fit
+from simulator.contender.settings import ArmSettings
 from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows
 from tests.retrieval.models.rows import make_neighbours
+from tests.simulator.tiny import contender_of, tiny_log, tiny_settings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine")
 MODELS: dict[str, Any] = {n: m for n, m in (BACKBONES | RETRIEVAL_MODELS).items() if not issubclass(m, FittedBackbone)}
@@ -69,3 +76,21 @@ def test_a_base_is_compressed_and_knows_the_same_on_a_gpu(name: str, teacher: st
     for stage in base.stages:
         optimiser.step(there.compression_losses(moved, stage)["total"])
     assert all(torch.isfinite(torch.tensor(list(there.health(moved).values()))))
+
+
+def test_a_contender_learns_and_predicts_on_a_gpu_as_on_a_cpu(tmp_path: Path) -> None:
+    log = tiny_log(tmp_path / "log")
+    first, second = log.periods[:2]
+    scores = []
+    for device in ("cpu", "cuda"):
+        settings = tiny_settings(tmp_path, arms={"edk": ArmSettings(knowledge="edk", control="untrained")})
+        settings = replace(settings, train=replace(settings.train, device=device, precision="float32"))
+        contender = contender_of(settings, "edk")
+        for table in tables_of(contender.model).values():
+            table.new_value_rate = 0  # which rows play a new value is drawn on each device
+        fit(contender, log.read(first), first)
+        compress(contender, log.read(first), first, second)
+        fit(contender, log.read(second), second)
+        assert next(contender.model.parameters()).device.type == device
+        scores.append(contender.predict(log.read(log.periods[2])))
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-3)

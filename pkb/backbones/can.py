@@ -80,7 +80,7 @@ class CAN(Backbone):
         return logits
 
     def _co_action(self, past: Past) -> Tensor:
-        """Of behaviours in which the target is the weights of its network, [B, P U]."""
+        """Pass behaviours through the network whose weights are the target's, [B, P U]."""
         behaviours_BHE = past.behaviours_BHD  # zeros where nothing is, and a network without biases maps those to zeros
         rows, _, width = behaviours_BHE.shape
         powers_BPHE = torch.stack([behaviours_BHE**power for power in range(1, self.powers + 1)], dim=1)

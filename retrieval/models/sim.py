@@ -61,7 +61,7 @@ class Behaviours:
     present_BK: Tensor  # bool
 
     def at(self, places_BK: Tensor) -> Behaviours:
-        """Those that stand there."""
+        """Take the behaviours that stand at these places."""
         return Behaviours(
             vectors_BKE=self.vectors_BKE.take_along_dim(places_BK.unsqueeze(2), dim=1),
             age_BK=self.age_BK.gather(1, places_BK),
@@ -145,7 +145,7 @@ class SIM(Teacher):
         return self.tower(torch.cat(inputs, dim=1), plugged), loss
 
     def aggregated(self, batch: Batch) -> Tensor:
-        """Of each head the fields of the items, then the time gaps: [B, I (E / D + 1), D]."""
+        """Join, for each head, the fields of the items and the time gaps: [B, I (E / D + 1), D]."""
         heads_BX, _ = self._heads(batch, self.table(batch.ids_BF))
         return heads_BX.view(len(batch), self.aggregated_vectors, self.embedding_width)
 

@@ -79,7 +79,7 @@ def near(name: str, allowed: Iterable[str], path: Iterable[str] = ()) -> str:
 
 
 def near_key(top: type[Any], path: str, name: str, siblings: Iterable[str], *, at: str = "") -> str:
-    """The same with a key as it is typed: of the same section, else of all below `top`, which stands `at`."""
+    """Hint at the key, as it is typed, that was probably meant: of this section, else of all below `top` (`at`)."""
     if hint := near(name, siblings, [path] if path else []):
         return hint
     keys: dict[str, str] = {}

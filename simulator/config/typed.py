@@ -65,7 +65,7 @@ def literal(value: Any) -> Any:
 
 @cache
 def _twin(section: Any) -> Any:
-    """The same fields and defaults, not frozen, in the types that OmegaConf knows."""
+    """Derive a dataclass with the section's fields and defaults, not frozen, in the types that OmegaConf knows."""
     kinds = fields_of(section)
     fields = [(f.name, _twin_kind(kinds[f.name]), _twin_default(f)) for f in dataclasses.fields(section)]
     return dataclasses.make_dataclass(section.__name__, fields, kw_only=True)

@@ -21,6 +21,11 @@ class Reads:
     predicting: frozenset[str]  # by a prediction
     all: frozenset[str]  # by a prediction, or by the compression of the base
 
+    @property
+    def predicting_by_own(self) -> bool:
+        """Whether a prediction reads what its own encoder finds."""
+        return DENSE in self.predicting
+
     @classmethod
     def of(cls, backbone: Backbone, base: KnowledgeBase | None, *, histories: bool) -> Reads:
         """`histories`: whether the model's histories come from the search pool."""
@@ -54,6 +59,6 @@ def _named(*names: str | None) -> frozenset[str]:
     return frozenset(name for name in names if name is not None)
 
 
-def encodes(backbone: Backbone) -> bool:
+def encodes(backbone: Backbone | type[Backbone]) -> bool:
     """Tell whether a model's neighbours are found by its own encoder."""
     return backbone.retriever == DENSE

@@ -52,7 +52,7 @@ class ArmSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetSettings:
-    """The same for every arm; 0 leaves each arm what its policy asks for."""
+    """What every arm may take alike; 0 leaves each arm what its policy asks for."""
 
     bytes: int = 0  # that an arm keeps after the last period: model, optimiser, knowledge base, buffers
     row_updates: int = 0  # rows that an arm trains on in a period, repeated ones and compression included

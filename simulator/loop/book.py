@@ -25,8 +25,8 @@ from simulator.stream.shown import Shown
 class Book:
     """Collects one period's predictions and costs."""
 
-    def __init__(self, period: Period, now: Shown, gap_seconds: float, since: float) -> None:
-        self.period, self.now, self.gap_seconds = period, now, gap_seconds
+    def __init__(self, period: Period, present: Shown, gap_seconds: float, since: float) -> None:
+        self.period, self.present, self.gap_seconds = period, present, gap_seconds
         self.since = since  # when the period before was done, in seconds of `perf_counter`
         self.tables: list[pa.Table] = [PREDICTIONS.empty_table()]  # a period of a split may predict nothing
         self.spent: dict[ArmAndSeed, dict[str, StageCosts]] = {}  # by stage
@@ -84,16 +84,16 @@ class Book:
         file = run.predictions(self.period.index)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(file, pa.concat_tables(self.tables, promote_options="none").unify_dictionaries())
-        now = self.now
+        present = self.present
         costs = PeriodCosts(
             period=self.period.index,
             commit=source_commit(),
             start=self.period.start,
             end=self.period.end,
-            rows=len(now.rows),
-            positives=int(now.rows.label.sum()),
-            new_user_share=float(now.new_user.mean()),
-            new_item_share=float(now.new_item.mean()),
+            rows=len(present.rows),
+            positives=int(present.rows.label.sum()),
+            new_user_share=float(present.new_user.mean()),
+            new_item_share=float(present.new_item.mean()),
             gap_seconds=self.gap_seconds,
             wall_seconds=time.perf_counter() - self.since,
             arms=[replace(arm, stages=self.spent.get(arm.who, {})) for arm in arms],

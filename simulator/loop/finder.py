@@ -88,7 +88,7 @@ class Finder:
 
     def with_own(self, contender: Contender, rows: Batch, *, until: int) -> Batch:
         """Give rows of no time what a prediction of this contender reads by its own encoder, if it reads any."""
-        if DENSE not in contender.reads.predicting:
+        if not contender.reads.predicting_by_own:
             return rows
         found = self.find_own(contender, replace(rows, ts=None), until=until)
         return replace(rows, neighbours=rows.neighbours | {DENSE: found})
@@ -111,7 +111,7 @@ class Finder:
 
     def save_index(self, contender: Contender, folder: Path) -> None:
         """Write the index that the contender's predictions search by its own encoder, if they do, into a checkpoint."""
-        if DENSE in contender.reads.predicting:
+        if contender.reads.predicting_by_own:
             self.make_index(contender).save(_own_index(folder, contender))
 
     def load_index(self, contender: Contender, folder: Path) -> None:
@@ -119,7 +119,7 @@ class Finder:
 
         To build it anew would not do: k-means rounds otherwise on other threads, and other cells find other rows.
         """
-        if DENSE in contender.reads.predicting:
+        if contender.reads.predicting_by_own:
             assert contender.encoder is not None
             stored = _own_index(folder, contender)
             index = self.indexed.dense(contender.encoder, contender.encoder.width, stored=stored)

@@ -64,8 +64,10 @@ class Past:
             rows = self._rows_of(period)
             found = self.finder.find_own(contender, rows, until=period.start, encoder_of=self.period.end)
             self.finder.store(contender.key, period, found)
-        until, now = self.period.start, self.period.end
-        self.own[contender.key] = self.finder.find_own(contender, self.present_rows.rows, until=until, encoder_of=now)
+        until, learned = self.period.start, self.period.end
+        self.own[contender.key] = self.finder.find_own(
+            contender, self.present_rows.rows, until=until, encoder_of=learned
+        )
 
     def join_pool(self) -> None:
         """Let later rows find those whose labels arrived in the present period."""

@@ -30,23 +30,23 @@ class Plan:
         return self.old if compresses == "old" else self.found
 
 
-def plan(stream: StreamSettings, compress: CompressSettings, periods: tuple[Period, ...], now: int) -> Plan:
-    """Plan period number `now`."""
+def plan(stream: StreamSettings, compress: CompressSettings, periods: tuple[Period, ...], number: int) -> Plan:
+    """Plan one period."""
     if stream.protocol == "split":
-        learns = now == VALIDATION
+        learns = number == VALIDATION
         return Plan(
-            predict=now == TEST,
+            predict=number == TEST,
             old=range(POOL, POOL + 1) if learns else range(0),
             found=range(TRAINING, TRAINING + 1) if learns else range(0),
             learn=range(TRAINING, TRAINING + 1) if learns else range(0),
             stop_by=VALIDATION if learns else None,
         )
-    delay, start = stream.label_delay_seconds or 0, periods[now].start
-    old = [p.index for p in periods[: max(0, now + 1 - compress.lag)] if p.end + delay <= start]
-    refreshed = len(old) if now % compress.every == 0 else 0
+    delay, start = stream.label_delay_seconds or 0, periods[number].start
+    old = [p.index for p in periods[: max(0, number + 1 - compress.lag)] if p.end + delay <= start]
+    refreshed = len(old) if number % compress.every == 0 else 0
     return Plan(
         predict=True,
         old=range(refreshed),
         found=range(1, max(1, refreshed)),  # rows of the first period find nothing
-        learn=range(max(0, now + 1 - stream.window), now + 1),
+        learn=range(max(0, number + 1 - stream.window), number + 1),
     )

@@ -146,7 +146,7 @@ def _check_preset(stream: StreamSettings) -> None:
 
 
 def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files: tuple[Path, ...]) -> str:
-    """Of the raw files (name, size, time of change) and of every setting that shapes the log."""
+    """Hash the raw files (name, size, time of change) and every setting that shapes the log."""
     shape: dict[str, Any] = {
         "format": FORMAT,
         "source": source,

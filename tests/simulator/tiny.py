@@ -1,4 +1,4 @@
-"""A small log in the format of docs/data.md, and settings that play it in seconds."""
+"""A small log in the format of `simulator.stream.log`, and settings that play it in seconds."""
 
 from __future__ import annotations
 

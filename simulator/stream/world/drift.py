@@ -52,7 +52,7 @@ def epoch_of(period: int) -> int:
 
 
 class Tastes:
-    """Of users and of groups of users; they wander with the periods."""
+    """Draw the tastes of users and of groups of users, which wander with the periods."""
 
     def __init__(self, users: Users, strength: float, rng: Rng) -> None:
         self._stay = np.float32(max(0.0, 1 - STEP * strength))
@@ -138,7 +138,7 @@ class Attractions:
 
     @classmethod
     def in_period(cls, menu: Menu, period: int, strength: float, rng: Rng) -> Attractions:
-        """Those of the beginning, mixed with those of the present epoch once there was a shift."""
+        """Mix the effects of the beginning with those of the present epoch, once there was a shift."""
         shops, kinds = int(menu.shop.max()) + 1, len(menu.theme_of_kind)
 
         def drawn(*names: str | int) -> list[np.ndarray]:
