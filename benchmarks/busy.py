@@ -7,18 +7,22 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from simulator.record.costs import read_costs
+from simulator.record.experiment import key_of, read_experiment
+from simulator.record.groups import Groups, read_groups
 from simulator.record.layout import RunFolder
 
 WORK = ("predict", "compress", "learn", "measure")
 
 
 def busy_share(run: RunFolder) -> Figure:
-    """Predicting (holdouts included), compressing and learning over all the time from the start of the replay on."""
-    periods = read_costs(run)
-    work = sum(
-        stage.seconds for period in periods for arm in period.arms for name, stage in arm.stages.items() if name in WORK
-    )
-    wall = sum(period.wall_seconds for period in periods)
+    """Predicting (holdouts included), compressing and learning over all the time of all groups from the start on."""
+    keys = read_experiment(run).keys
+    groups = (read_groups(run) or Groups(groups=[keys], threads=0, chosen="")).groups
+    work = wall = 0.0
+    for period in read_costs(run, keys):
+        arms = {key_of(arm.who): arm for arm in period.arms}
+        work += sum(stage.seconds for arm in period.arms for name, stage in arm.stages.items() if name in WORK)
+        wall += sum(max(arms[key].wall_seconds for key in group) for group in groups)
     return Figure(name="busy_share", value=work / wall, unit="share", against=f"wall time of {run.name}", repeats=1)
 
 

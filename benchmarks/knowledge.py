@@ -18,8 +18,7 @@ from sklearn.manifold import TSNE
 
 from pkb.batch import Batch
 from pkb.rok import ROK
-from simulator.contender.checkpoint import load_contenders
-from simulator.loop.finder import Finder
+from simulator.contender.checkpoint import load_contender
 from simulator.loop.past import Past
 from simulator.plays import play_of
 from simulator.record.layout import RunFolder
@@ -34,12 +33,12 @@ def main(run: RunFolder) -> Path:
     """Draw both readings of training and test rows; the file."""
     settings = load(run.config)
     log = ingest(settings.stream, settings.ingest, print)
-    checkpoint = max(file.parent for file in run.path.rglob("manifest.json") if (file.parent / "period").exists())
-    contender = next(c for c in load_contenders(checkpoint) if isinstance(c.base, ROK))
+    play = play_of(settings)
+    latest = [load_contender(run.checkpoint(r.key, run.committed(r.key))) for r in play.recipes if r.arm.knowledge]
+    contender = next(c for c in latest if isinstance(c.base, ROK))
     base = contender.base
     assert isinstance(base, ROK)
-    finder = Finder(run, settings.retrieval, log.schema, [])  # what rows found is stored: nobody searches
-    past = Past(log, play_of(settings), TEST, finder)
+    past = Past(log, play, run, [contender], TEST)  # what rows found is stored: nobody searches
     past.arrive(log.periods[TEST], log.read(log.periods[TEST], histories=past.histories))
     both = [contender.device.place(sample(rows)) for rows in (past.old(TRAINING, contender), past.rows(contender))]
     readings = {what: [read(base, rows) for rows in both] for what, read in READ.items()}

@@ -41,6 +41,7 @@ class KnowledgeBase(nn.Module, ABC):
     control: ClassVar[bool] = False  # whether it knows only what any base can tell, so that others are held against it
     compresses: ClassVar[Literal["old", "found"]] = "old"  # all old rows, or those that had older ones to find
     stages: ClassVar[tuple[str, ...]] = ("compress",)  # passes over old rows that compression makes, in their order
+    estimators: ClassVar[tuple[str, ...]] = ()  # losses in `total` of what only follows the rest, which need not fall
     remedies: ClassVar[dict[str, str]] = {}  # by a figure of `health`: what to do where it is bad
     retriever: str | None = None  # whose neighbours compression reads
 

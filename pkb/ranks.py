@@ -47,6 +47,11 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def wait(self) -> None:
+        """Return once every rank has come here."""
+        if self.world > 1:
+            dist.barrier()
+
     def broadcast(self, values: Tensor) -> Tensor:
         """The first rank's values, written into everybody's."""
         if self.world > 1:

@@ -61,9 +61,12 @@ class Similarity(nn.Module):
     (Zhou et al., KDD 2018, figure 2 and the authors' code; the paper's text leaves the difference out.)
     """
 
-    def __init__(self, width: int, hidden: Sequence[int]) -> None:
+    def __init__(self, width: int, hidden: Sequence[int], *, bias: bool = True) -> None:
+        """Without `bias` where a softmax follows, which takes no notice of what all scores have in common."""
         super().__init__()
         self.score = mlp(4 * width, hidden, 1)
+        if not bias:
+            self.score[-1].register_parameter("bias", None)
 
     def forward(self, a_BSD: Tensor, b_BD: Tensor) -> Tensor:
         b_BSD = b_BD.unsqueeze(1).expand_as(a_BSD)

@@ -50,11 +50,11 @@ class Live:
     def compressed(self, period: int, until: int) -> None:
         """Take note that the base holds this period, whose rows and labels end at `until`."""
         self.compressed_through = period
-        self.learned(max(until, self.built_until or until))
+        self.learned(until)
 
     def learned(self, until: int) -> None:
         """Take note that parts of the base have learned on with the backbone, until this time."""
-        self.built_until = until
+        self.built_until = until if self.built_until is None else max(until, self.built_until)
 
     def resume(self, compressed_through: int, built_until: int | None) -> None:
         """Go on where the stored base was."""

@@ -23,7 +23,7 @@ from simulator.contender.compression import compress
 from simulator.contender.learning import fit
 from simulator.contender.settings import ArmSettings
 from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows
-from tests.retrieval.models.rows import make_neighbours
+from tests.pkb.neighbours import make_neighbours
 from tests.simulator.tiny import contender_of, tiny_log, tiny_settings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +14,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-import torch
-from simulator.arms import Contender
-from simulator.models import MODELS
 
-from simulator.measure.evaluate import controls
-from simulator.settings import Settings, load
-from tests.simulator.main_job import PATIENCE, SMALL, UNSERVED, without
-from tests.simulator.tiny import SCHEMA, tiny_log
+from simulator.describe import describe
+from simulator.measure.opponents import controls
+from simulator.settings import load
+from tests.simulator.main_job import PATIENCE, SERVED, SMALL, UNSERVED, without
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 EBNERD = ROOT.parent / "shared" / "data" / "ebnerd"
+HOUSE = ("pkb", "retrieval", "simulator", "tests")
+SHOWN = {  # what the README adds: where its file goes, where its line, and the test that then holds it to a contract
+    "LogisticRegression": ("pkb/backbones/logistic.py", "pkb/backbones/__init__.py", "backbones/test_contract.py"),
+    "ItemRate": ("pkb/item_rate.py", "pkb/bases.py", "test_knowledge_contract.py"),
+}
 
 
 def block(language: str, containing: str) -> str:
@@ -43,7 +46,8 @@ def commands(containing: str) -> list[list[str]]:
 
 
 def run(words: list[str], cwd: Path) -> str:
-    done = subprocess.run(words, cwd=cwd, text=True, capture_output=True, timeout=PATIENCE, check=False)
+    here = os.environ | {"PYTHONPATH": str(cwd)}  # the packages of a copy, if `cwd` is one
+    done = subprocess.run(words, cwd=cwd, text=True, capture_output=True, timeout=PATIENCE, check=False, env=here)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -96,9 +100,10 @@ def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
     }
     pyarrow.csv.write_csv(pa.table(columns), tmp_path / "log.csv")
     (tmp_path / "my_log.yaml").write_text(text.replace("/path/to/folder", str(tmp_path)))
-    first, second = commands("my_log.yaml")
+    first, second, several = commands("my_log.yaml")
     run([*first, *UNSERVED], tmp_path)
     run([*second, *UNSERVED], tmp_path)
+    assert "my_log-learning_rate_0.003" in run([*several, *UNSERVED, "~arms.finetune_edk"], tmp_path)
     report = tmp_path / "runs" / "my_log" / "report.html"
     report.unlink()
     rebuild, compare = commands("report runs/my_log")
@@ -113,25 +118,63 @@ def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
 def test_the_shown_arms_hold_a_base_against_its_controls(tmp_path: Path) -> None:
     (tmp_path / "arms.yaml").write_text(block("yaml", "rok_shuffled"))
     settings = load(tmp_path / "arms.yaml")
-    assert controls(settings) == {"novelty": [], "rok": ["novelty", "rok_untrained", "rok_shuffled"]}
+    held = controls(describe(settings, "any"))
+    assert held == {"novelty": [], "rok": ["novelty", "rok_untrained", "rok_shuffled"]}
     assert settings.arms["thrice"].epochs == 3
 
 
-def test_the_shown_backbone_is_trained_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "logistic.py").write_text(block("python", "class LogisticRegression"))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    model = importlib.import_module("logistic").LogisticRegression
-    monkeypatch.setitem(MODELS, "logistic", model)
-    file = tmp_path / "one.yaml"
-    file.write_text("arms: {logistic: {backbone: logistic}}")
-    settings: Settings = load(file)
-    object.__setattr__(settings.backbones, "logistic", model.Settings())
-    log = tiny_log(tmp_path / "log")
-    contender = Contender("logistic", 0, settings, SCHEMA)
-    rows = log.read(log.periods[0])
-    for _ in range(20):
-        contender.fit(rows, log.periods[0])
-    clicked = torch.nn.functional.binary_cross_entropy
-    probability = torch.from_numpy(contender.predict(rows))
-    base_rate = rows.label.mean().expand(len(rows))
-    assert clicked(probability, rows.label) < clicked(base_rate, rows.label)
+def add(name: str, house: Path) -> str:
+    """Do to a copy of the packages what the README says, a file and a line; return the entry's name."""
+    file, registry, _ = SHOWN[name]
+    (house / file).write_text(block("python", f"class {name}("))
+    [line] = re.findall(rf"The line, in `{registry}` below its import: `(.+?)`", README)
+    assert f"`{file}`" in README
+    module = file.removesuffix(".py").replace("/", ".")
+    before = (house / registry).read_text()
+    opening = re.search(r"^[A-Z_]+: dict.* = \{\n", before, re.MULTILINE)
+    assert opening is not None
+    after = f"from {module} import {name}\n{before[: opening.end()]}    {line}\n{before[opening.end() :]}"
+    (house / registry).write_text(after)
+    return str(line.split('"')[1])
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """Copy everything that a newcomer works in."""
+    for package in HOUSE:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_shown_touches_its_file_and_one_line_and_then_keeps_its_contract(name: str, house: Path) -> None:
+    entry, contract = add(name, house), f"tests/pkb/{SHOWN[name][2]}"
+    printed = run([sys.executable, "-m", "pytest", contract, "-k", f"{entry}-", "-p", "no:cacheprovider"], house)
+    assert int(re.findall(r"(\d+) passed", printed)[0]) > 20
+    assert "failed" not in printed
+    checked = [sys.executable, "-m", "mypy", "--no-incremental", SHOWN[name][0]]
+    assert "no issues" in run(checked, house)
+
+
+@pytest.mark.slow
+def test_what_is_shown_is_an_arm_like_any_other(house: Path) -> None:
+    backbone, base = (add(name, house) for name in SHOWN)
+    (house / "own.yaml").write_text(
+        "name: own\nstream: {source: world}\narms:\n"
+        f"  plain: {{backbone: {backbone}}}\n"
+        f"  knowing: {{backbone: {backbone}, knowledge: {base}}}\n"
+        f"  untrained: {{backbone: {backbone}, knowledge: {base}, control: untrained}}\n"
+    )
+    settings = [f"backbones.{backbone}.scale=0.1", f"knowledge.{base}.scale=0.1", "train.learning_rate=0.01"]
+    small = [setting for setting in SMALL if setting.startswith(("stream.world", "train.", "measure."))]
+    run([sys.executable, "-m", "simulator", "run", "own.yaml", *small, *SERVED, *settings], house)
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(house / "runs" / "own" / "results.parquet").to_pylist()
+    aucs = {r["arm"]: r["value"] for r in rows if r["metric"] == "auc_prequential"}
+    arms = [aucs[arm] for arm in ("plain", "knowing", "untrained")]
+    assert min(arms) > 0.52
+    assert len(set(arms)) == 3
+    assert {r["arm"] for r in rows if r["metric"] == "latency_p50_ms"} >= {"plain", "knowing"}

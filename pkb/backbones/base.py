@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
-from pkb.knowledge import Knowledge
+from pkb.knowledge import Knowledge, Part
 from pkb.layers import dense
-from pkb.plug import EMPTY, Plug, Plugged, Sockets
+from pkb.plug import EMPTY, Plug, Plugged, Sockets, make_plug, sockets_for
 
 
 class Backbone(nn.Module, ABC):
@@ -130,3 +130,25 @@ class ClickModel(nn.Module):
             return EMPTY
         plugged: Plugged = self.plug(knowledge)
         return plugged
+
+
+def make_click_model(
+    backbone: type[Backbone],
+    schema: Schema,
+    settings: Any = None,
+    parts: Sequence[Part] = (),
+    *,
+    plug: str = "fields",
+    layer: int = 1,
+) -> ClickModel:
+    """Make a backbone, with a plug for knowledge of these parts if there are any; without settings, its defaults.
+
+    `layer` is the hidden layer, from 1 on, at which the plugs `hidden` and `gate` enter.
+    """
+    way = "columns" if issubclass(backbone, FittedBackbone) else plug
+    sockets = sockets_for(way, parts, layer) if parts else Sockets()
+    made = backbone(schema, backbone.Settings() if settings is None else settings, sockets)
+    if not parts:
+        return ClickModel(made)
+    widths = {"embedding_width": made.embedding_width, "hidden_width": made.hidden_width}
+    return ClickModel(made, make_plug(way, parts, fields=len(schema.fields), **widths))

@@ -42,7 +42,7 @@ class PeriodicMemory(Interest):
         )
         self.query = nn.Linear(width, self.width)
         self.carry = nn.Linear(self.width, self.width, bias=False)  # U
-        self.similarity = Similarity(self.width, settings.attention)
+        self.similarity = Similarity(self.width, settings.attention, bias=False)
 
     def forward(self, past: Past) -> tuple[Tensor, Tensor | None]:
         slots_BSX = self._slots(past)

@@ -12,7 +12,7 @@ Shapes: B rows, F fields, K patterns, d width, X = F d.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ from pkb.layers import mlp
 
 class EDK(KnowledgeBase):
     """Parametric knowledge base under the essential and the disentangled principle."""
+
+    estimators: ClassVar[tuple[str, ...]] = ("estimator",)
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

@@ -1,6 +1,6 @@
-"""What the run is doing now: period, arm, stage, rows/s and time left.
+"""What the run is doing now: a line for each group with period, arm, stage and rows/s, and the time left for all.
 
-The workers tell a small actor; the driver asks it and draws one line (a terminal), or prints plain lines.
+The workers tell a small actor; the driver asks it and draws the lines (a terminal), or prints those that changed.
 """
 
 from __future__ import annotations
@@ -19,33 +19,37 @@ from rich.status import Status
 
 @dataclass(frozen=True, kw_only=True)
 class Now:
-    """The latest that a worker told."""
+    """The latest that a group told."""
 
     period: int
     arm: str
     stage: str
     rows_per_second: float
 
+    @property
+    def doing(self) -> tuple[int, str, str]:
+        return self.period, self.arm, self.stage
+
 
 @ray.remote(num_cpus=0)
 class Board:
-    """Holds the latest news of the workers."""
+    """Holds the latest news of each group."""
 
     def __init__(self) -> None:
-        self.now: Now | None = None
+        self.now: dict[int, Now] = {}
 
-    def tell(self, now: Now) -> None:
-        self.now = now
+    def tell(self, group: int, now: Now) -> None:
+        self.now[group] = now
 
-    def read(self) -> Now | None:
+    def read(self) -> dict[int, Now]:
         return self.now
 
 
 class Teller:
     """Called by the loop as `tell(period=, arm=, stage=, rows=)`; sends to the board at most twice a second."""
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
+    def __init__(self, board: Any, group: int) -> None:
+        self.board, self.group = board, group
         self.doing: tuple[int, str, str] | None = None
         self.started = self.sent = 0.0
         self.rows = 0
@@ -58,7 +62,8 @@ class Teller:
         if now - self.sent > 0.5:
             self.sent = now
             speed = self.rows / max(now - self.started, 1e-9)
-            self.board.tell.remote(Now(period=period, arm=arm, stage=stage, rows_per_second=speed))
+            news = Now(period=period, arm=arm, stage=stage, rows_per_second=speed)
+            self.board.tell.remote(self.group, news)
 
 
 @contextmanager
@@ -76,42 +81,46 @@ def shown(board: Any, console: Console, periods: int) -> Iterator[None]:
 
 def _draw(board: Any, console: Console, periods: int, stop: threading.Event) -> None:
     started = time.monotonic()
-    first: int | None = None
-    latest: Now | None = None
-    line = ""
-    status = Status("starting the worker group", console=console) if console.is_terminal else None
+    first: dict[int, int] = {}  # period in which each group was first seen
+    latest: dict[int, Now] = {}
+    status = Status("starting the worker groups", console=console) if console.is_terminal else None
     if status:
         status.start()
     try:
         while not stop.wait(0.5):
             try:
-                now: Now | None = ray.get(board.read.remote(), timeout=5)
+                now: dict[int, Now] = ray.get(board.read.remote(), timeout=5)
             except Exception:  # the display must never take the run down with it
                 continue
-            if now is None:
+            if not now:
                 started = time.monotonic()
                 continue
-            first = now.period if first is None else first
-            line = _line(now, periods, first, time.monotonic() - started)
+            first |= {group: news.period for group, news in now.items() if group not in first}
+            left = _left(now, first, periods, time.monotonic() - started)
             if status:
-                status.update(line)
-            elif latest is None or (now.period, now.arm, now.stage) != (
-                latest.period,
-                latest.arm,
-                latest.stage,
-            ):
-                console.print(line, highlight=False)
+                status.update("\n".join(_line(group, now, periods) for group in sorted(now)) + left)
+            for group, news in now.items() if not status else ():
+                if group not in latest or news.doing != latest[group].doing:
+                    console.print(_line(group, now, periods) + left, highlight=False)
             latest = now
     finally:
         if status:
             status.stop()
 
 
-def _line(now: Now, periods: int, first: int, elapsed: float) -> str:
-    done = now.period - first
-    left = f", {_minutes(elapsed / done * (periods - now.period))} left" if done else ""
-    speed = f", {now.rows_per_second:,.0f} rows/s" if now.rows_per_second else ""
-    return f"period {now.period + 1}/{periods}: {now.arm} {now.stage}{speed}{left}"
+def _left(now: dict[int, Now], first: dict[int, int], periods: int, elapsed: float) -> str:
+    """Tell how long the slowest group will still take, once each has played a period."""
+    if any(news.period == first[group] for group, news in now.items()):
+        return ""
+    slowest = max((periods - news.period) / (news.period - first[group]) for group, news in now.items())
+    return f", {_minutes(elapsed * slowest)} left"
+
+
+def _line(group: int, now: dict[int, Now], periods: int) -> str:
+    news = now[group]
+    who = f"group {group + 1}/{max(now) + 1}, " if len(now) > 1 else ""
+    speed = f", {news.rows_per_second:,.0f} rows/s" if news.rows_per_second else ""
+    return f"{who}period {news.period + 1}/{periods}: {news.arm} {news.stage}{speed}"
 
 
 def _minutes(seconds: float) -> str:

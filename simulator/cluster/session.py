@@ -11,6 +11,8 @@ from pathlib import Path
 
 import ray
 
+from simulator.cluster.cores import allowed_cores
+
 OBJECT_STORE_BYTES = 2**29  # blocks of the replay on their way; Ray's own default is a third of the memory
 
 
@@ -31,6 +33,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         logging_level=logging.ERROR,
         log_to_driver=False,
         include_dashboard=False if address is None else None,
+        num_cpus=allowed_cores() if address is None else None,
         object_store_memory=OBJECT_STORE_BYTES if address is None else None,
     )
     _private_token()

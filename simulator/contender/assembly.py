@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pkb.backbones.base import ClickModel, FittedBackbone
+from pkb.backbones.base import ClickModel, make_click_model
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Schema
 from pkb.knowledge import KnowledgeBase, Part
 from pkb.parameters import dense_parameters
-from pkb.plug import Sockets, make_plug, sockets_for
 from pkb.ranks import Ranks
 from pkb.seeding import derived_seed, generator
 from pkb.step import Optimiser
@@ -41,16 +40,11 @@ def make_model(recipe: Recipe, schema: Schema, parts: Sequence[Part]) -> ClickMo
     """Make the click model, with a plug for knowledge of these parts, if there are any."""
     cls, name = MODELS[recipe.arm.backbone], recipe.arm.backbone
     torch.manual_seed(derived_seed(recipe.seed, "weights", name))
-    plug_name = "columns" if issubclass(cls, FittedBackbone) else recipe.arm.plug
-    sockets = sockets_for(plug_name, parts, recipe.arm.layer) if parts else Sockets()
     histories = schema.histories + pool_histories(recipe.histories if cls.uses_histories else ())
-    backbone = cls(replace(schema, histories=histories), recipe.backbone, sockets)
-    plug = None
-    if parts:
-        widths = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
-        plug = make_plug(plug_name, parts, fields=len(schema.fields), **widths)
-    backbone.grow(schema.first_value_id, generator(recipe.seed, "new rows", name))
-    return ClickModel(backbone, plug)
+    schema = replace(schema, histories=histories)
+    model = make_click_model(cls, schema, recipe.backbone, parts, plug=recipe.arm.plug, layer=recipe.arm.layer)
+    model.backbone.grow(schema.first_value_id, generator(recipe.seed, "new rows", name))
+    return model
 
 
 def base_optimiser(recipe: Recipe, base: KnowledgeBase, ranks: Ranks) -> Optimiser:

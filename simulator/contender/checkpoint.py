@@ -1,16 +1,17 @@
-"""Contenders on disk: safetensors, with a manifest of hashes; nothing in a checkpoint can execute.
+"""A contender on disk: safetensors, with a manifest of hashes; nothing in a checkpoint can execute.
 
-schema.json                    the log's schema
-<arm>-<seed>.json              what makes the contender, and how far it is: trained through, built until, stopped
-<arm>-<seed>.safetensors       weights, tables and optimiser state
-manifest.json                  the SHA-256 of every other file
-<arm>-<seed>-index/            after the last period, of a contender that searches by its own encoder
+contender.json      what makes the contender, and how far it is: trained through, built until, stopped
+schema.json         the log's schema
+state.safetensors   weights, tables and optimiser state
+manifest.json       the SHA-256 of the others
+index/              after the last period, of a contender that searches by its own encoder
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,65 +28,44 @@ from simulator.contender.contender import Contender
 from simulator.contender.recipe import Recipe
 from simulator.record.files import write_text
 
+FILES = ("contender.json", "schema.json", "state.safetensors")
 
-def save_contenders(folder: Path, contenders: list[Contender], schema: Schema) -> None:
-    """Write all contenders into a folder, the manifest last."""
+
+def save_contender(folder: Path, contender: Contender, period: int) -> int:
+    """Write a contender as it is after a period; returns the bytes of its weights and optimiser state."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "schema.json", schema.to_json())
-    for contender in contenders:
-        about = {"recipe": json.loads(contender.recipe.to_json()), "progress": _progress(contender)}
-        write_text(folder / f"{contender.key}.json", json.dumps(about, indent=1))
-        save_file(_state_of(contender), folder / f"{contender.key}.safetensors")
-    hashes = {f.name: _sha256(f) for f in sorted(folder.iterdir()) if f.name != "manifest.json"}
-    order = [contender.key for contender in contenders]
-    write_text(folder / "manifest.json", json.dumps({"contenders": order, "sha256": hashes}, indent=1))
+    about = {"recipe": json.loads(contender.recipe.to_json()), "progress": _progress(contender, period)}
+    write_text(folder / "contender.json", json.dumps(about, indent=1))
+    write_text(folder / "schema.json", contender.schema.to_json())
+    state = folder / "state.safetensors"
+    save_file(_state_of(contender), state)
+    with state.open("rb") as stream:
+        os.fsync(stream.fileno())
+    write_text(folder / "manifest.json", json.dumps({name: _sha256(folder / name) for name in FILES}, indent=1))
+    return state.stat().st_size
 
 
-def load_contenders(folder: Path, ranks: Ranks | None = None) -> list[Contender]:
-    """Load all contenders; CheckpointError if a file is missing or not the one that was written."""
-    manifest = _manifest(folder)
-    _verify(folder, manifest, list(manifest["sha256"]))
-    return [_load(folder, key, ranks or Ranks()) for key in manifest["contenders"]]
-
-
-def load_contender(folder: Path, arm: str, seed: int) -> Contender:
-    """Load one contender, ready to predict."""
-    key, manifest = f"{arm}-{seed}", _manifest(folder)
-    if key not in manifest["contenders"]:
-        raise CheckpointError(f"{folder}: holds no {key}, but {', '.join(manifest['contenders'])}")
-    _verify(folder, manifest, ["schema.json", f"{key}.json", f"{key}.safetensors"])
-    return _load(folder, key, Ranks())
-
-
-def checkpoint_bytes(folder: Path, contender: Contender) -> int:
-    """Measure the file of one contender's weights and optimiser state."""
-    return (folder / f"{contender.key}.safetensors").stat().st_size
-
-
-def _load(folder: Path, key: str, ranks: Ranks) -> Contender:
+def load_contender(folder: Path, ranks: Ranks | None = None) -> Contender:
+    """Load a contender, ready to go on; CheckpointError if a file is missing or not the one that was written."""
+    _verify(folder)
     try:
-        about = json.loads((folder / f"{key}.json").read_text())
+        about = json.loads((folder / "contender.json").read_text())
         recipe = Recipe.from_json(json.dumps(about["recipe"]))
         contender = Contender(recipe, Schema.from_json((folder / "schema.json").read_text()), ranks)
-        _restore(contender, load_file(folder / f"{key}.safetensors"), about["progress"])
+        _restore(contender, load_file(folder / "state.safetensors"), about["progress"])
     except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{folder}: {key} does not fit what makes it: {error}") from None
+        raise CheckpointError(f"{folder}: does not fit what makes it: {error}") from None
     return contender
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _verify(folder: Path) -> None:
     try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-        assert {"contenders", "sha256"} <= set(manifest)
-    except (OSError, ValueError, TypeError, AssertionError) as error:
+        hashes: dict[str, str] = dict(json.loads((folder / "manifest.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder}: no readable manifest.json: {error}") from None
-    return manifest
-
-
-def _verify(folder: Path, manifest: dict[str, Any], names: list[str]) -> None:
-    for name in names:
+    for name in FILES:
         file = folder / name
-        if not file.is_file() or _sha256(file) != manifest["sha256"].get(name):
+        if not file.is_file() or _sha256(file) != hashes.get(name):
             raise CheckpointError(f"{file}: missing or damaged (its hash differs from the manifest); restore the run")
 
 
@@ -94,7 +74,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _progress(contender: Contender) -> dict[str, Any]:
+def _progress(contender: Contender, period: int) -> dict[str, Any]:
     source = contender.source
     return {
         "trained_through": contender.trained_through,
@@ -102,6 +82,7 @@ def _progress(contender: Contender) -> dict[str, Any]:
         "compressed_through": contender.compressed_through,
         "knowledge_built_until": None if source is None else source.built_until,
         "stopped": contender.stopped,
+        "next_period": period + 1,
     }
 
 
@@ -143,7 +124,7 @@ def _restore(contender: Contender, state: dict[str, Tensor], progress: dict[str,
     kept = {k.removeprefix("policy."): v for k, v in state.items() if k.startswith("policy.")}
     if kept:
         contender.policy.restore(kept)
-    contender.resume(progress["trained_through"], progress["built_until"], progress["stopped"])
+    contender.resume(progress["trained_through"], progress["built_until"], progress["stopped"], progress["next_period"])
     if contender.live is not None:
         contender.live.resume(progress["compressed_through"], progress["knowledge_built_until"])
 

@@ -24,7 +24,7 @@ from simulator.contender.assembly import base_optimiser, make_base, make_model, 
 from simulator.contender.passes import Passes
 from simulator.contender.prediction import Progress, probabilities
 from simulator.contender.recipe import Recipe
-from simulator.contender.searching import Encoder, Reads, encodes
+from simulator.contender.searching import Encoder, encodes, reads_of
 from simulator.policies import POLICIES
 from simulator.stream.log import Period
 
@@ -49,10 +49,11 @@ class Contender:
         self.trained_through = -1  # number of the last period learned
         self.built_until: int | None = None  # end of that period, seconds
         self.stopped: str | None = None  # why it takes no further part
+        self.next_period = 0  # number of the first one that is not committed
         self.trainings = 0  # fits and compressions so far, by this process
         self.start_afresh()
         self.histories = pool_histories(recipe.histories if self.model.backbone.uses_histories else ())
-        self.reads = Reads.of(self.model.backbone, self.base, histories=bool(self.histories))
+        self.reads = reads_of(recipe)
 
     def start_afresh(self) -> None:
         """Forget the click model; the knowledge stays."""
@@ -77,9 +78,14 @@ class Contender:
         """Take no further part."""
         self.stopped = reason
 
-    def resume(self, trained_through: int, built_until: int | None, stopped: str | None) -> None:
+    def committed(self, period: Period) -> None:
+        """Take note that this period's results and checkpoint are on disk."""
+        self.next_period = period.index + 1
+
+    def resume(self, trained_through: int, built_until: int | None, stopped: str | None, next_period: int) -> None:
         """Go on where a stored contender was."""
         self.trained_through, self.built_until, self.stopped = trained_through, built_until, stopped
+        self.next_period = next_period
 
     @property
     def compressed_through(self) -> int:

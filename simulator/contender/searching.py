@@ -8,10 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from pkb.backbones.base import Backbone
+from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Batch
 from pkb.device import Device
-from pkb.knowledge import KnowledgeBase, evaluate
+from pkb.knowledge import evaluate
 from retrieval.indexed_pool import BEHAVIOURS, DENSE
+from retrieval.models import RETRIEVAL_MODELS
+from simulator.contender.models import MODELS
+from simulator.contender.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +26,27 @@ class Reads:
     all: frozenset[str]  # by a prediction, or by the compression of the base
 
     @property
+    def shared(self) -> frozenset[str]:
+        """Those whose index all contenders share."""
+        return self.all - {DENSE}
+
+    @property
     def predicting_by_own(self) -> bool:
         """Whether a prediction reads what its own encoder finds."""
         return DENSE in self.predicting
 
-    @classmethod
-    def of(cls, backbone: Backbone, base: KnowledgeBase | None, *, histories: bool) -> Reads:
-        """`histories`: whether the model's histories come from the search pool."""
-        compressing = None if base is None else base.retriever
-        searching = compressing if base is not None and base.searches else None
-        predicting = _named(BEHAVIOURS if histories else None, backbone.retriever, searching)
-        return cls(predicting=predicting, all=predicting | _named(compressing))
+
+def reads_of(recipe: Recipe) -> Reads:
+    """Say what a contender of this recipe reads."""
+    backbone, base = MODELS[recipe.arm.backbone], None
+    compressing = None
+    if recipe.arm.knowledge is not None:
+        base = KNOWLEDGE_BASES[recipe.arm.knowledge]
+        compressing = RETRIEVAL_MODELS[recipe.base.teacher].retriever if base.taught else base.retriever
+    searching = compressing if base is not None and base.searches else None
+    histories = BEHAVIOURS if recipe.uses_histories and recipe.histories else None
+    predicting = _named(histories, backbone.retriever, searching)
+    return Reads(predicting=predicting, all=predicting | _named(compressing))
 
 
 @dataclass(frozen=True, kw_only=True)

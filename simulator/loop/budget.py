@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 from pkb.errors import SettingError
 from pkb.parameters import dense_parameters, nbytes, tables_of
@@ -18,7 +17,6 @@ from simulator.contender.contender import Contender
 from simulator.contender.recipe import Recipe
 from simulator.loop.finder import Finder
 from simulator.loop.play import Play
-from simulator.record.layout import RunFolder
 from simulator.stream.log import Log
 from simulator.stream.protocol import holdout_share
 
@@ -60,10 +58,10 @@ def searched(contender: Contender, play: Play, log: Log) -> int:
     if not contender.reads.all:
         return 0
     last = log.periods[-1]
-    finder = Finder(RunFolder(Path()), play.retrieval, log.schema, [contender])
+    finder = Finder(play.retrieval, log.schema, contender.reads.all)
     finder.append(log.read(last), start=last.start, end=last.end)
     if contender.encoder is not None:
         finder.make_index(contender)
     pooled = log.periods[-play.retrieval.periods :] if play.stream.protocol == "stream" else log.periods[:1]
     rows = sum(p.rows for p in pooled) * (1 - holdout_share(play.stream))
-    return math.ceil(sum(finder.bytes(contender).values()) * rows / last.rows)
+    return math.ceil(sum(finder.bytes(contender, finder.sizes()).values()) * rows / last.rows)

@@ -1,56 +1,59 @@
-"""How a period becomes part of the run: results first, then the checkpoint, whose registration is the commit."""
+"""How a contender's period becomes part of the run: results, then the checkpoint, then the number of the period."""
 
 from __future__ import annotations
 
-import tempfile
+import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
-import ray.train
-
-from pkb.ranks import Ranks
-from simulator.contender.checkpoint import checkpoint_bytes, save_contenders
+from simulator.contender.checkpoint import save_contender
 from simulator.contender.contender import Contender
 from simulator.contender.sizes import knowledge_bytes, memory_bytes
+from simulator.loop.book import write_ledger
 from simulator.loop.finder import Finder
-from simulator.loop.stages import Stages
+from simulator.loop.stages import Stages, who
 from simulator.record.costs import ArmCosts, DenseBuild
+from simulator.record.files import sync_folder, write_text
 from simulator.record.layout import RunFolder
 from simulator.stream.log import Period
 
 
-def commit(run: RunFolder, period: Period, stages: Stages, contenders: list[Contender], ranks: Ranks) -> None:
-    """Write the period's results and checkpoint, and report the latter to Ray Train."""
-    metrics, name = {"period": period.index}, f"period-{period.index:05d}"
-    if not ranks.first:
-        ray.train.report(metrics, checkpoint_dir_name=name)
+def commit(run: RunFolder, period: Period, stages: Stages, contender: Contender) -> None:
+    """Write what a contender has predicted, cost and become in this period; the last write is the commit."""
+    key, past, book = contender.key, stages.past, stages.book
+    write_ledger(run, period.index, key, stages.learned.get(key, []), contender.ranks.rank)
+    contender.ranks.wait()  # a commit speaks for all ranks
+    if not contender.ranks.first:
+        contender.committed(period)
         return
-    past = stages.past
-    with tempfile.TemporaryDirectory() as aside:
-        folder = Path(aside)
-        (folder / "period").write_text(str(period.index))
-        save_contenders(folder, contenders, past.log.schema)
-        if period == past.log.periods[-1]:  # what is served searches what was measured
-            for contender in contenders:
-                if contender.stopped is None:
-                    past.finder.save_index(contender, folder)
-        costs = [
-            arm_costs(c, past.finder, checkpoint_bytes(folder, c), stages.notes.get(c.key, {})) for c in contenders
-        ]
-        stages.book.write(run, costs)
-        checkpoint = ray.train.Checkpoint.from_directory(str(folder))
-        ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=name)
+    folder = run.checkpoint(key, period.index)
+    aside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    checkpoint_bytes = save_contender(aside, contender, period.index)
+    if period == past.log.periods[-1] and contender.stopped is None:
+        past.finder.save_index(contender, aside)  # what is served searches what was measured
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    sync_folder(folder.parent)
+    sizes, notes = past.sizes(contender), stages.notes.get(key, {})
+    book.write(arm_costs(contender, past.finder, sizes, checkpoint_bytes, notes), key)
+    write_text(run.committed_file(key), str(period.index))
+    contender.committed(period)
+    run.drop_uncommitted(key)
 
 
-def arm_costs(contender: Contender, finder: Finder, checkpoint: int, notes: dict[str, float]) -> ArmCosts:
+def arm_costs(
+    contender: Contender, finder: Finder, sizes: Mapping[str, int], checkpoint: int, notes: dict[str, float]
+) -> ArmCosts:
     """Say what a contender keeps and searches at the end of a period."""
+    arm, seed = who(contender)
     return ArmCosts(
-        arm=contender.recipe.name,
-        seed=contender.recipe.seed,
+        arm=arm,
+        seed=seed,
         stopped=contender.stopped,
         reads=sorted(contender.reads.predicting),
         knowledge_bytes=knowledge_bytes(contender),
-        memory_bytes=memory_bytes(contender) | finder.bytes(contender),
+        memory_bytes=memory_bytes(contender) | finder.bytes(contender, sizes),
         checkpoint_bytes=checkpoint,
         dense_builds=[DenseBuild(**asdict(build)) for build in finder.builds(contender)],
         notes=notes,

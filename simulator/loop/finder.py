@@ -1,15 +1,14 @@
-"""What rows find among older ones: once for each period, stored for every arm that reads it.
+"""The search pool of a process, and what rows find in it.
 
-A source of neighbours is a retriever, whose index all arms share; or one contender, which encodes the pool with its
-own model. Rows of a period find older rows alone, and keep what they found: learned again later, they read it again.
-The first rank alone has indexes and searches; it tells the others what it found.
+By a retriever, whose index all contenders share; or by one contender's own encoder. Rows of a period find older rows
+alone. The first rank alone has indexes and searches; it tells the others what it found.
 
 Shapes: B rows, F fields, K neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,24 +23,21 @@ from retrieval.dense import DenseIndex
 from retrieval.faiss_files import Build
 from retrieval.indexed_pool import DENSE, GIVES_IDF, IndexedPool, RetrievalSettings
 from simulator.contender.contender import Contender
-from simulator.loop.neighbour_files import NeighbourFiles
 from simulator.loop.search import search
-from simulator.record.layout import RunFolder
 from simulator.stream.learnable import Learnable
 from simulator.stream.log import Period
 
+POOL = "pool"
 PIECE = 500_000  # rows after which the other ranks hear from the first
 
 
 class Finder:
-    """The search pool of a run, and what the rows of the present period and of earlier ones found in it."""
+    """A search pool, with an index for each retriever by name, and one for each contender that encodes."""
 
     def __init__(
-        self, run: RunFolder, settings: RetrievalSettings, schema: Schema, contenders: list[Contender]
+        self, settings: RetrievalSettings, schema: Schema, names: Iterable[str], ranks: Ranks | None = None
     ) -> None:
-        self.files = NeighbourFiles(run, len(schema.fields))
-        self.ranks = contenders[0].ranks if contenders else Ranks()
-        names = {name for c in contenders for name in c.reads.all}
+        self.ranks, names = ranks or Ranks(), set(names)
         self.needed, self.shared = bool(names), names - {DENSE}
         self.indexed = IndexedPool(schema, self.shared if self.ranks.first else (), settings)
         self._indexes: dict[str, tuple[int, DenseIndex]] = {}  # of contenders, after so many trainings
@@ -58,18 +54,16 @@ class Finder:
             start, end = learnable.shown_in(at)
             self.append(learnable.rows(at, rows_of), start=start, end=end)
 
-    def find(self, rows: Batch, names: Iterable[str], *, until: int) -> Batch:
-        """Give the rows what these shared retrievers find for them among the rows before `until`."""
-        found, settings = dict(rows.neighbours), self.indexed.settings
-        for name in names:
-            by_name = partial(search, self.indexed, name, until=until)
-            rows_BK = self._on_first(by_name, rows, settings.neighbours(name), torch.int64)
-            idf_BF = None
-            if name in GIVES_IDF:
-                rare = partial(self.indexed.idf, name, until=until)
-                idf_BF = self._on_first(rare, rows, rows.ids_BF.shape[1], torch.float32)
-            found[name] = self.indexed.neighbours(rows_BK, until=until, idf_BF=idf_BF)
-        return replace(rows, neighbours=found)
+    def find(self, rows: Batch, name: str, *, until: int) -> Neighbours:
+        """Find by a shared retriever, among the rows before `until`."""
+        rows_BK = self._on_first(
+            partial(search, self.indexed, name, until=until), rows, self.indexed.settings.neighbours(name), torch.int64
+        )
+        idf_BF = None
+        if name in GIVES_IDF:
+            rare = partial(self.indexed.idf, name, until=until)
+            idf_BF = self._on_first(rare, rows, rows.ids_BF.shape[1], torch.float32)
+        return self.indexed.neighbours(rows_BK, until=until, idf_BF=idf_BF)
 
     def find_own(self, contender: Contender, rows: Batch, *, until: int, encoder_of: int | None = None) -> Neighbours:
         """Find by the contender's own encoder, among the rows before `until`.
@@ -95,8 +89,10 @@ class Finder:
 
     def with_all(self, contender: Contender, rows: Batch, *, until: int) -> Batch:
         """Give rows of no time all that a prediction of this contender reads of the pool."""
-        rows = self.find(replace(rows, ts=None), contender.reads.predicting & self.shared, until=until)
-        return self.with_own(contender, rows, until=until)
+        rows = replace(rows, ts=None)
+        names = sorted(contender.reads.predicting & self.shared)
+        found = {name: self.find(rows, name, until=until) for name in names}
+        return self.with_own(contender, replace(rows, neighbours=rows.neighbours | found), until=until)
 
     def make_index(self, contender: Contender) -> DenseIndex:
         """Index the present pool by the contender's present encoder; anew when that has learned."""
@@ -112,7 +108,7 @@ class Finder:
     def save_index(self, contender: Contender, folder: Path) -> None:
         """Write the index that the contender's predictions search by its own encoder, if they do, into a checkpoint."""
         if contender.reads.predicting_by_own:
-            self.make_index(contender).save(_own_index(folder, contender))
+            self.make_index(contender).save(folder / "index")
 
     def load_index(self, contender: Contender, folder: Path) -> None:
         """Take that index from a checkpoint, for the same pool.
@@ -121,34 +117,28 @@ class Finder:
         """
         if contender.reads.predicting_by_own:
             assert contender.encoder is not None
-            stored = _own_index(folder, contender)
+            stored = folder / "index"
             index = self.indexed.dense(contender.encoder, contender.encoder.width, stored=stored)
             self._indexes[contender.key] = contender.trainings, index
 
-    def bytes(self, contender: Contender) -> dict[str, int]:
-        """Measure the pool and the indexes: what a prediction searches, and what only learning does."""
-        predicting = contender.reads.predicting
+    def sizes(self) -> dict[str, int]:
+        """Count the bytes of the pool and of each shared retriever's index, by name."""
+        return {POOL: self.indexed.pool.bytes} | {name: r.bytes for name, r in self.indexed.retrievers.items()}
+
+    def bytes(self, contender: Contender, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Sum up the pool and the indexes, of these sizes: what a prediction searches, and what only learning does."""
+        own = self._indexes[contender.key][1].bytes if contender.key in self._indexes else 0
+        sizes, predicting = {DENSE: own, **sizes}, contender.reads.predicting
         learning = contender.reads.all - predicting
-        pool = self.indexed.pool.bytes
         return {
-            "index": sum(self._index_bytes(contender, name) for name in predicting) + (pool if predicting else 0),
-            "teaching_index": sum(self._index_bytes(contender, name) for name in learning)
-            + (pool if learning and not predicting else 0),
+            "index": sum(sizes[name] for name in predicting) + (sizes[POOL] if predicting else 0),
+            "teaching_index": sum(sizes[name] for name in learning)
+            + (sizes[POOL] if learning and not predicting else 0),
         }
 
     def builds(self, contender: Contender) -> list[Build]:
         """Tell kind, reason, recall and bytes of each period's part of the contender's own index."""
         return self._indexes[contender.key][1].builds if contender.key in self._indexes else []
-
-    def _index_bytes(self, contender: Contender, name: str) -> int:
-        if name in self.indexed.retrievers:
-            return self.indexed.retrievers[name].bytes
-        return self._indexes[contender.key][1].bytes if contender.key in self._indexes else 0
-
-    def store(self, source: str, period: Period, found: Neighbours) -> None:
-        """Keep what a source has found for a period's rows."""
-        if self.ranks.first:
-            self.files.write(source, period, found)
 
     def _on_first(self, ask: Callable[[Batch], Tensor], rows: Batch, width: int, kind: torch.dtype) -> Tensor:
         """Ask on the first rank, [B, width], for all of them; piece by piece, as the others wait only so long."""
@@ -157,7 +147,3 @@ class Finder:
             answer = ask(some) if self.ranks.first else torch.empty((len(some), width), dtype=kind)
             answers.append(self.ranks.broadcast(answer))
         return torch.cat(answers)
-
-
-def _own_index(checkpoint: Path, contender: Contender) -> Path:
-    return checkpoint / f"{contender.key}-index"

@@ -5,6 +5,9 @@ Shapes: B rows, F fields, K neighbours.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,25 +16,21 @@ from torch import Tensor
 
 from pkb.batch import Neighbours
 from simulator.record.files import write_parquet
-from simulator.record.layout import RunFolder
-from simulator.stream.log import Period
+
+Spent = tuple[float, float]  # wall and CPU seconds of a search
 
 
-class NeighbourFiles:
-    """The neighbours that each source has found for each period's rows."""
+def write_neighbours(file: Path, found: Neighbours, spent: Spent) -> None:
+    """Write what rows have found, and what the search took."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_parquet(file, _to_table(found).replace_schema_metadata({"spent": json.dumps(spent)}))
 
-    def __init__(self, run: RunFolder, fields: int) -> None:
-        self.run, self.fields = run, fields
 
-    def write(self, source: str, period: Period, found: Neighbours) -> None:
-        """Keep what a source has found for a period's rows."""
-        file = self.run.neighbours(source, period.index)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_parquet(file, _to_table(found))
-
-    def read(self, source: str, period: Period) -> Neighbours:
-        """Read what a source has found for a period's rows."""
-        return _from_table(pq.read_table(self.run.neighbours(source, period.index), partitioning=None), self.fields)
+def read_neighbours(file: Path, fields: int) -> tuple[Neighbours, Spent]:
+    """Read what rows have found, and what the search took."""
+    table = pq.read_table(file, partitioning=None)
+    wall, cpu = json.loads(table.schema.metadata[b"spent"])
+    return _from_table(table, fields), (wall, cpu)
 
 
 def _to_table(found: Neighbours) -> pa.Table:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pkb.batch import Batch, Neighbours
+from pkb.batch import Batch, Neighbours, every_column
 from retrieval.indexed_pool import DENSE
 from simulator.contender.contender import Contender
 from simulator.loop.finder import Finder
+from simulator.loop.neighbour_files import Spent, read_neighbours, write_neighbours
 from simulator.loop.play import Play
+from simulator.loop.shared_files import SharedFiles
+from simulator.record.layout import RunFolder
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.learnable import Learnable
 from simulator.stream.log import Log, Period
@@ -22,10 +25,18 @@ from simulator.stream.shown import Activity, Shown, shown
 
 
 class Past:
-    """The present period; of earlier ones the holdouts, in memory, and their other rows, read again when asked for."""
+    """The present period; of earlier ones the holdouts, in memory, and their other rows, read again when asked for.
 
-    def __init__(self, log: Log, play: Play, first: int, finder: Finder) -> None:
-        self.log, self.stream, self.finder = log, play.stream, finder
+    What shared retrievers find comes from the run's shared files. A contender that searches by its own encoder does so
+    here, in a pool that this process keeps if it has such contenders.
+    """
+
+    def __init__(self, log: Log, play: Play, run: RunFolder, contenders: list[Contender], first: int) -> None:
+        self.log, self.stream, self.run = log, play.stream, run
+        self.shared = SharedFiles(run, len(log.schema.fields))
+        self.ranks = contenders[0].ranks
+        own = {DENSE for contender in contenders if contender.encoder is not None}
+        self.finder = Finder(play.retrieval, log.schema, own, self.ranks)
         self.learnable = Learnable(log, play.stream)
         self.histories = any(recipe.uses_histories for recipe in play.recipes)
         self.kept = play.measure.holdout_periods or len(log.periods)
@@ -46,24 +57,25 @@ class Past:
             self.holdouts[period.index] = self.present_rows.select(self.held)
             self.holdouts.pop(period.index - self.kept, None)
 
-    def find(self, names: set[str]) -> None:
-        """Let rows of the present period find older ones, by retrievers that contenders share."""
-        found = self.finder.find(self.present_rows.rows, names, until=self.period.start)
-        for name in names:
-            self.finder.store(name, self.period, found.neighbours[name])
-        self.present_rows = replace(self.present_rows, rows=found)
+    def find(self, name: str) -> Spent:
+        """Give the rows of the present period what a shared retriever found for them; says what that took."""
+        found, spent = self.shared.found(name, self.period)
+        rows = self.present_rows.rows
+        self.present_rows = replace(self.present_rows, rows=replace(rows, neighbours=rows.neighbours | {name: found}))
+        return spent
 
     def find_own(self, contender: Contender) -> None:
         """Let rows of the present period find older ones by the contender's own encoder."""
-        self.own[contender.key] = self.finder.find_own(contender, self.present_rows.rows, until=self.period.start)
-        self.finder.store(contender.key, self.period, self.own[contender.key])
+        found = self.finder.find_own(contender, self.present_rows.rows, until=self.period.start)
+        self.own[contender.key] = found
+        self._store(contender, self.period, found)
 
     def find_again(self, contender: Contender, periods: Iterable[int]) -> None:
         """Let the rows of these periods and of the present one find anew, by an encoder that has learned meanwhile."""
         for period in (self.log.periods[index] for index in periods):
             rows = self._rows_of(period)
             found = self.finder.find_own(contender, rows, until=period.start, encoder_of=self.period.end)
-            self.finder.store(contender.key, period, found)
+            self._store(contender, period, found)
         until, learned = self.period.start, self.period.end
         self.own[contender.key] = self.finder.find_own(
             contender, self.present_rows.rows, until=until, encoder_of=learned
@@ -74,12 +86,20 @@ class Past:
         if joins_pool(self.stream, self.period.index):
             self.finder.append_arrived(self.period.index, self.learnable, self._rows_of)
 
-    def let_holdouts_find(self, names: set[str]) -> None:
-        """Let rows that nothing has learned find what came after them, too."""
-        shared = self.finder.shared & names
-        for index, holdout in self.holdouts.items() if shared else ():
-            rows = self.finder.find(replace(holdout.rows, ts=None), shared, until=self.period.end)
-            self.holdouts[index] = replace(holdout, rows=rows)
+    def let_holdouts_find(self, names: Iterable[str]) -> None:
+        """Give rows that nothing has learned what shared retrievers now find for them, what came later included."""
+        for name in names if self.holdouts else ():
+            found, start = self.shared.found_by_holdouts(name, self.period), 0
+            for index, holdout in self.holdouts.items():
+                stop = start + len(holdout.rows)
+                some = slice(start, stop)
+                its: Neighbours = every_column([found], lambda columns, some=some: columns[0][some])  # type: ignore[misc]
+                rows = replace(holdout.rows, neighbours=holdout.rows.neighbours | {name: its})
+                self.holdouts[index], start = replace(holdout, rows=rows), stop
+
+    def sizes(self, contender: Contender) -> dict[str, int]:
+        """Count the bytes of the pool and of the indexes, as of the period's end, that this contender shares."""
+        return self.shared.sizes(self.period) if contender.reads.shared else self.finder.sizes()
 
     def rows(self, contender: Contender) -> Batch:
         """Give the rows of the present period."""
@@ -109,7 +129,14 @@ class Past:
         source = contender.key if name == DENSE else name
         if period.index == self.period.index and source in self.own:
             return self.own[source]
-        return rows.neighbours[name] if name in rows.neighbours else self.finder.files.read(source, period)
+        if name in rows.neighbours:
+            return rows.neighbours[name]
+        return read_neighbours(self.run.neighbours(source, period.index), len(self.log.schema.fields))[0]
+
+    def _store(self, contender: Contender, period: Period, found: Neighbours) -> None:
+        """Keep what a contender's own encoder found for a period's rows: learned again later, they read it again."""
+        if self.ranks.first:
+            write_neighbours(self.run.neighbours(contender.key, period.index), found, (0.0, 0.0))
 
     def _rows_of(self, period: Period) -> Batch:
         return self.present_rows.rows if period.index == self.period.index else self._read(period)

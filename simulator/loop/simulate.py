@@ -1,69 +1,70 @@
-"""The loop over periods: what every worker of the training group runs, from the first period to the last."""
+"""The loop over periods: what every worker of a group runs, from its contenders' first period to the last."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
-
-import ray.train
 
 from pkb.ranks import Ranks
-from simulator.contender.checkpoint import load_contenders
+from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
-from simulator.loop.book import Book, write_ledger
+from simulator.contender.recipe import Recipe
+from simulator.loop.book import Book
 from simulator.loop.commit import commit
-from simulator.loop.finder import Finder
 from simulator.loop.past import Past
 from simulator.loop.plan import plan
 from simulator.loop.play import Play
 from simulator.loop.stages import Stages, Tell
 from simulator.record.layout import RunFolder
+from simulator.record.memory import note_peak
 from simulator.stream.log import Log
-from simulator.stream.replay import replay
 
 
-def simulate(play: Play, log: Log, run: RunFolder, tell: Tell) -> None:
-    """Replay the log once, strictly in time; every period ends with its results and checkpoint committed together."""
+def simulate(play: Play, group: int, share: list[str], log: Log, run: RunFolder, tell: Tell) -> None:
+    """Play a share of the contenders strictly in time; each commits its results and checkpoint of a period together."""
     ranks = Ranks.of_process_group()
-    contenders, first = starting_point(play, log, ranks)
-    if ranks.first:
-        run.drop_uncommitted(first - 1)
-    past = Past(log, play, first, Finder(run, play.retrieval, log.schema, contenders))
-    since = waiting = time.perf_counter()
+    contenders = [resume(recipe, log, run, ranks) for recipe in play.recipes if recipe.key in share]
+    first = min(c.next_period for c in contenders)
+    past = Past(log, play, run, contenders, first)
+    since = time.perf_counter()
 
-    for period, rows in replay(log, first=first, histories=past.histories):
-        gap = time.perf_counter() - waiting
-        past.arrive(period, rows)
-        book = Book(period, past.present_rows, gap, since)
+    for period in log.periods[first:]:
+        waiting = time.perf_counter()
+        past.arrive(period, past.shared.rows(period))
+        book = Book(run, period, past.present_rows, time.perf_counter() - waiting, since)
         todo = plan(play.stream, play.compress, log.periods, period.index)
         stages = Stages(period, todo, past, book, tell)
+        due = [c for c in contenders if c.next_period <= period.index]  # the others were further when the run stopped
+        playing = active(due)
 
-        stages.find_older(active(contenders))
-        for contender in active(contenders):  # test ...
+        stages.find_older(playing)
+        for contender in active(due):  # test ...
             stages.predict_period(contender)
-        for contender in active(contenders):
+        for contender in active(due):
             stages.compress_what_became_old(contender)
-        for contender in active(contenders):  # ... then train
+        for contender in active(due):  # ... then train
             stages.learn_period(contender, ledger=play.train.ledger)
         past.join_pool()
-        past.let_holdouts_find({name for c in active(contenders) for name in c.reads.predicting})
-        for contender in active(contenders):
+        past.let_holdouts_find(sorted({name for c in active(due) for name in c.reads.predicting & c.reads.shared}))
+        for contender in active(due):
             stages.predict_holdouts(contender)
-        stages.note_untrained(contenders)
-        stages.note_best()
-        write_ledger(run, period.index, stages.learned, ranks.rank)
+        stages.note_untrained(playing)
+        if play.recipes[0].key in {c.key for c in due} and ranks.first:  # once for the run
+            stages.note_best()
+            book.write_best()
         since = time.perf_counter()
-        commit(run, period, stages, contenders, ranks)
-        waiting = time.perf_counter()
+        for contender in due:
+            commit(run, period, stages, contender)
+        note_peak(run, f"group-{group}-rank-{ranks.rank}")
 
 
-def starting_point(play: Play, log: Log, ranks: Ranks) -> tuple[list[Contender], int]:
-    """Give contenders and the number of the first period to play: after the last committed one, if there is one."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return [Contender(recipe, log.schema, ranks) for recipe in play.recipes], 0
-    with checkpoint.as_directory() as folder:
-        return load_contenders(Path(folder), ranks), 1 + int((Path(folder) / "period").read_text())
+def resume(recipe: Recipe, log: Log, run: RunFolder, ranks: Ranks) -> Contender:
+    """Make a contender as it was after the last period that it committed; new, if there is none."""
+    committed = run.committed(recipe.key)
+    if ranks.first:
+        run.drop_uncommitted(recipe.key)
+    if committed < 0:
+        return Contender(recipe, log.schema, ranks)
+    return load_contender(run.checkpoint(recipe.key, committed), ranks)
 
 
 def active(contenders: list[Contender]) -> list[Contender]:

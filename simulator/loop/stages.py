@@ -27,7 +27,7 @@ class Stages:
     def __init__(self, period: Period, todo: Plan, past: Past, book: Book, tell: Tell) -> None:
         self.period, self.todo, self.past, self.book, self.tell = period, todo, past, book, tell
         self.notes: dict[str, dict[str, float]] = {}  # figures about the bases of contenders
-        self.learned: list[tuple[str, int, Tensor]] = []  # arm, seed and the row ids that this rank has learned
+        self.learned: dict[str, list[Tensor]] = {}  # row ids that this rank has learned, by contender
 
     @contextmanager
     def charged(self, contender: Contender, name: str) -> Iterator[Callable[[int], None]]:
@@ -45,14 +45,14 @@ class Stages:
                 contender.stop(str(error))
 
     def find_older(self, contenders: list[Contender]) -> None:
-        """Let the period's rows find their neighbours; who reads a retriever's pays for it as if alone."""
+        """Give the period's rows their neighbours; who reads a retriever's pays for the search as if alone."""
         past = self.past
-        for name in sorted(past.finder.shared):
-            readers = [who(c) for c in contenders if name in c.reads.all]
-            if readers:
-                with self.book.stage(readers, "retrieve") as done:
-                    past.find({name})
-                    done(len(past.present_rows.rows))
+        for name in sorted({name for c in contenders for name in c.reads.shared}):
+            seconds, cpu_seconds = past.find(name)
+            for contender in contenders:
+                if name in contender.reads.shared:
+                    rows = len(past.present_rows.rows)
+                    self.book.charge(who(contender), "retrieve", seconds, cpu_seconds, rows)
         for contender in contenders:
             if contender.encoder is not None:
                 with self.charged(contender, "retrieve") as done:
@@ -66,7 +66,7 @@ class Stages:
         past, through, index = self.past, self.period.index - 1, self.period.index
         with self.charged(contender, "predict") as done:
             probability = contender.predict_prequentially(self.period, past.rows(contender), done)
-        note = partial(self.book.predicted, *who(contender), through, index)
+        note = partial(self.book.predicted, who(contender), through, index)
         note(past.present_rows, probability, holdout=False)
         if index in past.holdouts:  # the same predictions once more: R[j-1, j]
             note(past.holdouts[index], probability[past.held.numpy()], holdout=True)
@@ -100,7 +100,7 @@ class Stages:
                     todo.learn,
                     partial(past.known, contender),
                     progress=done,
-                    ledger=(lambda row_id: self.learned.append((*who(contender), row_id))) if ledger else None,
+                    ledger=self.learned.setdefault(contender.key, []).append if ledger else None,
                     validation=None if todo.stop_by is None else past.rows(contender),
                 )
 
@@ -119,7 +119,7 @@ class Stages:
         for index, holdout in self.past.holdouts.items():
             with self.charged(contender, "measure") as done:
                 probability = contender.predict(self.past.holdout(index, contender), done)
-            self.book.predicted(*who(contender), self.period.index, index, holdout, probability, holdout=True)
+            self.book.predicted(who(contender), self.period.index, index, holdout, probability, holdout=True)
 
     def note_untrained(self, contenders: list[Contender]) -> None:
         """Note the lower end of the scale: each model as it was drawn, on this period's holdout."""
@@ -129,14 +129,14 @@ class Stages:
             return
         for contender in contenders:
             rows = only(self.past.rows(contender), contender.reads.predicting).select(self.past.held)
-            self.book.predicted(*who(contender), -1, index, holdout, contender.predict_untrained(rows), holdout=True)
+            self.book.predicted(who(contender), -1, index, holdout, contender.predict_untrained(rows), holdout=True)
 
     def note_best(self) -> None:
         """Note the upper end of the scale: a synthetic world's true probability."""
         rows, index = self.past.present_rows, self.period.index
         if rows.rows.p_true is not None and self.todo.predict:
             truth = rows.rows.p_true.numpy()
-            self.book.predicted(BEST_ATTAINABLE, 0, index - 1, index, rows, truth, holdout=False)
+            self.book.predicted((BEST_ATTAINABLE, 0), index - 1, index, rows, truth, holdout=False)
 
 
 def who(contender: Contender) -> tuple[str, int]:

@@ -40,7 +40,7 @@ def compare(runs: Sequence[Played]) -> pa.Table:
     stopped = {
         (run.rename(arm), seed): reason
         for run in runs
-        for (arm, seed), reason in stop_reasons(read_costs(run.folder)).items()
+        for (arm, seed), reason in stop_reasons(read_costs(run.folder, run.experiment.keys)).items()
     }
     prequential = Prequential(first.bootstrap, first.seeds, {}, baselines(runs), stopped)
     results: list[Result] = []
@@ -76,7 +76,8 @@ class _Periods:
 
     def __init__(self, run: Played) -> None:
         self.run = run
-        self.left = (pieces for pieces in read_predictions(run.folder) if not pieces[0].holdout)
+        everything = read_predictions(run.folder, run.experiment.keys)
+        self.left = (pieces for pieces in everything if not pieces[0].holdout)
         self.advance()
 
     def advance(self) -> None:

@@ -12,7 +12,12 @@ from simulator.record.costs import ArmCosts, PeriodCosts, StageCosts
 from simulator.record.experiment import ArmAndSeed
 from simulator.record.serving import Check, Measured, Serving
 
-NOTHING = StageCosts(seconds=0.0, rows=0)
+NOTHING = StageCosts(seconds=0.0, cpu_seconds=0.0, rows=0)
+
+SERVED = (  # metrics of a load test
+    *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms"),
+    *("serving_errors", "max_qps_at_slo", "served_max_difference"),
+)
 
 
 def cost_results(period: PeriodCosts) -> Iterator[Result]:
@@ -20,7 +25,8 @@ def cost_results(period: PeriodCosts) -> Iterator[Result]:
 
     `train_seconds` is learning and compressing, with the search for neighbours where compression alone reads
     them; `train_rows_per_second` is learned rows over it, so an arm pays there for its knowledge base too.
-    Bytes are as of the period's end.
+    Of each there is a twin in CPU seconds (`train_cpu_seconds`, `train_rows_per_cpu_second`), which is what arms
+    are compared by. Bytes are as of the period's end.
     """
     for arm in period.arms:
         for metric, value in _values(arm).items():
@@ -39,21 +45,29 @@ def _values(arm: ArmCosts) -> dict[str, Value]:
     predict, retrieve, compress, learn = (
         arm.stages.get(name, NOTHING) for name in ("predict", "retrieve", "compress", "learn")
     )
-    trained = learn.seconds + compress.seconds
-    if not arm.reads:  # what it searched served compression alone
-        trained += retrieve.seconds
+    searched = NOTHING if arm.reads else retrieve  # what it searched served compression alone
+    trained = learn.seconds + compress.seconds + searched.seconds
+    trained_cpu = learn.cpu_seconds + compress.cpu_seconds + searched.cpu_seconds
 
     def of_stages(value: float, n: int) -> Value:
         return Value(value=value, n=n) if arm.stages or not arm.stopped else undefined(f"stopped: {arm.stopped}")
 
+    def speed(seconds: float) -> Value:
+        if learn.rows and seconds:
+            return of_stages(learn.rows / seconds, learn.rows)
+        return undefined(f"stopped: {arm.stopped}" if arm.stopped else "learned nothing in this period")
+
     values = {
         "train_seconds": of_stages(trained, learn.rows),
-        "train_rows_per_second": of_stages(learn.rows / trained, learn.rows)
-        if learn.rows and trained
-        else undefined(f"stopped: {arm.stopped}" if arm.stopped else "learned nothing in this period"),
+        "train_cpu_seconds": of_stages(trained_cpu, learn.rows),
+        "train_rows_per_second": speed(trained),
+        "train_rows_per_cpu_second": speed(trained_cpu),
         "compress_seconds": of_stages(compress.seconds, compress.rows),
+        "compress_cpu_seconds": of_stages(compress.cpu_seconds, compress.rows),
         "retrieve_seconds": of_stages(retrieve.seconds, retrieve.rows),
+        "retrieve_cpu_seconds": of_stages(retrieve.cpu_seconds, retrieve.rows),
         "predict_seconds": of_stages(predict.seconds, predict.rows),
+        "predict_cpu_seconds": of_stages(predict.cpu_seconds, predict.rows),
         "knowledge_bytes": Value(value=float(arm.knowledge_bytes), n=1),
         "index_bytes": Value(value=float(arm.memory_bytes.get("index", 0)), n=1),
         "memory_bytes": Value(value=float(sum(arm.memory_bytes.values())), n=len(arm.memory_bytes)),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pkb.errors import DataError
 from simulator.measure.cells import Cells, continual_results, holes
-from simulator.measure.costs import cost_results, serving_results
+from simulator.measure.costs import SERVED, cost_results, serving_results
 from simulator.measure.opponents import baselines, references
 from simulator.measure.prequential import Prequential
 from simulator.measure.quality import MOST_SCENARIOS, quality
-from simulator.measure.results import Result, to_table
+from simulator.measure.results import Result, data_name, sorted_by_keys, to_table
 from simulator.record.costs import read_costs, stop_reasons
 from simulator.record.experiment import ArmAndSeed, read_experiment
 from simulator.record.files import write_parquet
@@ -20,19 +21,20 @@ from simulator.record.serving import read_serving
 
 
 def evaluate(run: RunFolder) -> pa.Table:
-    """Measure the run in this folder; writes `results.parquet` there and returns it.
+    """Measure the complete periods of the run in this folder; writes `results.parquet` there and returns it.
 
     Numbers of predictions depend on these alone, to the last bit. DataError where a stored file is damaged.
     """
-    experiment, periods, serving = read_experiment(run), read_costs(run), read_serving(run)
+    experiment, serving = read_experiment(run), read_serving(run)
+    periods = read_costs(run, experiment.keys)
     stopped = stop_reasons(periods)
     prequential = Prequential(
         experiment.bootstrap, experiment.seeds, references(experiment), baselines(experiment), stopped
     )
-    scenarios = frequent_scenarios(run, MOST_SCENARIOS)
+    scenarios = frequent_scenarios(run, experiment.keys, MOST_SCENARIOS)
     results: list[Result] = []
     measured: dict[ArmAndSeed, Cells] = {(arm, seed): {} for arm in experiment.arms for seed in experiment.seeds}
-    for pieces in read_predictions(run):
+    for pieces in read_predictions(run, experiment.keys):
         for p in pieces:
             cells = measured.setdefault((p.arm, p.seed), {})
             cell = (p.trained_through, p.evaluated_on, p.holdout)
@@ -55,5 +57,17 @@ def evaluate(run: RunFolder) -> pa.Table:
     if serving is not None:
         results += serving_results(serving, last)
     table = to_table(results, run.name, experiment.data)
+    write_parquet(run.results, table)
+    return table
+
+
+def add_serving(run: RunFolder, results: pa.Table) -> pa.Table:
+    """Put what the last load test measured into results of predictions, which it does not change."""
+    serving = read_serving(run)
+    assert serving is not None, f"{run} was not served"
+    last = pc.max(results.column("evaluated_on")).as_py()
+    fresh = to_table(list(serving_results(serving, last)), run.name, data_name(results))
+    others = results.filter(~pc.field("metric").isin(SERVED))
+    table = sorted_by_keys(pa.concat_tables([others, fresh]))
     write_parquet(run.results, table)
     return table

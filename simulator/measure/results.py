@@ -50,6 +50,11 @@ def to_table(results: list[Result], run: str, data: str) -> pa.Table:
     columns = {name: [getattr(result, name) for result in results] for name in KEYS[1:]}
     columns |= {name: [getattr(result.value, name) for result in results] for name in RESULTS.names[len(KEYS) :]}
     table = pa.table({"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata({"data": data}))
+    return sorted_by_keys(table)
+
+
+def sorted_by_keys(table: pa.Table) -> pa.Table:
+    """Sort a table of results by what says which number each row is."""
     return table.sort_by([(name, "ascending") for name in KEYS])
 
 

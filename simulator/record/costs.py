@@ -1,11 +1,11 @@
-"""What a period was and what it cost each arm (`costs/period-00003.json`)."""
+"""What a period was (`costs/period-00003/period.json`), and what it cost each contender (`<key>.json` beside it)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from simulator.record.experiment import ArmAndSeed
+from simulator.record.experiment import ArmAndSeed, key_of
 from simulator.record.layout import RunFolder
 from simulator.record.typed_json import read_typed, write_json
 
@@ -14,7 +14,8 @@ from simulator.record.typed_json import read_typed, write_json
 class StageCosts:
     """What one stage cost: predict, retrieve, compress, learn, measure."""
 
-    seconds: float
+    seconds: float  # on the wall
+    cpu_seconds: float  # of the worker; unlike those on the wall they hardly depend on what ran beside it
     rows: int
 
 
@@ -33,7 +34,7 @@ class DenseBuild:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmCosts:
-    """What one arm with one seed cost; bytes are as of the period's end."""
+    """What one arm with one seed cost in a period; bytes are as of the period's end. The book fills in the rest."""
 
     arm: str
     seed: int
@@ -45,6 +46,9 @@ class ArmCosts:
     checkpoint_bytes: int
     dense_builds: list[DenseBuild]
     notes: dict[str, float]  # figures about its knowledge base
+    commit: str | None = None  # of the code that played it
+    gap_seconds: float = 0.0  # waited for the rows
+    wall_seconds: float = 0.0  # from the end of the period before
 
     @property
     def who(self) -> ArmAndSeed:
@@ -52,32 +56,55 @@ class ArmCosts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeriodCosts:
-    """What one period was, and what it cost each arm."""
+class PeriodFacts:
+    """What one period was, whoever played it."""
 
     period: int
-    commit: str | None  # of the code that played it
     start: int  # seconds
     end: int
     rows: int
     positives: int
     new_user_share: float
     new_item_share: float
-    gap_seconds: float  # waited for the rows
-    wall_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodCosts(PeriodFacts):
+    """What one period was, and what it cost each arm."""
+
     arms: list[ArmCosts]
 
 
-def write_costs(run: RunFolder, costs: PeriodCosts) -> None:
-    """Write what a period cost."""
-    file = run.costs(costs.period)
+def write_arm_costs(run: RunFolder, period: int, costs: ArmCosts) -> None:
+    """Write what a period cost one contender."""
+    file = run.costs(period, key_of(costs.who))
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, costs)
 
 
-def read_costs(run: RunFolder) -> list[PeriodCosts]:
-    """Read what each committed period cost, in time order."""
-    return [read_typed(file, PeriodCosts) for file in run.periods("costs")]
+def write_period_facts(run: RunFolder, facts: PeriodFacts) -> None:
+    """Write what a period was, unless another contender has; all would write the same."""
+    file = run.period_facts(facts.period)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, facts)
+
+
+def read_arm_costs(run: RunFolder, period: int, key: str) -> ArmCosts:
+    """Read what a period cost one contender."""
+    return read_typed(run.costs(period, key), ArmCosts)
+
+
+def read_costs(run: RunFolder, keys: Iterable[str]) -> list[PeriodCosts]:
+    """Read what each complete period cost each of these contenders, in time order."""
+    keys = list(keys)
+    return [
+        PeriodCosts(
+            **vars(read_typed(run.period_facts(period), PeriodFacts)),
+            arms=[read_arm_costs(run, period, key) for key in keys],
+        )
+        for period in range(run.complete_through(keys) + 1)
+    ]
 
 
 def stop_reasons(periods: Sequence[PeriodCosts]) -> dict[ArmAndSeed, str]:

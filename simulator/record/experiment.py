@@ -6,6 +6,7 @@ knowledge bases and policies that its settings name, and none of what these impo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,19 @@ from simulator.record.layout import RunFolder
 from simulator.record.typed_json import read_typed, write_json
 
 ArmAndSeed = tuple[str, int]  # who takes part: one arm with one seed
+
+
+def key_of(who: ArmAndSeed) -> str:
+    """Name a contender, as its files are named."""
+    arm, seed = who
+    return f"{arm}-{seed}"
+
+
+def who_of(key: str) -> ArmAndSeed:
+    """Read the name of a contender."""
+    parts = re.fullmatch(r"(.+?)-(-?\d+)", key)
+    assert parts, f"{key} is no arm and seed"
+    return parts[1], int(parts[2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +59,11 @@ class Experiment:
     holdout_share: float
     utc_offset_hours: int  # of the clock that days are cut at
     bootstrap: int  # redraws of users behind an interval
+
+    @property
+    def keys(self) -> list[str]:
+        """Name everyone who takes part."""
+        return [key_of((arm, seed)) for arm in self.arms for seed in self.seeds]
 
 
 def write_experiment(run: RunFolder, experiment: Experiment) -> None:

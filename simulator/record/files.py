@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Give a path beside `file` to write to; it becomes `file` once the block has ended well."""
-    aside = file.with_name(f".{file.name}.partial")
+    """Give a path beside `file` to write to; it becomes `file` once the block has ended well.
+
+    Two processes that write the same file do not meet: the later one's stays.
+    """
+    aside = file.with_name(f".{file.name}.{token_hex(4)}.partial")
     try:
         yield aside
         with aside.open("rb") as stream:

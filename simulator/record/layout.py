@@ -1,25 +1,33 @@
 """Where each thing lies in a run's folder.
 
-    config.yaml                          the settings, fully resolved
-    experiment.json                      what measuring and reporting must know of them (`simulator.record.experiment`)
-    environment.json                     where and with what the run was made
-    predictions/period-00003.parquet     a row per prediction (`simulator.record.predictions`)
-    costs/period-00003.json              seconds, rows and bytes of every arm and stage (`simulator.record.costs`)
-    ledger/period-00003-rank-0.parquet   the rows that each rank has learned, if `train.ledger` asks for it
-    neighbours/<source>/period-00003.parquet    what rows found among older ones
-    checkpoints/                         of the last two periods
-    serving.json                         what the load test saw (`simulator.record.serving`)
-    results.parquet, report.html         what was measured of all this
+    config.yaml                                   the settings, fully resolved
+    experiment.json                               what measuring and reporting must know of them
+    environment.json                              where and with what the run was made
+    groups.json                                   which group of workers plays which contender (`record.groups`)
+    predictions/period-00003/<key>.parquet        a row per prediction of one contender (`record.predictions`)
+    costs/period-00003/<key>.json                 its seconds, rows and bytes, by stage (`record.costs`)
+    costs/period-00003/period.json                what the period was
+    ledger/period-00003/<key>-rank-0.parquet      the rows that each rank has learned, if `train.ledger` asks for it
+    neighbours/<source>/period-00003.parquet      what rows found among older ones; own searches under the key
+    contenders/<key>/period-00003/                its checkpoints, of the last two periods
+    contenders/<key>/committed                    the number of the last period that it has committed
+    memory/<process>                              the peak of its memory, bytes (`record.memory`)
+    serving.json                                  what the load test saw (`record.serving`)
+    results.parquet, report.html                  what was measured of all this
 
-A period's files are written before its checkpoint; a period counts as committed once that checkpoint does.
+A key names a contender, `<arm>-<seed>` (`experiment.key_of`). A contender writes a period's files and its
+checkpoint, and `committed` last. A period is complete once every contender of the run has committed it.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-BY_PERIOD = ("predictions", "costs", "ledger", "neighbours")  # the folders whose files are of a period each
+from pkb.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,10 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def groups(self) -> Path:
+        return self.path / "groups.json"
+
+    @property
     def serving(self) -> Path:
         return self.path / "serving.json"
 
@@ -59,29 +71,84 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
-    def predictions(self, period: int) -> Path:
-        return self.path / "predictions" / f"{_stem(period)}.parquet"
+    def predictions(self, period: int, key: str) -> Path:
+        return self.path / "predictions" / _named(period) / f"{key}.parquet"
 
-    def costs(self, period: int) -> Path:
-        return self.path / "costs" / f"{_stem(period)}.json"
+    def costs(self, period: int, key: str) -> Path:
+        return self.path / "costs" / _named(period) / f"{key}.json"
 
-    def ledger(self, period: int, rank: int) -> Path:
-        return self.path / "ledger" / f"{_stem(period)}-rank-{rank}.parquet"
+    def period_facts(self, period: int) -> Path:
+        return self.path / "costs" / _named(period) / "period.json"
+
+    def ledger(self, period: int, key: str, rank: int) -> Path:
+        return self.path / "ledger" / _named(period) / f"{key}-rank-{rank}.parquet"
+
+    def memory(self, process: str) -> Path:
+        """The peak of one process's memory."""
+        return self.path / "memory" / process
 
     def neighbours(self, source: str, period: int) -> Path:
-        return self.path / "neighbours" / source / f"{_stem(period)}.parquet"
+        return self.path / "neighbours" / source / f"{_named(period)}.parquet"
 
-    def periods(self, kind: str) -> list[Path]:
-        """List the files of one folder of `BY_PERIOD`, in time order."""
-        return sorted((self.path / kind).glob("period-*"))
+    def contender(self, key: str) -> Path:
+        return self.path / "contenders" / key
 
-    def drop_uncommitted(self, committed_through: int) -> None:
-        """Remove what a killed run left of periods beyond its last checkpoint."""
-        for kind in BY_PERIOD:
-            for file in (self.path / kind).rglob("period-*"):
-                if file.is_file() and int(file.stem.split("-")[1]) > committed_through:
-                    file.unlink()
+    def checkpoint(self, key: str, period: int) -> Path:
+        return self.contender(key) / _named(period)
+
+    def committed_file(self, key: str) -> Path:
+        return self.contender(key) / "committed"
+
+    def committed(self, key: str) -> int:
+        """Read the number of the last period that a contender has committed; -1 before the first."""
+        file = self.committed_file(key)
+        try:
+            text = file.read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return -1
+        if not re.fullmatch(r"[0-9]+", text):
+            raise DataError(f"{file}: {text[:40]!r} is not the number of a period; delete the run's folder, run again")
+        return int(text)
+
+    def complete_through(self, keys: Iterable[str]) -> int:
+        """Find the last period that all of these contenders have committed; -1 before the first."""
+        return min((self.committed(key) for key in keys), default=-1)
+
+    def begun(self) -> int:
+        """Count the periods of which any contender has written something."""
+        return max((1 + _number(folder) for folder in (self.path / "costs").glob("period-*")), default=0)
+
+    def drop_uncommitted(self, key: str) -> None:
+        """Remove what a killed contender left beyond its last commit, and checkpoints before the last two."""
+        committed, name = self.committed(key), re.escape(key)
+        for kind, named in (
+            ("predictions", rf"{name}\.parquet"),
+            ("costs", rf"{name}\.json"),
+            ("ledger", rf"{name}-rank-\d+\.parquet"),
+        ):
+            for folder in (self.path / kind).glob("period-*"):
+                if _number(folder) > committed:  # or every commit would look through the whole past
+                    for file in folder.iterdir():
+                        if re.fullmatch(rf"{named}|\.{named}\..*partial", file.name):
+                            file.unlink()
+        for file in _entries(self.path / "neighbours" / key):
+            if file.name.startswith(".") or _number(file) > committed:
+                file.unlink()
+        for entry in _entries(self.contender(key)):
+            if entry.is_file() and entry.name.startswith("."):
+                entry.unlink()
+            elif entry.is_dir() and (entry.name.startswith(".") or not committed - 1 <= _number(entry) <= committed):
+                shutil.rmtree(entry)
 
 
-def _stem(period: int) -> str:
+def _named(period: int) -> str:
     return f"period-{period:05d}"
+
+
+def _number(path: Path) -> int:
+    """The number in the name of a period's file or folder."""
+    return int(path.name.removeprefix("period-").split(".")[0])
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.exists() else iter(())

@@ -1,10 +1,10 @@
-"""All that a period's arms predicted (`predictions/period-00003.parquet`), written whole and read a piece at a time."""
+"""All that a contender predicted in a period (`predictions/period-00003/<key>.parquet`), read a piece at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pkb.errors import DataError
+from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 
 PREDICTIONS = pa.schema(
@@ -34,7 +35,7 @@ PREDICTIONS = pa.schema(
         ("scenario", pa.int32()),  # id; null where the log has no scenarios
     ]
 )
-LEDGER = pa.schema([("arm", pa.string()), ("seed", pa.int32()), ("row_id", pa.int64())])  # of each rank and period
+LEDGER = pa.schema([("arm", pa.string()), ("seed", pa.int32()), ("row_id", pa.int64())])  # of each rank
 BEST_ATTAINABLE = "best_attainable"  # the pseudo-arm that predicts a synthetic world's true probability
 
 
@@ -66,31 +67,42 @@ class Predictions:
         return replace(self, arm=arm)
 
 
-def read_predictions(run: RunFolder) -> Iterator[list[Predictions]]:
+def read_predictions(run: RunFolder, keys: Iterable[str]) -> Iterator[list[Predictions]]:
     """Read the predictions of one evaluated period and kind (prequential or holdout) at a time, by arm and seed.
 
-    Memory holds one such piece. DataError where a file is not as it must be or a row was predicted twice.
+    Of the periods that all these contenders have committed, and the best attainable ones with them. Memory holds one
+    such piece. DataError where a file is not as it must be or a row was predicted twice.
     """
-    for file in prediction_files(run):
-        kinds = read_columns(file, ["evaluated_on", "holdout"])
-        pairs = kinds.group_by(["evaluated_on", "holdout"], use_threads=False).aggregate([])
-        for evaluated_on, holdout in sorted((row["evaluated_on"], row["holdout"]) for row in pairs.to_pylist()):
+    for files in prediction_files(run, keys):
+        kinds = {file: _kinds(file) for file in files}
+        for evaluated_on, holdout in sorted(set().union(*kinds.values())):
             wanted = (pc.field("evaluated_on") == evaluated_on) & (pc.field("holdout") == holdout)
-            yield _split(read_columns(file, PREDICTIONS.names, wanted), file, evaluated_on, holdout)
+            pieces = [
+                piece
+                for file in files
+                if (evaluated_on, holdout) in kinds[file]
+                for piece in _split(read_columns(file, PREDICTIONS.names, wanted), file, evaluated_on, holdout)
+            ]
+            yield sorted(pieces, key=lambda piece: (piece.arm, piece.seed, piece.trained_through))
 
 
-def prediction_files(run: RunFolder) -> list[Path]:
-    """List the files of predictions in time order; DataError where there is none."""
-    files = run.periods("predictions")
-    if not files:
-        raise DataError(f"{run}/predictions: holds no period-*.parquet; the run has committed no period yet")
-    return files
+def prediction_files(run: RunFolder, keys: Iterable[str]) -> list[list[Path]]:
+    """List the files of predictions of each complete period, in time order; DataError where none is complete."""
+    keys = list(keys)
+    complete = run.complete_through(keys)
+    if complete < 0:
+        raise DataError(f"{run}: no period is complete; every contender must have committed it first")
+    best = key_of((BEST_ATTAINABLE, 0))
+    return [
+        [run.predictions(period, key) for key in (*keys, best) if key != best or run.predictions(period, key).exists()]
+        for period in range(complete + 1)
+    ]
 
 
-def frequent_scenarios(run: RunFolder, most: int) -> list[int]:
+def frequent_scenarios(run: RunFolder, keys: Iterable[str], most: int) -> list[int]:
     """Find the scenarios with the most rows predicted before they were learned, so many at most, largest first."""
     counts: dict[int, int] = {}
-    for file in prediction_files(run):
+    for file in chain.from_iterable(prediction_files(run, keys)):
         table = read_columns(file, ["scenario"], ~pc.field("holdout"))
         for entry in pc.value_counts(table.column("scenario").drop_null()).to_pylist():
             counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
@@ -103,7 +115,9 @@ def read_columns(file: Path, columns: Sequence[str], wanted: Any = None) -> pa.T
     Arrow tells of damage with errors of its own, and with KeyError, OSError and ValueError.
     """
     try:
-        table = pq.read_table(file, columns=list(columns), filters=wanted, page_checksum_verification=True)
+        table = pq.read_table(
+            file, columns=list(columns), filters=wanted, partitioning=None, page_checksum_verification=True
+        )
         return table.select(columns)  # a column that is not there is an error here
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         what = " ".join(str(error).split())
@@ -112,26 +126,35 @@ def read_columns(file: Path, columns: Sequence[str], wanted: Any = None) -> pa.T
         ) from None
 
 
-def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> list[Predictions]:
-    arms = sorted(table.column("arm").unique().to_pylist())
-    code = pc.index_in(table.column("arm").cast(pa.string()), value_set=pa.array(arms, pa.string())).to_numpy()
+def _kinds(file: Path) -> set[tuple[int, bool]]:
+    """The periods that a file has predictions for, and whether of a holdout."""
+    table = read_columns(file, ["evaluated_on", "holdout"])
+    pairs = table.group_by(["evaluated_on", "holdout"], use_threads=False).aggregate([])
+    return {(row["evaluated_on"], row["holdout"]) for row in pairs.to_pylist()}
+
+
+def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> Iterator[Predictions]:
+    """One contender's predictions, apart by the period that it was trained through."""
+    arms, seeds = (table.column(name).unique().to_pylist() for name in ("arm", "seed"))
+    if [key_of((arm, seed)) for arm in arms for seed in seeds] != [file.stem]:
+        raise DataError(
+            f"{file}: holds predictions of arms {arms} and seeds {seeds}; delete the run's folder, run again"
+        )
     absent = {name for name in ("request", "scenario") if table.column(name).null_count}
     columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in {"arm", *absent}}
 
-    keys = (columns["row_id"], columns["trained_through"], columns["seed"], code)
-    order = np.lexsort(keys)
-    row_id, through, seed, code = (key[order] for key in keys)
+    order = np.lexsort((columns["row_id"], columns["trained_through"]))
     columns = {name: column[order] for name, column in columns.items()}
-    edge = (through[1:] != through[:-1]) | (seed[1:] != seed[:-1]) | (code[1:] != code[:-1])
+    row_id, through = columns["row_id"], columns["trained_through"]
+    edge = through[1:] != through[:-1]
     twice = np.flatnonzero(~edge & (row_id[1:] == row_id[:-1]))
     if len(twice):
-        at = twice[0]
-        raise DataError(f"{file}: row {row_id[at]} was predicted twice by {arms[code[at]]}, seed {seed[at]}; run again")
+        raise DataError(f"{file}: row {row_id[twice[0]]} was predicted twice by {file.stem}; run again")
     edges = np.concatenate([[0], np.flatnonzero(edge) + 1, [len(order)]])
-    return [
-        Predictions(
-            arm=arms[code[start]],
-            seed=int(seed[start]),
+    for start, stop in pairwise(edges.tolist()):
+        yield Predictions(
+            arm=arms[0],
+            seed=seeds[0],
             trained_through=int(through[start]),
             evaluated_on=evaluated_on,
             holdout=holdout,
@@ -145,5 +168,3 @@ def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> lis
             activity=columns["activity"][start:stop],
             scenario=None if "scenario" in absent else columns["scenario"][start:stop],
         )
-        for start, stop in pairwise(edges.tolist())
-    ]

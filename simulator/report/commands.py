@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 def report(folder: Path, console: Console) -> None:
     """Measure a run again that is over, or that has committed some periods, and report on it."""
     run = RunFolder(folder)
-    arms = read_experiment(run).arms
-    say(console, f"run {run}: {_number(len(run.periods('costs')), 'period')}, {_number(len(arms), 'arm')}")
+    experiment = read_experiment(run)
+    complete, begun = 1 + run.complete_through(experiment.keys), run.begun()
+    periods = _number(begun, "period") if complete >= begun else f"{complete} of {begun} periods are complete"
+    say(console, f"run {run}: {periods}, {_number(len(experiment.arms), 'arm')}")
     present(run, conclude(run), console)
 
 
@@ -33,6 +35,16 @@ def conclude(run: RunFolder) -> pa.Table:
     from simulator.report.page import write_report
 
     results = evaluate(run)
+    write_report(run)
+    return results
+
+
+def conclude_serving(run: RunFolder, results: pa.Table) -> pa.Table:
+    """Put a load test into the results and the report of a run that was measured before; returns the results."""
+    from simulator.measure.evaluate import add_serving
+    from simulator.report.page import write_report
+
+    results = add_serving(run, results)
     write_report(run)
     return results
 

@@ -83,9 +83,9 @@ class Numbers:
         last = max((row["trained_through"] for row in rows), default=None)
         return self.mean(metric, arm, trained_through=last).value
 
-    def rows_per_second(self, arm: str) -> float | None:
-        """Divide learned rows by seconds of training, of the whole run."""
-        rows = self.rows("train_seconds", arm)
+    def rows_per_cpu_second(self, arm: str) -> float | None:
+        """Divide learned rows by CPU seconds of training, of the whole run."""
+        rows = self.rows("train_cpu_seconds", arm)
         seconds = sum(row["value"] or 0.0 for row in rows)
         return sum(row["n"] for row in rows) / seconds if seconds else None
 

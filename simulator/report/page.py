@@ -14,13 +14,15 @@ from pkb.errors import RunError
 from simulator.record.costs import PeriodCosts, read_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.files import write_text
+from simulator.record.groups import Groups, read_groups
 from simulator.record.layout import RunFolder
+from simulator.record.memory import read_peaks
 from simulator.record.provenance import read_environment
 from simulator.record.serving import read_serving
 from simulator.report import figures, sheets
 from simulator.report.numbers import Numbers
-from simulator.report.verdict import mixed_code, verdict
-from simulator.report.words import count, percent
+from simulator.report.verdict import mixed_code, unfinished, verdict
+from simulator.report.words import count, megabytes, percent
 
 
 def write_report(run: RunFolder) -> Path:
@@ -28,7 +30,9 @@ def write_report(run: RunFolder) -> Path:
     if not run.results.exists():
         raise RunError(f"{run}: holds no results.parquet; evaluate the run before reporting on it")
     numbers = Numbers(pq.read_table(run.results))
-    experiment, costs, served = read_experiment(run), read_costs(run), read_serving(run)
+    experiment, served = read_experiment(run), read_serving(run)
+    costs = read_costs(run, experiment.keys)
+    groups = read_groups(run)
     offset = experiment.utc_offset_hours
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -39,9 +43,10 @@ def write_report(run: RunFolder) -> Path:
     )
     text = pages.get_template("page.html").render(
         numbers=numbers,
-        findings=[*mixed_code(costs), *verdict(numbers, experiment)],
+        findings=[*mixed_code(costs), *unfinished(len(costs), run.begun()), *verdict(numbers, experiment)],
         tiles=tiles(numbers, costs),
         span=span(costs, offset),
+        played=played_in(groups, read_peaks(run)),
         holdout=percent(experiment.holdout_share, 0),
         sheets={
             "contenders": sheets.contenders(numbers, experiment.arms),
@@ -67,7 +72,7 @@ def write_report(run: RunFolder) -> Path:
         },
         shaded=len(numbers.arms) <= figures.MOST_SHADED,
         served=served,
-        environment=flat(read_environment(run)),
+        environment=flat(read_environment(run) | ({"groups": groups.chosen} if groups else {})),
         config=run.config.read_text(errors="replace") if run.config.exists() else "",
     )
     write_text(run.report, text)
@@ -94,6 +99,20 @@ def span(costs: Sequence[PeriodCosts], utc_offset_hours: int) -> str:
     clock = f"UTC{utc_offset_hours:+d}" if utc_offset_hours else "UTC"
     start, end = (sheets.moment(at, utc_offset_hours) for at in (costs[0].start, costs[-1].end))
     return f"{start} to {end} {clock}"
+
+
+def played_in(groups: Groups | None, peaks: dict[str, int]) -> str:
+    """Say how contenders were shared out among groups, and what that leaves of their prices; nothing if not known."""
+    if groups is None:
+        return ""
+    number = len(groups.groups)
+    who = "one group of contenders" if number == 1 else f"{number} groups of contenders"
+    threads = "one thread" if groups.threads == 1 else f"{groups.threads} threads"
+    memory = f"; at most {megabytes(sum(peaks.values()))} MB of memory in {len(peaks)} processes" if peaks else ""
+    return (
+        f"Played in {who}, with {threads} for each worker{memory}. "
+        "Prices are CPU seconds, which depend little on what ran beside."
+    )
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -141,18 +141,19 @@ def continual(numbers: Numbers) -> Sheet:
 
 
 def costs(numbers: Numbers) -> Sheet:
-    """List time over the whole run, and bytes at its end."""
-    headers = ["training s", "of which compressing s", "learned rows/s", "finding neighbours s", "predicting s"]
+    """List CPU time over the whole run, and bytes at its end."""
+    headers = ["training CPU s", "of which compressing", "learned rows/CPU s", "finding neighbours CPU s"]
+    headers += ["predicting CPU s"]
     headers += ["knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"]
     recall = ["recall of index"] if numbers.rows("dense_recall") else []
     sheet = Sheet(headers=["arm", *headers, *recall])
     for arm in numbers.ranked:
         cells = _cells(
-            seconds(numbers.total("train_seconds", arm)),
-            seconds(numbers.total("compress_seconds", arm)),
-            count(numbers.rows_per_second(arm)),
-            seconds(numbers.total("retrieve_seconds", arm)),
-            seconds(numbers.total("predict_seconds", arm)),
+            seconds(numbers.total("train_cpu_seconds", arm)),
+            seconds(numbers.total("compress_cpu_seconds", arm)),
+            count(numbers.rows_per_cpu_second(arm)),
+            seconds(numbers.total("retrieve_cpu_seconds", arm)),
+            seconds(numbers.total("predict_cpu_seconds", arm)),
             megabytes(numbers.at_end("knowledge_bytes", arm)),
             megabytes(numbers.at_end("index_bytes", arm)),
             megabytes(numbers.at_end("memory_bytes", arm)),

@@ -34,7 +34,7 @@ def summary(table: pa.Table) -> Table:
         "minus\nbaseline, 95 %\np (Holm)",
         "log loss\nGAUC",
         *(("forget", "BWT\nFWT") if forgets else ()),
-        "train s\nrows/s",
+        "train\nCPU s\nrows/CPU s",
         "know.\nMB",
         *((f"p50, p99\nms, {rates[0]:g}/s",) if rates else ()),
     ):
@@ -112,7 +112,7 @@ def _cells(numbers: Numbers, arm: str) -> list[str]:
     if numbers.has_holdouts:
         lost, back, ahead = (numbers.mean(m, arm, of="auc").value for m in ("forgetting", "bwt", "fwt"))
         cells += [fixed(lost), f"{signed(back)}\n{signed(ahead)}"]
-    cells.append(f"{seconds(numbers.total('train_seconds', arm))}\n{count(numbers.rows_per_second(arm))}")
+    cells.append(f"{seconds(numbers.total('train_cpu_seconds', arm))}\n{count(numbers.rows_per_cpu_second(arm))}")
     cells.append(megabytes(numbers.at_end("knowledge_bytes", arm)))
     if numbers.rates():
         latencies = [numbers.latency(f"latency_{q}_ms", arm, numbers.rates()[0]).value for q in ("p50", "p99")]

@@ -47,14 +47,31 @@ def verdict(numbers: Numbers, experiment: Experiment) -> list[Finding]:
 
 def mixed_code(costs: Sequence[PeriodCosts]) -> list[Finding]:
     """Find whether a run was resumed under other code, so that it is no longer one experiment."""
-    played: dict[str, list[int]] = {}
+    played: dict[str, tuple[int, list[str]]] = {}  # by commit: the first period, and who was played so in it
     for period in costs:
-        played.setdefault(period.commit or "unknown", []).append(period.period)
+        by_commit: dict[str, list[str]] = {}
+        for arm in period.arms:
+            by_commit.setdefault(arm.commit or "unknown", []).append(f"{arm.arm} (seed {arm.seed})")
+        for commit, names in by_commit.items():
+            played.setdefault(commit, (period.period, [] if len(by_commit) == 1 else names))
     if len(played) < 2:
         return []
-    parts = [f"commit {commit} from period {periods[0]} on" for commit, periods in played.items()]
+    parts = [
+        f"commit {commit} from period {first} on{f' for {listed(names)}' if names else ''}"
+        for commit, (first, names) in played.items()
+    ]
     text = f"The run was resumed under other code, {listed(parts)}: delete its folder and run it again."
     return [Finding(tag="mixed code", tone="bad", text=text)]
+
+
+def unfinished(complete: int, begun: int) -> list[Finding]:
+    """Find whether contenders have come to periods that others have not; no number is of these periods."""
+    if complete >= begun:
+        return []
+    text = (
+        f"{complete} of {begun} periods are complete, that is, committed by every contender: all numbers are of these."
+    )
+    return [Finding(tag="not finished", tone="plain", text=text)]
 
 
 def _best(numbers: Numbers, measured: list[str]) -> Finding:
@@ -129,9 +146,9 @@ def _detectable(numbers: Numbers, arm: str, reference: str) -> str:
 
 def _price(numbers: Numbers, arm: str, reference: str) -> Finding:
     parts = []
-    mine, other = numbers.total("train_seconds", arm), numbers.total("train_seconds", reference)
+    mine, other = (numbers.total("train_cpu_seconds", each) for each in (arm, reference))
     if mine and other:
-        parts.append(f"{mine / other:.1f} times the training time of {reference}")
+        parts.append(f"{mine / other:.1f} times the CPU time of {reference} in training")
     parts.append(f"{megabytes(numbers.at_end('knowledge_bytes', arm))} MB of knowledge")
     for rate in numbers.rates(arm)[:1]:
         latencies = [numbers.latency("latency_p50_ms", a, rate).value for a in (arm, reference)]

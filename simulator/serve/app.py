@@ -38,15 +38,15 @@ class Servable(Protocol):
         """Give click probabilities, [B] float32."""
 
 
-Loader = Callable[[Path, str, int], Servable]  # (checkpoint folder, arm, seed)
+Loader = Callable[[Path, str, int], Servable]  # (the run's folder, arm, seed)
 
 
 class ContenderApp:
     """Answers requests for one contender; runs in a replica of Ray Serve."""
 
-    def __init__(self, load: Loader, checkpoint: Path, arm: str, seed: int) -> None:
+    def __init__(self, load: Loader, run: Path, arm: str, seed: int) -> None:
         torch.set_num_threads(1)  # a request's latency must not depend on how many cores are idle
-        self.contender = load(checkpoint, arm, seed)
+        self.contender = load(run, arm, seed)
         self.who = {"arm": arm, "seed": seed, "trained_through": self.contender.trained_through}
 
     async def __call__(self, request: Request) -> Response:
@@ -78,7 +78,7 @@ def _json(status: HTTPStatus, content: dict[str, Any]) -> Response:
     return Response(json.dumps(content, allow_nan=False), status, media_type="application/json")
 
 
-def contender_app(load: Loader, checkpoint: Path, arm: str, seed: int, *, cpus: float) -> Application:
+def contender_app(load: Loader, run: Path, arm: str, seed: int, *, cpus: float) -> Application:
     """Make the Serve application of one contender: one replica that reserves `cpus` of a core."""
     deployment = serve.deployment(
         name="contender",
@@ -90,4 +90,4 @@ def contender_app(load: Loader, checkpoint: Path, arm: str, seed: int, *, cpus: 
         graceful_shutdown_timeout_s=1.0,
         graceful_shutdown_wait_loop_s=0.1,
     )(ContenderApp)
-    return deployment.bind(load, checkpoint, arm, seed)
+    return deployment.bind(load, run, arm, seed)

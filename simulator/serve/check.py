@@ -17,6 +17,7 @@ import torch
 
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError
+from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import read_columns
 from simulator.serve.deploy import Endpoint
@@ -29,11 +30,9 @@ Stored = tuple[np.ndarray, np.ndarray]  # row_id [B] ascending, probability [B] 
 
 def stored_predictions(run: RunFolder, period: int, arm: str, seed: int, *, through: int, holdout: bool) -> Stored:
     """Read what a contender trained through period `through` predicted offline for the rows of `period`."""
-    file = run.predictions(period)
+    file = run.predictions(period, key_of((arm, seed)))
     here = (
-        (pc.field("arm") == arm)
-        & (pc.field("seed") == seed)
-        & (pc.field("trained_through") == through)
+        (pc.field("trained_through") == through)
         & (pc.field("evaluated_on") == period)
         & (pc.field("holdout") == holdout)
     )

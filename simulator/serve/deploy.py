@@ -45,7 +45,7 @@ class Endpoint:
 
 @contextlib.contextmanager
 def deployed(
-    name: str, settings: ServeSettings, checkpoint: Path, contenders: Sequence[ArmAndSeed], load: Loader
+    name: str, settings: ServeSettings, run: Path, contenders: Sequence[ArmAndSeed], load: Loader
 ) -> Iterator[list[Endpoint]]:
     """Put every (arm, seed) of the run `name` behind HTTP; Serve is shut down at the end.
 
@@ -59,7 +59,7 @@ def deployed(
     cpus = min(REPLICA_CPUS, ALL_CPUS / len(contenders))
     targets = [
         serve.RunTarget(
-            target=contender_app(load, checkpoint, arm, seed, cpus=cpus),
+            target=contender_app(load, run, arm, seed, cpus=cpus),
             name=f"{_prefix(name)}{arm}/{seed}",
             route_prefix=_route(arm, seed),
             logging_config=quiet,

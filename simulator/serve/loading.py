@@ -21,10 +21,11 @@ from simulator.stream.settings import StreamSettings
 
 
 def load_servable(
-    log: Log, stream: StreamSettings, retrieval: RetrievalSettings, checkpoint: Path, arm: str, seed: int
+    log: Log, stream: StreamSettings, retrieval: RetrievalSettings, run: Path, arm: str, seed: int
 ) -> Servable:
-    """Load a contender, and if it reads neighbours the pool of all periods that the checkpoint has seen."""
-    contender = load_contender(checkpoint, arm, seed)
+    """Load a contender of a run that is over, and if it reads neighbours the pool of all periods."""
+    checkpoint = RunFolder(run).checkpoint(f"{arm}-{seed}", len(log.periods) - 1)
+    contender = load_contender(checkpoint)
     return Searching(contender, log, stream, retrieval, checkpoint) if contender.reads.predicting else contender
 
 
@@ -35,10 +36,10 @@ class Searching:
         self, contender: Contender, log: Log, stream: StreamSettings, retrieval: RetrievalSettings, checkpoint: Path
     ) -> None:
         """The pool is that of the periods that the checkpoint has seen."""
-        played = 1 + int((checkpoint / "period").read_text())
+        played = contender.next_period
         faiss.omp_set_num_threads(1)  # as torch's: a request must not wait for other cores
         self.contender, self.schema, self.trained_through = contender, contender.schema, contender.trained_through
-        self.finder = Finder(RunFolder(Path()), retrieval, contender.schema, [contender])
+        self.finder = Finder(retrieval, contender.schema, contender.reads.predicting)
         learnable = Learnable(log, stream)
         for index in range(played)[-retrieval.periods :]:
             if joins_pool(stream, index):

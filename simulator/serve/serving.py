@@ -1,4 +1,4 @@
-"""Deploy every contender of a checkpoint on Ray Serve, check what is served, and measure its latency.
+"""Deploy every contender of a run on Ray Serve, check what is served, and measure its latency.
 
 Every contender meets the same schedules and the same requests, in turns, so that a slow moment of the machine
 does not fall on one of them alone. The run's folder gets `serving.json` (`simulator.record.serving`).
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import numpy as np
@@ -18,10 +17,10 @@ from pkb.batch import Batch, Schema
 from pkb.errors import RunError
 from pkb.seeding import derived_seed
 from retrieval.indexed_pool import ROUNDED
-from simulator.record.costs import ArmCosts, PeriodCosts
+from simulator.record.costs import ArmCosts, read_arm_costs
+from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Measured, Serving, write_serving
-from simulator.record.typed_json import read_typed
 from simulator.serve.app import Loader
 from simulator.serve.arrivals import Load, offer, open_session, percentile, poisson_arrivals
 from simulator.serve.check import TOLERANCE, largest_difference, stored_predictions
@@ -42,14 +41,13 @@ def serve_and_measure(
     run: RunFolder,
     settings: ServeSettings,
     stream: StreamSettings,
-    checkpoint: Path,
     log: Log,
     report: Report,
     *,
     seed: int,
     load: Loader,
 ) -> Serving:
-    """Serve each contender of `checkpoint` that was not stopped, and write what was seen to `serving.json`.
+    """Serve each contender that was not stopped, and write what was seen to `serving.json`.
 
     Ray must be initialised, and the last period of `log` committed in `run`. RunError if a contender cannot
     be deployed or asked, or serves other probabilities than were stored (after `serving.json` is written).
@@ -66,7 +64,7 @@ def serve_and_measure(
     if arms:
         report(f"serving: deploying {len(arms)} contenders")
         everyone = [arm.who for arm in arms]
-        with deployed(run.name, settings, checkpoint.resolve(), everyone, load) as endpoints:
+        with deployed(run.name, settings, run.path.resolve(), everyone, load) as endpoints:
             client = _Client(run, settings, log.schema, stream, period.index, holdout, endpoints, report, seed)
             checks, measured = asyncio.run(client.check_and_measure())
     serving = Serving(
@@ -85,10 +83,11 @@ def serve_and_measure(
 
 def _alive(run: RunFolder, period: int) -> list[ArmCosts]:
     """The arms that took part to the end."""
-    file = run.costs(period)
-    if not file.exists():
-        raise RunError(f"{file}: is not there; the run has not committed its last period yet")
-    return [arm for arm in read_typed(file, PeriodCosts).arms if arm.stopped is None]
+    keys = read_experiment(run).keys
+    if run.complete_through(keys) < period:
+        raise RunError(f"{run}: not every contender has committed the last period yet")
+    arms = [read_arm_costs(run, period, key) for key in keys]
+    return [arm for arm in arms if arm.stopped is None]
 
 
 def hold_to_stored(run: RunFolder, period: int, arm: ArmCosts, check: Check) -> None:

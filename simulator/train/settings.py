@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pkb.errors import SettingError
 from simulator.config.checks import at_least, one_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     device: str = "auto"  # auto, cpu, cuda: where models train and predict
-    workers: int = 1  # processes of the Ray Train group
-    threads: int = 0  # of torch in each worker; 0 shares the cores out
+    groups: str = "auto"  # of workers, among which contenders are shared out; auto: one for each core, or a number
+    workers: int = 1  # processes of each group, which train the same contenders together
+    threads: int = 0  # of torch in each worker; 0: one, or with one group as many as a short trial shows to pay
     batch_size: int = 1024  # rows of a minibatch over all workers together
     learning_rate: float = 1e-3  # of Adam, for the dense parameters
     embedding_learning_rate: float = 0.02  # of row-wise Adagrad, for the embedding tables
@@ -24,7 +26,10 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         one_of(self, "device", ("auto", "cpu", "cuda"))
+        if self.groups != "auto" and not (self.groups.isdigit() and int(self.groups)):
+            raise SettingError(f"groups={self.groups}: write auto, or a number of at least 1")
         at_least(self, "workers", 1)
+        at_least(self, "threads", 0)
         at_least(self, "batch_size", 1)
         at_least(self, "epochs", 1)
         one_of(self, "precision", ("auto", "float32", "bfloat16"))

@@ -19,6 +19,7 @@ from simulator.run import finish, open_run
 from simulator.serve.settings import ServeSettings
 from simulator.settings import Settings
 from simulator.stream.log import Log
+from simulator.train.settings import TrainSettings
 from tests.simulator.measure.fake_run import FakeRun
 
 SHORT = {"frozen": 1.4, "finetune": 0.9}
@@ -29,7 +30,7 @@ def end(run: RunFolder, *, serve: bool) -> str:
     console = Console(width=110, record=True, file=io.StringIO())
     settings = Settings(arms={"finetune": ArmSettings()}, serve=ServeSettings(enabled=serve))
     try:
-        finish(run, settings, Path("nowhere"), Log(Path("nowhere")), console, lambda _: None)
+        finish(run, settings, Log(Path("nowhere")), console, lambda _: None)
     except RunError as error:
         console.print(f"error: {error}")
     return console.export_text()
@@ -76,5 +77,7 @@ def test_a_folder_is_opened_again_by_the_same_experiment_alone(tmp_path: Path) -
     assert run.environment.exists()
     assert read_experiment(run).data == "eleme"
     assert open_run(settings, "eleme") == run
-    with pytest.raises(RunError, match="holds a run with other settings"):
-        open_run(replace(settings, seeds=[1]), "eleme")
+    assert open_run(replace(settings, train=TrainSettings(groups="3")), "eleme") == run, "numbers are the same"
+    for other in (replace(settings, seeds=[1]), replace(settings, train=TrainSettings(threads=2))):
+        with pytest.raises(RunError, match="holds a run with other settings"):
+            open_run(other, "eleme")

@@ -90,5 +90,5 @@ def test_a_softmax_over_edges_sums_to_one_at_every_node_however_large_the_scores
 
 
 def test_rounds_are_one_or_more() -> None:
-    with pytest.raises(SettingError, match=r"pet\.layers=0"):
+    with pytest.raises(SettingError, match="layers=0: must be 1 or more"):
         PET.Settings(layers=0)

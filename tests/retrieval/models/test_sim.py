@@ -26,9 +26,10 @@ from retrieval.models.sim import (
 from retrieval.user import UserBehavioursIndex, UserSimilarityIndex
 from tests.pkb.backbones.check_backbone import Case, cases, every_parameter_gets_a_finite_gradient, make_rows, train
 from tests.pkb.backbones.lively import lively
+from tests.pkb.neighbours import make_neighbours
 from tests.retrieval import worlds
 from tests.retrieval.models.candidates import candidates_of
-from tests.retrieval.models.rows import make_met_rows, make_neighbours, with_neighbours
+from tests.retrieval.models.rows import make_met_rows, with_neighbours
 from tests.retrieval.models.test_contract import (
     MetCase,
     absent_neighbours_change_nothing,

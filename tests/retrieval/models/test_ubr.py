@@ -179,7 +179,7 @@ def test_training_asks_at_random_and_scoring_does_not() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(SettingError, match="heads is 3, which does not divide width, 16"):
+    with pytest.raises(SettingError, match="heads=3: must divide the width, 16"):
         UBR(worlds.SCHEMA, UBR.Settings(heads=3))
 
 

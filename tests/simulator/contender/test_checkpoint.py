@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pkb.errors import CheckpointError
-from simulator.contender.checkpoint import load_contender, load_contenders, save_contenders
+from simulator.contender.checkpoint import load_contender, save_contender
 from simulator.contender.compression import compress
 from simulator.contender.contender import Contender
 from simulator.contender.learning import fit
@@ -40,9 +40,11 @@ def test_contenders_go_on_from_a_checkpoint_as_if_nothing_had_happened(
     settings = tiny_settings(tmp_path, arms=ARMS)
     settings = replace(settings, train=replace(settings.train, evict_after=evict_after))
     contenders = played(log, settings)
-    save_contenders(tmp_path / "checkpoint", contenders, SCHEMA)
     second, third = log.periods[1:3]
-    for kept, loaded in zip(contenders, load_contenders(tmp_path / "checkpoint"), strict=True):
+    for kept in contenders:
+        save_contender(tmp_path / kept.key, kept, 0)
+        loaded = load_contender(tmp_path / kept.key)
+        assert (loaded.recipe, loaded.schema, loaded.next_period) == (kept.recipe, SCHEMA, 1)
         assert (kept.key, kept.trained_through, kept.built_until) == (loaded.key, 0, second.start)
         for c in (kept, loaded):
             fit(c, log.read(second), second)
@@ -50,22 +52,22 @@ def test_contenders_go_on_from_a_checkpoint_as_if_nothing_had_happened(
         assert np.array_equal(kept.predict(log.read(third)), loaded.predict(log.read(third)))
 
 
-def test_one_contender_is_loaded_by_its_name(tmp_path: Path, log: Log) -> None:
-    settings = tiny_settings(tmp_path, arms=ARMS)
-    contenders = played(log, settings)
-    save_contenders(tmp_path / "checkpoint", contenders, SCHEMA)
-    loaded = load_contender(tmp_path / "checkpoint", "edk", 0)
-    rows = log.read(log.periods[1])
-    assert np.array_equal(loaded.predict(rows), contenders[1].predict(rows))
+def test_a_contender_that_was_stopped_stays_so(tmp_path: Path, log: Log) -> None:
+    [_, contender] = played(log, tiny_settings(tmp_path, arms=ARMS))
+    contender.stop("loss was nan")
+    written = save_contender(tmp_path / "checkpoint", contender, 4)
+    loaded = load_contender(tmp_path / "checkpoint")
+    assert (loaded.stopped, loaded.next_period, loaded.compressed_through) == ("loss was nan", 5, 0)
+    assert written == (tmp_path / "checkpoint" / "state.safetensors").stat().st_size
 
 
-@pytest.mark.parametrize("file", ["edk-0.safetensors", "edk-0.json", "schema.json"])
+@pytest.mark.parametrize("file", ["state.safetensors", "contender.json", "schema.json"])
 def test_a_damaged_file_is_named_before_it_is_read(tmp_path: Path, log: Log, file: str) -> None:
     settings = tiny_settings(tmp_path, arms=ARMS)
-    save_contenders(tmp_path / "checkpoint", played(log, settings), SCHEMA)
+    save_contender(tmp_path / "checkpoint", played(log, settings)[1], 0)
     damaged = tmp_path / "checkpoint" / file
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     with pytest.raises(CheckpointError, match=f"{file}: missing or damaged"):
-        load_contenders(tmp_path / "checkpoint")
+        load_contender(tmp_path / "checkpoint")

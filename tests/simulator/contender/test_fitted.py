@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.contender.checkpoint import load_contenders, save_contenders
+from simulator.contender.checkpoint import load_contender, save_contender
 from simulator.contender.compression import compress
 from simulator.contender.learning import fit
 from simulator.contender.settings import ArmSettings
 from simulator.contender.sizes import memory_bytes
 from simulator.stream.log import Log
-from tests.simulator.tiny import SCHEMA, contender_of, tiny_log, tiny_settings
+from tests.simulator.tiny import contender_of, tiny_log, tiny_settings
 
 ARMS = {"trees": ArmSettings(backbone="gbdt"), "trees_edk": ArmSettings(backbone="gbdt", knowledge="edk")}
 
@@ -42,8 +42,9 @@ def test_they_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path,
     for c in contenders:
         fit(c, log.read(first), first)
         compress(c, log.read(first), first, second)
-    save_contenders(tmp_path / "checkpoint", contenders, SCHEMA)
-    for kept, loaded in zip(contenders, load_contenders(tmp_path / "checkpoint"), strict=True):
+    for kept in contenders:
+        save_contender(tmp_path / kept.key, kept, 0)
+        loaded = load_contender(tmp_path / kept.key)
         assert np.array_equal(kept.predict(log.read(second)), loaded.predict(log.read(second)))
         for c in (kept, loaded):
             fit(c, log.read(second), second)

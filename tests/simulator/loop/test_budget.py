@@ -16,14 +16,13 @@ from simulator.contender.learning import learn
 from simulator.contender.settings import ArmSettings, BudgetSettings
 from simulator.contender.sizes import memory_bytes
 from simulator.loop.budget import needed
-from simulator.loop.finder import Finder
 from simulator.loop.past import Past
 from simulator.plays import play_of, recipe_of, within_budget
 from simulator.policies.replay import Replay
 from simulator.record.layout import RunFolder
 from simulator.settings import Settings
 from simulator.stream.log import Log
-from tests.simulator.tiny import SCHEMA, contender_of, tiny_log, tiny_settings
+from tests.simulator.tiny import contender_of, tiny_log, tiny_settings
 
 ARMS = {
     "finetune": ArmSettings(),
@@ -56,7 +55,7 @@ def budgeted(folder: Path, **budget: int) -> Settings:
 def played(arm: str, settings: Settings, log: Log) -> tuple[Contender, int]:
     """A contender that has met every period, and the rows it trained on in the last."""
     contender, updates = contender_of(settings, arm), [0]
-    past = Past(log, play_of(settings), 0, Finder(RunFolder(Path()), settings.retrieval, SCHEMA, [contender]))
+    past = Past(log, play_of(settings), RunFolder(Path(settings.runs)), [contender], 0)
 
     def done(rows: int) -> None:
         updates[0] += rows

@@ -22,6 +22,7 @@ from simulator.contender.contender import Contender
 from simulator.contender.learning import fit
 from simulator.contender.settings import ArmSettings
 from simulator.loop import search as searches
+from simulator.loop.commons import Commons
 from simulator.loop.finder import Finder
 from simulator.loop.past import Past
 from simulator.plays import play_of
@@ -49,17 +50,26 @@ def searching(folder: Path, **retrieval: object) -> Settings:
     return replace(tiny_settings(folder, arms=ARMS), retrieval=RetrievalSettings(k=4, **retrieval))  # type: ignore[arg-type]
 
 
+def provided(settings: Settings, log: Log, through: int) -> Commons:
+    """What all share, through the end of a period."""
+    commons = Commons(play_of(settings), log, RunFolder(Path(settings.runs)))
+    commons.files.clear()
+    for period in log.periods[: through + 1]:
+        commons.provide_period(period, log.read(period))
+    return commons
+
+
 def at(settings: Settings, log: Log, period: int, *arms: str) -> tuple[Past, list[Contender]]:
     """The past as it is in the middle of a period, with what its rows and all earlier ones have found."""
     contenders = [contender_of(settings, arm) for arm in arms]
-    past = Past(
-        log, play_of(settings), 0, Finder(RunFolder(Path(settings.runs)), settings.retrieval, SCHEMA, contenders)
-    )
+    provided(settings, log, period)
+    past = Past(log, play_of(settings), RunFolder(Path(settings.runs)), contenders, 0)
     for index in range(period + 1):
         if index:
             past.join_pool()
-        past.arrive(log.periods[index], log.read(log.periods[index]))
-        past.find(past.finder.shared)
+        past.arrive(log.periods[index], past.shared.rows(log.periods[index]))
+        for name in sorted({name for c in contenders for name in c.reads.shared}):
+            past.find(name)
         for contender in contenders:
             if contender.encoder is not None:
                 past.find_own(contender)
@@ -125,9 +135,8 @@ def test_any_retrieval_model_teaches_rok(tmp_path: Path, log: Log, teacher: str)
 
 def test_holdout_rows_are_found_by_nobody_and_find_what_came_later(tmp_path: Path, log: Log) -> None:
     past, [contender] = at(searching(tmp_path), log, 3, "rim")
-    past.join_pool()
     past.let_holdouts_find({"field_match"})
-    pool = past.finder.indexed.pool
+    pool = provided(searching(tmp_path), log, 3).finder.indexed.pool
     held = torch.cat([holdout.rows.row_id for holdout in past.holdouts.values()])
     kept = torch.cat([segment.rows.row_id for segment in pool.segments])
     assert not set(held.tolist()) & set(kept.tolist())
@@ -138,8 +147,10 @@ def test_holdout_rows_are_found_by_nobody_and_find_what_came_later(tmp_path: Pat
 
 
 def test_a_pool_of_so_many_periods_forgets_the_oldest(tmp_path: Path, log: Log) -> None:
-    past, [contender] = at(searching(tmp_path, periods=1), log, 3, "rim")
-    assert [(s.start, s.end) for s in past.finder.indexed.pool.segments] == [(log.periods[2].start, log.periods[2].end)]
+    settings = searching(tmp_path, periods=1)
+    pool = provided(settings, log, 2).finder.indexed.pool
+    assert [(s.start, s.end) for s in pool.segments] == [(log.periods[2].start, log.periods[2].end)]
+    past, [contender] = at(settings, log, 3, "rim")
     near = past.rows(contender).neighbours["field_match"]
     assert near.present_BK.any()
     assert (near.age_BK < 86_400 + 1).all()
@@ -148,10 +159,9 @@ def test_a_pool_of_so_many_periods_forgets_the_oldest(tmp_path: Path, log: Log) 
 def test_without_a_pool_nobody_is_found(tmp_path: Path, log: Log) -> None:
     past, [contender] = at(searching(tmp_path), log, 0, "rim")
     assert not past.rows(contender).neighbours["field_match"].present_BK.any()
-    assert (
-        searches.search(past.finder.indexed, "field_match", past.present_rows.rows, until=log.periods[0].start)
-        == NOBODY
-    ).all()
+    empty = Finder(RetrievalSettings(k=4), SCHEMA, ["field_match"]).indexed
+    rows, until = past.present_rows.rows, log.periods[0].start
+    assert (searches.search(empty, "field_match", rows, until=until) == NOBODY).all()
 
 
 @pytest.mark.parametrize("arm", ["rim", "dert", "ubr", "sim"])
@@ -160,9 +170,9 @@ def test_what_is_served_searches_as_the_holdouts_of_the_last_period_did(tmp_path
     past, [contender] = at(settings, log, 3, arm)
     past.join_pool()
     contender.trained_through = 3
-    past.let_holdouts_find(set(contender.reads.predicting))
+    contender.committed(log.periods[3])
+    past.let_holdouts_find(contender.reads.predicting & contender.reads.shared)
     holdout = past.holdout(3, contender)
-    (tmp_path / "period").write_text("3")
     past.finder.save_index(contender, tmp_path)
     live = Searching(contender, log, settings.stream, settings.retrieval, tmp_path)
     served = live.predict(replace(past.holdouts[3].rows, neighbours={}))
@@ -173,9 +183,9 @@ def test_what_is_served_searches_the_very_index_that_was_measured(tmp_path: Path
     settings = searching(tmp_path)
     past, [contender] = at(settings, log, 3, "dert")
     past.join_pool()
-    (tmp_path / "period").write_text("3")
+    contender.committed(log.periods[3])
     past.finder.save_index(contender, tmp_path)
-    [part, *_] = sorted((tmp_path / "dert-0-index").glob("*.faiss"))
+    [part, *_] = sorted((tmp_path / "index").glob("*.faiss"))
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="damaged"):
         Searching(contender, log, settings.stream, settings.retrieval, tmp_path)
@@ -201,11 +211,12 @@ def test_a_model_of_histories_can_read_the_users_behaviours_in_the_pool(tmp_path
 def test_tasks_of_ray_data_find_what_one_process_finds(
     tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past, _ = at(searching(tmp_path), log, 2, "rim", "ubr", "sim")
-    rows, until = past.present_rows.rows, past.period.start
-    alone = {name: searches.search(past.finder.indexed, name, rows, until=until) for name in past.finder.shared}
+    finder, now = provided(searching(tmp_path), log, 1).finder, log.periods[2]
+    rows, until, indexed = log.read(now), now.start, finder.indexed
+    alone = {name: searches.search(indexed, name, rows, until=until) for name in finder.shared}
+    assert set(alone) == {"field_match", "user_category", "user_behaviours"}
     monkeypatch.setattr(searches, "IN_PROCESS", 0)
     monkeypatch.setattr(searches, "BLOCK", 100)
     with ray_session(None):
         for name, rows_BK in alone.items():
-            assert torch.equal(searches.search(past.finder.indexed, name, rows, until=until), rows_BK)
+            assert torch.equal(searches.search(indexed, name, rows, until=until), rows_BK)

@@ -20,6 +20,7 @@ import pytest
 from pkb.edk import EDK
 from simulator.contender.settings import ArmSettings
 from simulator.policies import POLICIES
+from simulator.record.layout import RunFolder
 from simulator.settings import Settings, to_yaml
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
@@ -33,14 +34,17 @@ import sys
 from pathlib import Path
 from simulator.cluster.progress import Board
 from simulator.cluster.session import ray_session
+from simulator.plays import play_of
+from simulator.record.layout import RunFolder
 from simulator.settings import load
 from simulator.stream.log import Log
-from simulator.cluster.group import train
+from simulator.cluster.groups import train
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     with ray_session(None):
-        train(load(folder / "settings.yaml"), Log(folder / "log"), folder / "run", Board.remote())
+        play = play_of(load(folder / "settings.yaml"))
+        train(play, Log(folder / "log"), RunFolder(folder / "run"), Board.remote(), print)
 """
 
 
@@ -69,7 +73,7 @@ def trained(folder: Path, settings: Settings, log: Log, meddle: Callable[[int], 
 
 
 def learned(run: Path) -> pa.Table:
-    return ds.dataset(run / "ledger").to_table()
+    return ds.dataset(run / "ledger", partitioning=None).to_table()
 
 
 def times(run: Path, arm: str) -> Counter[int]:
@@ -142,7 +146,7 @@ def training_workers(driver: int) -> list[int]:
 
 
 def wait_for_period(folder: Path, period: int) -> None:
-    file = folder / "run" / "costs" / f"period-{period:05d}.json"
+    file = RunFolder(folder / "run").costs(period, "finetune-0")
     deadline = time.monotonic() + PATIENCE
     while not file.exists():
         assert time.monotonic() < deadline, f"{file} did not appear"
@@ -176,6 +180,6 @@ def test_two_workers_learn_each_row_exactly_once_whatever_fails(tmp_path: Path, 
     count = times(run, "finetune")
     assert count.keys() == expected
     assert set(count.values()) == {1}
-    ranks = [ds.dataset(sorted((run / "ledger").glob(f"*-rank-{rank}.parquet"))).count_rows() for rank in range(2)]
+    ranks = [ds.dataset(sorted((run / "ledger").glob(f"*/*-rank-{rank}.parquet"))).count_rows() for rank in range(2)]
     assert sum(ranks) == len(expected)
     assert abs(ranks[0] - ranks[1]) <= 8 * 50  # a row of each minibatch

@@ -8,7 +8,6 @@ import pytest
 
 from pkb.batch import Batch
 from pkb.errors import SettingError
-from simulator.loop.finder import Finder
 from simulator.loop.past import Past
 from simulator.loop.plan import Plan, plan
 from simulator.plays import play_of
@@ -39,7 +38,7 @@ def plans(settings: Settings, log: Log) -> list[Plan]:
 
 
 def at(log: Log, settings: Settings, period: int) -> Past:
-    past = Past(log, play_of(settings), period, Finder(RunFolder(Path()), settings.retrieval, log.schema, []))
+    past = Past(log, play_of(settings), RunFolder(Path(settings.runs)), [contender_of(settings, "finetune")], period)
     past.arrive(log.periods[period], log.read(log.periods[period]))
     return past
 

@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from simulator.record.costs import PeriodCosts, read_arm_costs, read_costs
+from simulator.record.experiment import key_of
+from simulator.record.layout import RunFolder
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.stream.log import Log
 from tests.simulator.main_job import ARMS, PATIENCE, SERVED, UNSERVED, children_of, play, start, without
@@ -55,6 +58,10 @@ def predictions(run: Path) -> pa.Table:
     return table.set_column(table.column_names.index("arm"), "arm", table.column("arm").cast(pa.string()))
 
 
+def costs_of(run: Path, *arms: str) -> list[PeriodCosts]:
+    return read_costs(RunFolder(run), [key_of((arm, 0)) for arm in arms or ARMS])
+
+
 def cells(table: pa.Table, arm: str, *, holdout: bool) -> dict[tuple[int, int], pa.Table]:
     mine = table.filter((pc.field("arm") == arm) & (pc.field("holdout") == holdout))
     keys = {
@@ -70,7 +77,23 @@ def test_the_run_prints_a_table_and_leaves_every_file(folder: Path, run: Path) -
         assert (run / name).is_file(), name
     assert len(list((run / "predictions").iterdir())) == PERIODS
     commit = json.loads((run / "environment.json").read_text())["commit"]
-    assert [json.loads(f.read_text())["commit"] for f in (run / "costs").iterdir()] == [commit] * PERIODS
+    costs = costs_of(run)
+    assert len(costs) == PERIODS
+    assert {arm.commit for period in costs for arm in period.arms} == {commit}
+    assert sorted(key for share in json.loads((run / "groups.json").read_text())["groups"] for key in share) == sorted(
+        key_of((arm, 0)) for arm in ARMS
+    )
+    assert not list(run.rglob(".*")), "nothing half written"
+    assert not (run / "shared").exists()
+    assert not (run / "train").exists()
+
+
+def test_who_reads_neighbours_is_charged_for_the_pool_wherever_it_is_kept(run: Path) -> None:
+    last = {arm.arm: arm for arm in costs_of(run)[-1].arms}
+    index = {arm: last[arm].memory_bytes["index"] for arm in ARMS}
+    assert {arm for arm, size in index.items() if size} == {"rim", "dert"}
+    assert last["finetune_rok"].memory_bytes["teaching_index"] > 0
+    assert all(last[arm].stages["retrieve"].rows > 0 for arm in ("rim", "dert", "finetune_rok"))
 
 
 def test_r_has_no_hole_and_every_period_is_predicted_before_it_is_learned(run: Path) -> None:
@@ -109,9 +132,8 @@ def test_no_arm_ever_learned_a_holdout_row_and_holdouts_keep_requests_whole(run:
         assert rows.request is not None
         together = {int(r) for r, q in zip(rows.row_id, rows.request, strict=True) if int(q) in requests}
         assert held_ids == together
-        learned = json.loads((run / "costs" / f"period-{period.index:05d}.json").read_text())["arms"]
-        finetune = next(a for a in learned if a["arm"] == "finetune")
-        assert finetune["stages"]["learn"]["rows"] == len(rows) - len(held_ids)
+        finetune = read_arm_costs(RunFolder(run), period.index, "finetune-0")
+        assert finetune.stages["learn"].rows == len(rows) - len(held_ids)
 
 
 def test_no_arm_exceeds_the_best_attainable_auc_beyond_noise(run: Path) -> None:
@@ -131,29 +153,30 @@ def test_served_scores_equal_the_offline_ones(run: Path) -> None:
 
 
 def test_the_same_command_after_the_end_changes_nothing(folder: Path, run: Path) -> None:
-    before, files = quality(run), {f: f.read_bytes() for f in (run / "predictions").iterdir()}
+    before, files = quality(run), {f: f.read_bytes() for f in (run / "predictions").rglob("*.parquet")}
     play(folder, *SERVED)
     assert quality(run) == before
-    assert {f: f.read_bytes() for f in (run / "predictions").iterdir()} == files
+    assert {f: f.read_bytes() for f in (run / "predictions").rglob("*.parquet")} == files
 
 
-def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(run: RunFolder, period: int, process: subprocess.Popen[str]) -> None:
+    """Until everybody has committed a period."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if file.exists():
+        if run.complete_through(key_of((arm, 0)) for arm in ARMS) >= period:
             return
         assert process.poll() is None, process.stdout and process.stdout.read()
         time.sleep(0.02)
-    raise AssertionError(f"{file} did not appear")
+    raise AssertionError(f"{run} did not come to the end of period {period}")
 
 
 @pytest.mark.parametrize("victim", ["driver", "worker"])
 def test_a_run_killed_in_its_third_period_ends_like_one_that_was_not(tmp_path: Path, run: Path, victim: str) -> None:
     process = start(tmp_path, *UNSERVED)
     killed = tmp_path / "runs" / "small"
-    wait_for(killed / "checkpoints" / "period-00001" / "manifest.json", process)
+    wait_for(RunFolder(killed), 1, process)
     time.sleep(0.2)  # into the third period
-    assert not (killed / "checkpoints" / "period-00002").exists()
+    assert RunFolder(killed).complete_through(key_of((arm, 0)) for arm in ARMS) == 1
     if victim == "driver":
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
@@ -186,8 +209,7 @@ def test_two_workers_share_every_row_and_agree_with_one(tmp_path: Path, run: Pat
     play(tmp_path, *UNSERVED, "train.workers=2", *without(*SHARED))
     learned, aucs = [], []
     for folder in (tmp_path / "runs" / "small", run):
-        costs = [json.loads(f.read_text())["arms"] for f in sorted((folder / "costs").iterdir())]
-        learned.append([a["stages"]["learn"]["rows"] for arms in costs for a in arms if a["arm"] in SHARED])
+        learned.append([a.stages["learn"].rows for period in costs_of(folder, *SHARED) for a in period.arms])
         rows = [r for r in results(folder).to_pylist() if r["metric"] == "auc_prequential" and r["arm"] in SHARED]
         aucs.append([r["value"] for r in sorted(rows, key=lambda r: str(r["arm"]))])
     assert learned[0] == learned[1]
@@ -214,12 +236,12 @@ def test_a_split_learns_its_training_span_once_and_serves_what_it_predicted_for_
     cell = [table.column(c).to_pylist() for c in ("trained_through", "evaluated_on", "holdout")]
     assert set(zip(*cell, strict=True)) == {(2, 3, False)}
     assert table.num_rows == test * (len(arms_played) + 1)
-    costs = [json.loads(f.read_text())["arms"] for f in sorted((run / "costs").iterdir())]
-    learned = {a["arm"]: a["stages"]["learn"]["rows"] for a in costs[2]}
+    costs = [{arm.arm: arm.stages for arm in period.arms} for period in costs_of(run, *sorted(arms_played))]
+    learned = {arm: stages["learn"].rows for arm, stages in costs[2].items()}
     assert {learned[arm] // training for arm in ("finetune", "finetune_edk", "din")} <= {1, 2}
     assert learned["retrain_all"] % (pool + training) == 0
-    assert next(a for a in costs[2] if a["arm"] == "finetune_edk")["stages"]["compress"]["rows"] == pool
-    assert not any("learn" in a["stages"] for period in (0, 1, 3) for a in costs[period])
+    assert costs[2]["finetune_edk"]["compress"].rows == pool
+    assert not any("learn" in stages for period in (0, 1, 3) for stages in costs[period].values())
     aucs = {r["arm"]: r["value"] for r in results(run).to_pylist() if r["metric"] == "auc" and r["slice"] == "all"}
     assert aucs[BEST_ATTAINABLE] > max(aucs[arm] for arm in arms_played) > 0.5
     checks = json.loads((run / "serving.json").read_text())["checks"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from simulator.record.costs import ArmCosts, PeriodCosts, StageCosts, write_costs
-from simulator.record.experiment import Arm, Experiment, write_experiment
+from simulator.record.costs import ArmCosts, PeriodFacts, StageCosts, write_arm_costs, write_period_facts
+from simulator.record.experiment import Arm, ArmAndSeed, Experiment, key_of, write_experiment
 from simulator.record.files import write_parquet, write_text
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import BEST_ATTAINABLE, PREDICTIONS
@@ -79,6 +79,7 @@ class FakeRun:
     served: bool = True
     data: str = "eleme-synthetic"
     notes: dict[str, dict[str, float]] = field(default_factory=dict)  # of an arm's knowledge base, in every period
+    behind: dict[str, int] = field(default_factory=dict)  # arm: the last period that it has come to
     split: bool = False  # the papers' protocol: only the last period is predicted, and nothing is held out
 
     @property
@@ -89,13 +90,17 @@ class FakeRun:
     def write(self, folder: Path) -> RunFolder:
         """Write the run to this folder."""
         run = RunFolder(folder)
-        (folder / "predictions").mkdir(parents=True)
         periods = [_Rows(self, index) for index in range(self.periods)]
         for j, rows in enumerate(periods):
-            pieces = [PREDICTIONS.empty_table(), *self._predictions(periods, j)]
-            table = pa.concat_tables(pieces).unify_dictionaries()
-            write_parquet(run.predictions(j), table)
-            write_costs(run, self._costs(rows))
+            for who in self._playing(j):
+                _write(run, j, who, self._predictions(periods, j, who))
+                write_arm_costs(run, j, self._costs(rows, who))
+                run.contender(key_of(who)).mkdir(parents=True, exist_ok=True)
+                write_text(run.committed_file(key_of(who)), str(j))
+            write_period_facts(run, rows.facts())
+            if self.p_true and self._predicts(j):
+                best = (BEST_ATTAINABLE, 0)
+                _write(run, j, best, [rows.table(best, j - 1, rows.p_true)])
         if self.served:
             write_serving(run, self._serving())
         write_json(run.environment, {"data": self.data, "python": "3.11", "cpus": 2})
@@ -107,65 +112,55 @@ class FakeRun:
     def _active(self, arm: str, period: int) -> bool:
         return period < self.stopped.get(arm, self.periods)
 
-    def _predictions(self, periods: list[_Rows], j: int) -> Iterator[pa.Table]:
-        rows = periods[j]
-        if self.split and j < self.periods - 1:
+    def _playing(self, period: int) -> list[ArmAndSeed]:
+        return [
+            (arm, seed) for arm in self.noise for seed in self.seeds if period <= self.behind.get(arm, self.periods)
+        ]
+
+    def _predicts(self, period: int) -> bool:
+        return not self.split or period == self.periods - 1
+
+    def _predictions(self, periods: list[_Rows], j: int, who: ArmAndSeed) -> Iterator[pa.Table]:
+        rows, (arm, _) = periods[j], who
+        if not self._predicts(j) or not self._active(arm, j - 1):
             return
-        for arm in self.noise:
-            for seed in self.seeds:
-                if not self._active(arm, j - 1):
-                    continue
-                prequential = rows.predicted(arm, seed, j - 1)
-                yield prequential
-                if self.split:
-                    continue
-                yield rows.held_out(prequential)
-                if j > 0:
-                    yield rows.held_out(rows.predicted(arm, seed, -1))
-                if self._active(arm, j):
-                    yield from (past.held_out(past.predicted(arm, seed, j)) for past in periods[: j + 1])
-        if self.p_true:
-            yield rows.table(BEST_ATTAINABLE, 0, j - 1, rows.p_true)
+        prequential = rows.predicted(who, j - 1)
+        yield prequential
+        if self.split:
+            return
+        yield rows.held_out(prequential)
+        if j > 0:
+            yield rows.held_out(rows.predicted(who, -1))
+        if self._active(arm, j):
+            yield from (past.held_out(past.predicted(who, j)) for past in periods[: j + 1])
 
-    def _costs(self, rows: _Rows) -> PeriodCosts:
-        def arm_costs(arm: str, seed: int) -> ArmCosts:
-            stop = self.stopped.get(arm)
-            stages = {
-                "predict": StageCosts(seconds=0.5, rows=self.rows),
-                "learn": StageCosts(seconds=2.0 + (arm == "retrain_all") * rows.index, rows=self.rows),
-                "measure": StageCosts(seconds=0.1, rows=self.rows // 10),
-            }
-            if arm == "finetune_edk" and rows.index > 0:
-                stages["compress"] = StageCosts(seconds=3.0, rows=self.rows)
-            if arm == "frozen" and rows.index > 0:
-                del stages["learn"]
-            return ArmCosts(
-                arm=arm,
-                seed=seed,
-                stopped=f"loss was nan learning period {stop}, step 12"
-                if stop is not None and rows.index >= stop
-                else None,
-                reads=[],
-                stages={} if stop is not None and rows.index > stop else stages,
-                knowledge_bytes=2_500_000 if arm == "finetune_edk" else 0,
-                memory_bytes={"model": 4_000_000, "optimiser": 4_000_000, "policy": 500_000 * (arm == "replay")},
-                checkpoint_bytes=9_000_000,
-                dense_builds=[],
-                notes=self.notes.get(arm, {}),
-            )
-
-        return PeriodCosts(
-            period=rows.index,
-            commit=None,
-            start=1_640_995_200 + 86_400 * rows.index,
-            end=1_640_995_200 + 86_400 * (rows.index + 1),
-            rows=self.rows,
-            positives=int(rows.label.sum()),
-            new_user_share=float(rows.new_user.mean()),
-            new_item_share=float(rows.new_item.mean()),
+    def _costs(self, rows: _Rows, who: ArmAndSeed) -> ArmCosts:
+        arm, seed = who
+        stop = self.stopped.get(arm)
+        stages = {
+            "predict": _stage(0.5, self.rows),
+            "learn": _stage(2.0 + (arm == "retrain_all") * rows.index, self.rows),
+            "measure": _stage(0.1, self.rows // 10),
+        }
+        if arm == "finetune_edk" and rows.index > 0:
+            stages["compress"] = _stage(3.0, self.rows)
+        if arm == "frozen" and rows.index > 0:
+            del stages["learn"]
+        return ArmCosts(
+            arm=arm,
+            seed=seed,
+            stopped=f"loss was nan learning period {stop}, step 12"
+            if stop is not None and rows.index >= stop
+            else None,
+            reads=[],
+            stages={} if stop is not None and rows.index > stop else stages,
+            knowledge_bytes=2_500_000 if arm == "finetune_edk" else 0,
+            memory_bytes={"model": 4_000_000, "optimiser": 4_000_000, "policy": 500_000 * (arm == "replay")},
+            checkpoint_bytes=9_000_000,
+            dense_builds=[],
+            notes=self.notes.get(arm, {}),
             gap_seconds=0.1,
             wall_seconds=9.0,
-            arms=[arm_costs(arm, seed) for arm in self.noise for seed in self.seeds],
         )
 
     def _serving(self) -> Serving:
@@ -193,6 +188,16 @@ class FakeRun:
         return Serving(measured=measured, checks=checks, candidates=50, slo_ms=30.0, timeout_s=5.0, seconds=5.0)
 
 
+def _write(run: RunFolder, period: int, who: ArmAndSeed, pieces: Iterable[pa.Table]) -> None:
+    file = run.predictions(period, key_of(who))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_parquet(file, pa.concat_tables([PREDICTIONS.empty_table(), *pieces]).unify_dictionaries())
+
+
+def _stage(seconds: float, rows: int) -> StageCosts:
+    return StageCosts(seconds=seconds, cpu_seconds=0.5 * seconds, rows=rows)
+
+
 class _Rows:
     """One period's rows and every model's predictions for them."""
 
@@ -215,18 +220,30 @@ class _Rows:
         self.activity = np.where(self.new_user, 0, rng.integers(1, 500, n)).astype(np.int32)
         self.scenario = rng.integers(100, 103, n).astype(np.int32)
 
-    def predicted(self, arm: str, seed: int, through: int) -> pa.Table:
+    def facts(self) -> PeriodFacts:
+        return PeriodFacts(
+            period=self.index,
+            start=1_640_995_200 + 86_400 * self.index,
+            end=1_640_995_200 + 86_400 * (self.index + 1),
+            rows=self.run.rows,
+            positives=int(self.label.sum()),
+            new_user_share=float(self.new_user.mean()),
+            new_item_share=float(self.new_item.mean()),
+        )
+
+    def predicted(self, who: ArmAndSeed, through: int) -> pa.Table:
+        arm, seed = who
         rng = np.random.default_rng([11, list(self.run.noise).index(arm), seed, self.index])
         own, since = rng.normal(size=(2, len(self.logit)))
         if through < 0:
-            return self.table(arm, seed, through, 1 / (1 + np.exp(2 + 0.3 * since)))
+            return self.table(who, through, 1 / (1 + np.exp(2 + 0.3 * since)))
         learned = 0.15 if through >= self.index else 0.0
         noise = self.run.noise[arm] - learned
         distance = abs(through - self.index) * self.run.forgetting
-        return self.table(arm, seed, through, 1 / (1 + np.exp(-(self.logit + noise * own + distance * since))))
+        return self.table(who, through, 1 / (1 + np.exp(-(self.logit + noise * own + distance * since))))
 
-    def table(self, arm: str, seed: int, through: int, probability: np.ndarray) -> pa.Table:
-        n = len(self.row_id)
+    def table(self, who: ArmAndSeed, through: int, probability: np.ndarray) -> pa.Table:
+        n, (arm, seed) = len(self.row_id), who
         columns = {
             "row_id": self.row_id,
             "arm": pa.array([arm] * n).dictionary_encode(),

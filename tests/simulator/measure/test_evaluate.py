@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from simulator.measure.evaluate import evaluate
+from simulator.measure.evaluate import add_serving, evaluate
 from simulator.measure.opponents import references
 from simulator.measure.results import RESULTS, data_name
-from simulator.record.experiment import write_experiment
+from simulator.record.experiment import read_experiment, write_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import frequent_scenarios
+from simulator.record.serving import read_serving, write_serving
 from tests.simulator.measure.fake_run import ARMS, FakeRun, an_arm
 
 Row = dict[str, Any]
@@ -197,7 +198,7 @@ def test_forgetting_of_every_metric_with_a_direction_is_measured(table: pa.Table
 def test_only_the_most_frequent_scenarios_are_slices(run: RunFolder) -> None:
     frame = pq.read_table(run.path / "predictions", columns=["scenario", "holdout"]).to_pandas()
     counts = frame[~frame.holdout].scenario.value_counts()
-    assert frequent_scenarios(run, 2) == list(counts.index[:2])
+    assert frequent_scenarios(run, read_experiment(run).keys, 2) == list(counts.index[:2])
 
 
 def test_forgetting_is_that_of_the_matrix(table: pa.Table) -> None:
@@ -217,6 +218,9 @@ def test_costs_are_summed_as_their_names_say(table: pa.Table) -> None:
     assert costs["train_seconds"]["value"] == 5.0
     assert costs["compress_seconds"]["value"] == 3.0
     assert costs["train_rows_per_second"]["value"] == 400 / 5.0
+    cpu = {name: costs[f"{name}_cpu_seconds"]["value"] for name in ("train", "compress", "retrieve", "predict")}
+    assert cpu == {"train": 2.5, "compress": 1.5, "retrieve": 0.0, "predict": 0.25}
+    assert costs["train_rows_per_cpu_second"]["value"] == 400 / 2.5
     assert costs["knowledge_bytes"]["value"] == 2_500_000
     assert costs["memory_bytes"]["value"] == 8_000_000
     idle = one(table, arm="frozen", seed=0, trained_through=2, metric="train_rows_per_second")
@@ -243,8 +247,26 @@ def test_what_is_written_is_what_is_returned(run: RunFolder) -> None:
 
 def test_the_order_of_stored_rows_changes_no_bit(table: pa.Table, tmp_path: Path) -> None:
     again = FakeRun(seeds=[0, 1]).write(tmp_path / "fake")
-    for j in range(4):
-        file = again.predictions(j)
+    for place, file in enumerate(sorted(again.path.glob("predictions/*/*.parquet"))):
         stored = pq.read_table(file)
-        pq.write_table(stored.take(np.random.default_rng(j).permutation(stored.num_rows)), file)
+        pq.write_table(stored.take(np.random.default_rng(place).permutation(stored.num_rows)), file)
     assert evaluate(again).equals(table)
+
+
+def test_only_periods_that_every_contender_has_committed_are_measured(tmp_path: Path) -> None:
+    behind = evaluate(FakeRun(behind={"frozen": 2}).write(tmp_path / "behind"))
+    through_2 = evaluate(FakeRun(periods=3).write(tmp_path / "short"))
+    assert behind.drop_columns("run").equals(through_2.drop_columns("run"))
+
+
+def test_serving_added_afterwards_gives_the_results_that_measuring_everything_would(tmp_path: Path) -> None:
+    run = FakeRun().write(tmp_path / "run")
+    whole, serving = evaluate(run), read_serving(run)
+    assert serving is not None
+    run.serving.unlink()
+    before = evaluate(run)
+    assert before.num_rows < whole.num_rows
+    write_serving(run, serving)
+    assert add_serving(run, before).equals(whole, check_metadata=True)
+    assert add_serving(run, whole).equals(whole)
+    assert pq.read_table(run.results).equals(whole)

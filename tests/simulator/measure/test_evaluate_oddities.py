@@ -12,8 +12,8 @@ import pytest
 
 from pkb.errors import DataError
 from simulator.measure.evaluate import evaluate
-from simulator.record.costs import StageCosts, read_costs, write_costs
-from simulator.record.experiment import write_experiment
+from simulator.record.costs import StageCosts, read_costs, write_arm_costs
+from simulator.record.experiment import read_experiment, write_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.serving import read_serving, write_serving
 from tests.simulator.measure.fake_run import FakeRun
@@ -51,9 +51,9 @@ def test_a_stopped_arm_keeps_its_place_with_the_reason(tmp_path: Path) -> None:
 def test_probabilities_that_are_not_finite_are_named_and_not_measured(tmp_path: Path) -> None:
     fake = FakeRun()
     run = fake.write(tmp_path / "run")
-    file = run.predictions(3)
+    file = run.predictions(3, "frozen-0")
     stored = pq.read_table(file).to_pandas()
-    broken = (stored.arm == "frozen") & (stored.trained_through == 2) & ~stored.holdout
+    broken = (stored.trained_through == 2) & ~stored.holdout
     stored.loc[stored.index[broken][:3], "probability"] = np.nan
     pq.write_table(pa.Table.from_pandas(stored, preserve_index=False), file)
     table = evaluate(run)
@@ -76,7 +76,7 @@ def test_a_log_without_requests_and_a_run_without_serving_have_no_such_rows(tmp_
 def test_a_run_that_has_committed_nothing_has_nothing_to_measure(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     write_experiment(run, FakeRun().experiment)
-    with pytest.raises(DataError, match="holds no period"):
+    with pytest.raises(DataError, match="no period is complete; every contender must have committed it"):
         evaluate(run)
 
 
@@ -91,46 +91,67 @@ def test_an_arm_that_served_other_scores_than_numbers_is_null_with_its_reason(tm
 
 def test_what_is_searched_for_compression_alone_is_part_of_training(tmp_path: Path) -> None:
     run = FakeRun(periods=2).write(tmp_path / "run")
-    costs = read_costs(run)[1]
-    found = StageCosts(seconds=7.0, rows=400)
+    costs = read_costs(run, read_experiment(run).keys)[1]
+    found = StageCosts(seconds=7.0, cpu_seconds=4.0, rows=400)
     reads = {"frozen": ["field_match"], "finetune": []}
-    arms = [replace(a, reads=reads.get(a.arm, []), stages={**a.stages, "retrieve": found}) for a in costs.arms]
-    write_costs(run, replace(costs, arms=arms))
+    for arm in costs.arms:
+        write_arm_costs(run, 1, replace(arm, reads=reads.get(arm.arm, []), stages={**arm.stages, "retrieve": found}))
     table = evaluate(run)
-    taken = {name: one(table, arm=name, metric="train_seconds", trained_through=1)["value"] for name in reads}
-    assert taken == {"frozen": 0.0, "finetune": 9.0}
+    for metric, expected in (("train_seconds", 9.0), ("train_cpu_seconds", 5.0)):
+        taken = {name: one(table, arm=name, metric=metric, trained_through=1)["value"] for name in reads}
+        assert taken == {"frozen": 0.0, "finetune": expected}
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     run = FakeRun(periods=2).write(tmp_path / "run")
-    file = run.predictions(1)
+    file = run.predictions(1, "finetune-0")
     stored = pq.read_table(file)
+    named = r"^\S+period-00001/finetune-0\.parquet: "
 
     pq.write_table(pa.concat_tables([stored, stored.slice(5, 1)]), file)
-    with pytest.raises(DataError, match=r"period-00001.*row \d+ was predicted twice by"):
+    with pytest.raises(DataError, match=rf"{named}row \d+ was predicted twice by finetune-0"):
         evaluate(run)
     pq.write_table(stored.drop_columns(["label"]), file)
-    with pytest.raises(DataError, match=r"period-00001.*not readable as predictions.*label"):
+    with pytest.raises(DataError, match=rf"{named}not readable as predictions.*label"):
         evaluate(run)
     file.write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(DataError, match=r"period-00001.*not readable as predictions"):
+    with pytest.raises(DataError, match=rf"{named}not readable as predictions"):
+        evaluate(run)
+    file.write_bytes(run.predictions(1, "frozen-0").read_bytes())
+    with pytest.raises(DataError, match=rf"{named}holds predictions of arms \['frozen'\] and seeds \[0\]"):
+        evaluate(run)
+    file.unlink()
+    with pytest.raises(DataError, match=rf"{named}not readable as predictions"):
         evaluate(run)
     pq.write_table(stored.slice(1), file)
     with pytest.raises(DataError, match="hold different rows"):
         evaluate(run)
     pq.write_table(stored, file)
-    run.costs(1).write_text("{")
-    with pytest.raises(DataError, match=r"period-00001\.json: not readable as JSON"):
+    for damaged in (run.costs(1, "frozen-0"), run.period_facts(1)):
+        before = damaged.read_text()
+        damaged.write_text("{")
+        with pytest.raises(DataError, match=rf"period-00001/{damaged.name}: not readable as JSON"):
+            evaluate(run)
+        damaged.write_text(before)
+    run.committed_file("frozen-0").write_text("one")
+    with pytest.raises(DataError, match=r"frozen-0/committed: 'one' is not the number of a period"):
         evaluate(run)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0])
 def test_bytes_that_were_overwritten_anywhere_are_one_line_that_names_the_file(tmp_path: Path, share: float) -> None:
     run = FakeRun(periods=1, noise={"finetune": 0.9}).write(tmp_path / "run")
-    file = run.predictions(0)
+    file = run.predictions(0, "finetune-0")
     content = bytearray(file.read_bytes())
     start = int(share * (len(content) - 200))
     content[start : start + 200] = np.random.default_rng(0).bytes(200)
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"^\S+period-00000\.parquet: .*restore the file, or .* run again$"):
+    with pytest.raises(DataError, match=r"^\S+period-00000/finetune-0\.parquet: .*restore the file, or .* run again$"):
         evaluate(run)
+
+
+def test_an_arm_may_have_any_name_that_settings_allow(tmp_path: Path) -> None:
+    noise = {"a.b": 0.9, ".hidden": 0.8, "_own": 0.7, "a-0-rank": 0.6, "period": 0.5}
+    table = evaluate(FakeRun(periods=2, noise=noise, served=False).write(tmp_path / "seed=1"))
+    for arm in noise:
+        assert one(table, arm=arm, metric="auc_prequential")["value"] is not None

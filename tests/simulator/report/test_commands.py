@@ -16,6 +16,7 @@ from simulator.measure.compare import Played, compare
 from simulator.measure.results import RESULTS
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
+from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.commands import compare_runs, report
 from tests.simulator.measure.fake_run import FakeRun
 
@@ -55,6 +56,15 @@ def test_tables_and_report_are_rebuilt_from_the_stored_predictions(first: RunFol
     assert text.startswith(f"run {first}: 4 periods, 2 arms\n")
     assert "run first" in text
     assert "report.html" in text
+
+
+def test_a_run_of_which_a_contender_is_behind_is_reported_on_as_far_as_all_have_come(tmp_path: Path) -> None:
+    run, shown = FakeRun(noise=SHORT, served=False, behind={"finetune": 2}).write(tmp_path / "run"), console()
+    report(run.path, shown)
+    assert shown.export_text().startswith(f"run {run}: 3 of 4 periods are complete, 2 arms\n")
+    page = run.report.read_text()
+    assert "3 of 4 periods are complete, that is, committed by every contender" in page
+    assert "<dt>periods</dt><dd>3</dd>" in page
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
@@ -98,12 +108,21 @@ def test_the_comparison_is_printed(first: RunFolder, second: RunFolder) -> None:
     [
         (FakeRun(noise=SHORT, rows=401), "were not measured on the same rows in period 0"),
         (FakeRun(noise=SHORT, click_rate=0.3), "were not measured on the same rows in period 0"),
+        (FakeRun(noise=SHORT, behind={"frozen": 2}), "next come nothing more and period 3"),
         (FakeRun(noise=SHORT, periods=3), "do not predict the same periods: next come nothing more and period 3"),
         (FakeRun(noise=SHORT, split=True), "do not predict the same periods: next come period 3 and period 0"),
         (FakeRun(noise=SHORT, seeds=[1]), r"has seeds \[1\] and .* \[0\]"),
         (FakeRun(noise=SHORT, data="other"), "replayed other and .* eleme-synthetic"),
     ],
-    ids=["other rows", "other labels", "fewer periods", "another protocol", "other seeds", "another log"],
+    ids=[
+        "other rows",
+        "other labels",
+        "one is behind",
+        "fewer periods",
+        "another protocol",
+        "other seeds",
+        "another log",
+    ],
 )
 def test_what_was_not_measured_on_the_same_rows_is_not_compared(
     first: RunFolder, tmp_path: Path, other: FakeRun, said: str
@@ -114,9 +133,10 @@ def test_what_was_not_measured_on_the_same_rows_is_not_compared(
 
 def test_rows_that_were_left_out_are_noticed_in_a_later_period_too(first: RunFolder, tmp_path: Path) -> None:
     run = FakeRun(noise=SHORT).write(tmp_path / "other")
-    file = run.predictions(2)
-    stored = pq.read_table(file)
-    pq.write_table(stored.filter(pa.array(np.asarray(stored.column("row_id")) % 400 != 7)), file)
+    for arm in (*SHORT, BEST_ATTAINABLE):
+        file = run.predictions(2, f"{arm}-0")
+        stored = pq.read_table(file)
+        pq.write_table(stored.filter(pa.array(np.asarray(stored.column("row_id")) % 400 != 7)), file)
     with pytest.raises(RunError, match="not measured on the same rows in period 2"):
         compare_runs([first.path, run.path], console())
 

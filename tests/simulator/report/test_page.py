@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pkb.errors import RunError
 from simulator.measure.evaluate import evaluate
+from simulator.record.groups import Groups, write_groups
 from simulator.record.layout import RunFolder
 from simulator.report.figures import auc_over_periods
 from simulator.report.numbers import Numbers
@@ -100,6 +101,23 @@ def test_the_page_holds_every_room(page: Page) -> None:
         "evaluated on the holdout of period j",
     ):
         assert detail in page.text
+
+
+def test_the_page_says_in_how_many_groups_the_run_was_played_if_that_is_known(tmp_path: Path, page: Page) -> None:
+    assert "groups of contenders" not in page.text
+    run = FakeRun(periods=2, served=False).write(tmp_path / "run")
+    evaluate(run)
+    write_groups(run, Groups(groups=[["frozen-0"], ["finetune-0", "retrain_all-0"]], threads=1, chosen="2 free cores."))
+    text = Page(write_report(run)).text
+    assert "Played in 2 groups of contenders, with one thread for each worker. Prices are CPU seconds" in text
+    assert "groups 2 free cores." in text
+    write_groups(run, Groups(groups=[["frozen-0", "finetune-0", "retrain_all-0"]], threads=2, chosen="One core."))
+    assert "Played in one group of contenders, with 2 threads for each worker." in Page(write_report(run)).text
+
+
+def test_prices_are_cpu_seconds(page: Page) -> None:
+    assert "training CPU s of which compressing learned rows/CPU s" in page.text
+    assert "finetune_edk 8.5 4.5 188 0.0 1.0 2.5" in page.text  # half of the wall seconds, over four periods
 
 
 def test_several_seeds_are_told_as_points_and_one_interval(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from simulator.measure.value import Value, undefined
 from simulator.record.costs import PeriodCosts, read_costs
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers
-from simulator.report.verdict import Finding, mixed_code, verdict
+from simulator.report.verdict import Finding, mixed_code, unfinished, verdict
 from tests.simulator.measure.fake_run import FakeRun, an_arm, an_experiment
 
 TWO = an_experiment({"plain": an_arm(), "edk": an_arm(knowledge="edk")})
@@ -103,13 +103,38 @@ def test_the_verdict_holds_knowledge_against_its_control(low: float, high: float
 
 
 def test_the_report_says_when_a_run_went_on_under_other_code(tmp_path: Path) -> None:
-    def played(*commits: str | None) -> list[PeriodCosts]:
-        [costs] = read_costs(FakeRun(periods=1).write(tmp_path / "-".join(map(str, commits))))
-        return [replace(costs, period=period, commit=commit) for period, commit in enumerate(commits)]
+    [costs] = read_costs(FakeRun(periods=1).write(tmp_path / "run"), ["frozen-0", "finetune-0"])
 
-    assert mixed_code(played("a", "a", "a")) == mixed_code(played(None, None)) == []
-    [finding] = mixed_code(played("a", "a", "b"))
-    assert "commit a from period 0 on and commit b from period 2 on" in finding.text
+    def played(*commits: tuple[str | None, str | None]) -> list[PeriodCosts]:
+        return [
+            replace(costs, period=at, arms=[replace(a, commit=c) for a, c in zip(costs.arms, both, strict=True)])
+            for at, both in enumerate(commits)
+        ]
+
+    assert mixed_code(played(("a", "a"), ("a", "a"))) == mixed_code(played((None, None))) == []
+    [finding] = mixed_code(played(("a", "a"), ("a", "a"), ("b", "b")))
+    assert "commit a from period 0 on and commit b from period 2 on:" in finding.text
+    [finding] = mixed_code(played(("a", "a"), ("a", "b"), ("b", "b")))
+    assert "commit a from period 0 on and commit b from period 1 on for finetune (seed 0):" in finding.text
+
+
+def test_the_report_says_when_not_all_contenders_have_come_as_far() -> None:
+    assert unfinished(4, 4) == []
+    [finding] = unfinished(3, 5)
+    assert finding.text.startswith("3 of 5 periods are complete")
+
+
+def test_the_price_is_told_in_cpu_seconds() -> None:
+    def spent(arm: str, metric: str, value: float) -> Result:
+        return Result(arm=arm, seed=0, metric=metric, value=Value(value=value, n=9), trained_through=3)
+
+    cpu = [spent("plain", "train_cpu_seconds", 2.0), spent("edk", "train_cpu_seconds", 5.0)]
+    wall = [spent("plain", "train_seconds", 30.0), spent("edk", "train_seconds", 90.0)]
+    rows = pa.concat_tables(
+        [results(Value(value=0.02, low=0.01, high=0.03, n=3)), to_table([*cpu, *wall], "run", "data")]
+    )
+    [price] = [finding.text for finding in verdict(Numbers(rows), TWO) if finding.tag == "its price"]
+    assert "2.5 times the CPU time of plain in training" in price
 
 
 @pytest.mark.parametrize(

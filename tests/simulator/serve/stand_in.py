@@ -23,9 +23,9 @@ class OneOverId:
         return (1 / batch.ids_BF[:, 1].numpy()).astype(np.float32)
 
 
-def load_one_over_id(checkpoint: Path, arm: str, seed: int) -> OneOverId:
+def load_one_over_id(run: Path, arm: str, seed: int) -> OneOverId:
     return OneOverId()
 
 
-def load_damaged(checkpoint: Path, arm: str, seed: int) -> OneOverId:
-    raise CheckpointError(f"{checkpoint}: {arm}-{seed} is damaged")
+def load_damaged(run: Path, arm: str, seed: int) -> OneOverId:
+    raise CheckpointError(f"{run}: {arm}-{seed} is damaged")

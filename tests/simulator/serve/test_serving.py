@@ -17,7 +17,7 @@ from ray import serve
 
 from pkb.errors import RunError, SettingError
 from retrieval.indexed_pool import ROUNDED
-from simulator.record.costs import read_costs, write_costs
+from simulator.record.costs import read_arm_costs, write_arm_costs
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Serving, read_serving
 from simulator.serve.check import TOLERANCE
@@ -48,7 +48,6 @@ def play(trained: TrainedRun) -> tuple[Serving, list[str]]:
         trained.run,
         settings.serve,
         settings.stream,
-        trained.checkpoint,
         trained.log,
         said.append,
         seed=0,
@@ -78,10 +77,9 @@ def test_probabilities_other_than_the_stored_ones_are_an_error_that_leaves_all_m
     tmp_path: Path, nothing_served: None
 ) -> None:
     trained = trained_run(tmp_path, SERVE)
-    file = trained.run.predictions(1)
-    table = pq.read_table(file)
-    nudge = pc.if_else(pc.equal(table["arm"].cast(pa.string()), "frozen"), 1e-4, 0.0)
-    nudged = pc.add(table["probability"], nudge).cast(pa.float32())
+    file = trained.run.predictions(1, "frozen-0")
+    table = pq.read_table(file, partitioning=None)
+    nudged = pc.add(table["probability"], 1e-4).cast(pa.float32())
     pq.write_table(table.set_column(table.column_names.index("probability"), "probability", nudged), file)
     with pytest.raises(RunError, match=r"frozen \(seed 0\) serves probabilities that differ by 0\.0001 "):
         play(trained)
@@ -98,8 +96,8 @@ def test_probabilities_other_than_the_stored_ones_are_an_error_that_leaves_all_m
 
 def test_where_all_were_stopped_there_is_nothing_to_serve(tmp_path: Path) -> None:
     trained = trained_run(tmp_path, SERVE, stopped="frozen")
-    [costs] = read_costs(trained.run)
-    write_costs(trained.run, replace(costs, arms=[replace(arm, stopped="loss was nan") for arm in costs.arms]))
+    for key in ("frozen-0", "finetune-0"):
+        write_arm_costs(trained.run, 1, replace(read_arm_costs(trained.run, 1, key), stopped="loss was nan"))
     result, _ = play(trained)
     assert result.measured == []
     assert result.checks == []
@@ -118,8 +116,8 @@ def test_where_all_were_stopped_there_is_nothing_to_serve(tmp_path: Path) -> Non
 def test_a_few_rows_may_flip_where_what_is_read_is_chosen_by_rounded_scores(
     tmp_path: Path, reads: list[str], beyond: float, wrong: bool
 ) -> None:
-    [costs] = read_costs(FakeRun(periods=1, noise={"finetune": 0.9}).write(tmp_path / "run"))
-    arm = replace(costs.arms[0], reads=reads)
+    run = FakeRun(periods=1, noise={"finetune": 0.9}).write(tmp_path / "run")
+    arm = replace(read_arm_costs(run, 0, "finetune-0"), reads=reads)
     check = Check(arm="finetune", seed=0, rows=50, max_difference=0.1, share_beyond=beyond)
     held = pytest.raises(RunError, match="do not belong together") if wrong else nullcontext()
     with held:

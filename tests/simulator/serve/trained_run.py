@@ -1,18 +1,21 @@
-"""A run folder with a checkpoint and its stored predictions, made without a training group."""
+"""A run folder with checkpoints and their stored predictions, made without a group of workers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from simulator.contender.checkpoint import checkpoint_bytes, save_contenders
+from simulator.contender.checkpoint import save_contender
 from simulator.contender.contender import Contender
 from simulator.contender.learning import fit
 from simulator.contender.settings import ArmSettings
+from simulator.describe import describe
 from simulator.loop.book import Book
 from simulator.loop.commit import arm_costs
 from simulator.loop.finder import Finder
 from simulator.plays import play_of
+from simulator.record.experiment import write_experiment
+from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.serve.settings import ServeSettings
 from simulator.settings import Settings
@@ -26,7 +29,6 @@ from tests.simulator.tiny import tiny_log, tiny_settings
 class TrainedRun:
     run: RunFolder
     settings: Settings
-    checkpoint: Path
     log: Log
 
 
@@ -36,7 +38,6 @@ def trained_run(folder: Path, serve: ServeSettings, *, stopped: str | None = Non
     arms = {"frozen": ArmSettings(policy="frozen"), "finetune": ArmSettings(policy="finetune")}
     settings = replace(tiny_settings(folder, arms=arms), serve=serve)
     run = RunFolder(folder / "runs" / "tiny")
-    checkpoint = run.path / "checkpoints" / "period-00001"
     play = play_of(settings)
     contenders = {recipe.name: Contender(recipe, log.schema) for recipe in play.recipes}
     last = log.periods[-1]
@@ -48,14 +49,15 @@ def trained_run(folder: Path, serve: ServeSettings, *, stopped: str | None = Non
     rows = log.read(last)
     now = shown(rows, log.schema, last.start, log.vocabulary_before(last), Activity().counts())
     holdout = now.select(holdout_mask(rows, settings.stream.holdout_share))
-    book = Book(last, now, gap_seconds=0.0, since=0.0)
+    book = Book(run, last, now, gap_seconds=0.0, since=0.0)
+    finder = Finder(play.retrieval, log.schema, [])
     for arm, contender in contenders.items():
         if arm == stopped:
             contender.stop("loss was nan while learning period 1, step 0")
-            continue
-        book.predicted(arm, 0, 1, 1, holdout, contender.predict(holdout.rows), holdout=True)
-    everyone = list(contenders.values())
-    save_contenders(checkpoint, everyone, log.schema)
-    finder = Finder(run, play.retrieval, log.schema, everyone)
-    book.write(run, [arm_costs(c, finder, checkpoint_bytes(checkpoint, c), {}) for c in everyone])
-    return TrainedRun(run=run, settings=settings, checkpoint=checkpoint, log=log)
+        else:
+            book.predicted((arm, 0), 1, 1, holdout, contender.predict(holdout.rows), holdout=True)
+        written = save_contender(run.checkpoint(contender.key, 1), contender, 1)
+        book.write(arm_costs(contender, finder, finder.sizes(), written, {}), contender.key)
+        write_text(run.committed_file(contender.key), "1")
+    write_experiment(run, describe(settings, "tiny"))
+    return TrainedRun(run=run, settings=settings, log=log)

@@ -1,0 +1,199 @@
+"""The worker groups of a run: Ray Train starts each, every contender plays in one of them, all on the same rows.
+
+A group that dies is started again from what its contenders have committed, while the others go on. One more process
+reads the log and searches for all of them (`loop.commons`).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import ray
+import torch
+from ray.exceptions import ActorDiedError, RayActorError
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pkb.errors import Error, RunError, SettingError
+from pkb.ranks import Ranks
+from simulator.cluster.progress import Teller
+from simulator.cluster.shares import costs_of, shared_out
+from simulator.cluster.threads import threads_that_pay
+from simulator.loop.commons import Commons
+from simulator.loop.play import Play
+from simulator.loop.shared_files import SharedFiles
+from simulator.loop.simulate import simulate
+from simulator.record.groups import Groups, read_groups, write_groups
+from simulator.record.layout import RunFolder
+from simulator.stream.log import Log
+
+COLLECTIVE_TIMEOUT_S = 600  # a rank that hangs ends the attempt instead of hanging the run
+Tell = Callable[[str], None]
+
+
+def train(play: Play, log: Log, run: RunFolder, board: Any, tell: Tell) -> None:
+    """Play what is left of the stream; resumes a run that was killed.
+
+    RunError says what stopped a group after `train.max_failures` restarts.
+    """
+    keys = [recipe.key for recipe in play.recipes]
+    _tidy(run)
+    if run.complete_through(keys) == log.periods[-1].index:
+        return
+    os.environ.setdefault("RAY_TRAIN_COLLECTIVE_TIMEOUT_S", str(COLLECTIVE_TIMEOUT_S))
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    groups = settle(play, log, run)
+    if len(groups.groups) > 1:
+        tell(f"{len(groups.groups)} groups of workers share out {len(keys)} contenders")
+    files = SharedFiles(run, len(log.schema.fields))
+    files.clear()
+    shutil.rmtree(run.path / "memory", ignore_errors=True)
+    ended: queue.Queue[BaseException | None] = queue.Queue()
+    for number, share in enumerate(groups.groups):
+        config = {"play": play, "share": share, "log": log, "run": run, "group": number}
+        config |= {"board": board, "threads": groups.threads}
+        trainer = _trainer(play, run, config, len(groups.groups))
+        threading.Thread(target=_play, args=(trainer, ended), daemon=True).start()
+    _provide_until(play, log, run, files, ended, len(groups.groups))
+    _tidy(run)
+
+
+def _tidy(run: RunFolder) -> None:
+    """Remove what is of no use once nobody plays, or what a killed start has left."""
+    for folder in ("shared", "train"):
+        shutil.rmtree(run.path / folder, ignore_errors=True)
+    for half in run.path.rglob(".*.partial"):
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
+
+
+def settle(play: Play, log: Log, run: RunFolder) -> Groups:
+    """Say who plays in which group: as the run has it, unless another number of groups is asked for."""
+    keys = [recipe.key for recipe in play.recipes]
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    wanted = play.train.groups
+    number = max(1, min(cores // play.train.workers, len(keys))) if wanted == "auto" else min(int(wanted), len(keys))
+    before = read_groups(run)
+    if before is not None and len(before.groups) == number:
+        return before
+    threads = play.train.threads
+    if before is not None:
+        threads = before.threads  # they decide how sums are rounded
+    elif not threads:
+        each = max(1, cores // (number * play.train.workers))
+        threads = threads_that_pay(play.recipes[0], play.retrieval, log, each) if number == 1 else 1
+    how = (
+        "as asked for"
+        if wanted != "auto"
+        else f"{cores} cores, {len(keys)} contenders, {play.train.workers} workers each"
+    )
+    groups = Groups(groups=shared_out(costs_of(play, run, len(log.periods)), number), threads=threads, chosen=how)
+    write_groups(run, groups)
+    return groups
+
+
+def _trainer(play: Play, run: RunFolder, config: dict[str, Any], groups: int) -> TorchTrainer:
+    cores, workers = ray.cluster_resources().get("CPU", 1), play.train.workers
+    everybody = workers * groups
+    cpus = 1.0 if cores > everybody else 0.5 * cores / everybody  # Ray Data's reads need the rest
+    gpus = play.train.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= everybody
+    if play.train.device == "cuda" and not gpus:
+        raise SettingError(f"train.device=cuda: Ray knows of fewer than {everybody} GPUs; write cpu or auto")
+    return TorchTrainer(
+        _worker,
+        train_loop_config=config,
+        torch_config=TorchConfig(backend="gloo", timeout_s=COLLECTIVE_TIMEOUT_S),
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=gpus,
+            resources_per_worker={"CPU": cpus} | ({"GPU": 1} if gpus else {}),
+        ),
+        run_config=RunConfig(
+            name=f"group-{config['group']}",
+            storage_path=str(run.path / "train"),
+            failure_config=FailureConfig(max_failures=play.train.max_failures),
+        ),
+    )
+
+
+def _play(trainer: TorchTrainer, ended: queue.Queue[BaseException | None]) -> None:
+    try:
+        trainer.fit()
+    except BaseException as error:
+        ended.put(error)
+    else:
+        ended.put(None)
+
+
+def _provide_until(
+    play: Play, log: Log, run: RunFolder, files: SharedFiles, ended: queue.Queue[BaseException | None], groups: int
+) -> None:
+    """Provide what all groups share until each has ended; the first error of any of them ends the run."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    failures, providing = 0, None
+    while groups:
+        if providing is None:
+            commons = _CommonsActor.options(scheduling_strategy=here).remote(play, log, run)  # type: ignore[attr-defined]
+            providing = commons.provide.remote()
+        try:
+            error = ended.get(timeout=0.2)
+        except queue.Empty:
+            done, _ = ray.wait([providing], timeout=0)
+            if not done:
+                continue
+            try:
+                ray.get(done[0])
+            except (RayActorError, ActorDiedError) as died:
+                failures, providing = failures + 1, None
+                if failures > play.train.max_failures:
+                    files.fail(f"the process that reads the log for all groups died {failures} times")
+                    raise _cause(died) from died
+            except Exception as failed:
+                cause = _cause(failed)
+                files.fail(str(cause))
+                raise cause from failed
+        else:
+            if error is not None:
+                raise _cause(error) from error
+            groups -= 1
+
+
+@ray.remote(num_cpus=0)
+class _CommonsActor:
+    """The commons in a process of their own."""
+
+    def __init__(self, play: Play, log: Log, run: RunFolder) -> None:
+        self.commons = Commons(play, log, run)
+
+    def provide(self) -> None:
+        self.commons.provide()
+
+
+def _worker(config: dict[str, Any]) -> None:
+    torch.set_num_threads(config["threads"])
+    faiss.omp_set_num_threads(config["threads"])  # Ray gives a worker one
+    torch.use_deterministic_algorithms(True)
+    tell = Teller(config["board"], config["group"]) if Ranks.of_process_group().first else _silent
+    simulate(config["play"], config["group"], config["share"], config["log"], config["run"], tell)
+
+
+def _silent(**_: Any) -> None:
+    pass
+
+
+def _cause(error: BaseException) -> Error:
+    """Find the error of this project's tree inside what Ray wraps around it, else make a RunError of its text."""
+    worker_errors = getattr(error, "worker_failures", None) or {}
+    for failure in [*worker_errors.values(), error]:
+        node: BaseException | None = failure
+        while node is not None:
+            if isinstance(node, Error):
+                return node
+            node = getattr(node, "cause", None) or node.__cause__
+    return RunError(f"a training group failed: {' '.join(str(error).split())[-600:]}")
