@@ -37,7 +37,7 @@ def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
         name=name,
         seed=seed,
         arm=arm,
-        backbone=replace(backbone, width=arm.width) if arm.width else backbone,
+        backbone=backbone if arm.width is None else replace(backbone, width=arm.width),
         policy=getattr(settings.policies, arm.policy),
         base=base,
         teacher=teacher,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -13,9 +14,12 @@ from pkb.errors import RunError
 from simulator.cluster.groups import train
 from simulator.cluster.progress import Board, shown
 from simulator.cluster.session import ray_session
+from simulator.config.typed import plain
+from simulator.contender.checkpoint import verify
 from simulator.describe import describe
 from simulator.plays import play_of, within_budget
-from simulator.record.experiment import write_experiment
+from simulator.record.costs import read_costs, stop_reasons
+from simulator.record.experiment import read_experiment, write_experiment
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.record.provenance import write_environment
@@ -40,8 +44,11 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     settings = within_budget(settings, log)
     folder = open_run(settings, log.manifest.name)
     tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
+    for key in read_experiment(folder).keys:  # better known now than after Ray has started
+        if (committed := folder.committed(key)) >= 0:
+            verify(folder.checkpoint(key, committed))
     if settings.serve.enabled:
-        free_port(settings.serve)  # a busy port is better known now than after the training
+        free_port(settings.serve)  # and so is a busy port
     with ray_session(address):
         board = Board.remote()  # type: ignore[attr-defined]
         with shown(board, console, len(log.periods)):
@@ -60,13 +67,20 @@ def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell:
             results = conclude_serving(run, results)
     finally:
         present(run, results, console)
+    stopped = stop_reasons(read_costs(run, keys := read_experiment(run).keys))
+    if len(stopped) == len(keys):
+        raise RunError(f"{run}: every contender was {next(iter(stopped.values()))}")
 
 
 def open_run(settings: Settings, data_set: str) -> RunFolder:
     """Open the run's folder, new or of the same experiment; RunError if another experiment lives there."""
     run = RunFolder(Path(settings.runs) / settings.name)
-    if run.config.exists() and not same_experiment(load(run.config), settings):
-        raise RunError(f"{run}: holds a run with other settings; choose another name=..., or delete it to start over")
+    differing = differences(load(run.config), settings) if run.config.exists() else []
+    if differing:
+        raise RunError(
+            f"{run}: holds a run with other settings ({', '.join(differing[:3])}); "
+            "choose another name=..., or delete it to start over"
+        )
     run.path.mkdir(parents=True, exist_ok=True)
     if not run.config.exists():
         write_environment(run, data_set)
@@ -75,6 +89,16 @@ def open_run(settings: Settings, data_set: str) -> RunFolder:
     return run
 
 
-def same_experiment(one: Settings, other: Settings) -> bool:
-    """Tell whether two settings give the same numbers: a run may go on with another number of groups."""
-    return one == replace(other, train=replace(other.train, groups=one.train.groups))
+def differences(one: Settings, other: Settings) -> list[str]:
+    """List the settings in which two experiments differ; a run may go on with another number of groups."""
+    before, now = (dict(flat(plain(settings))) for settings in (one, other))
+    return [key for key in {**before, **now} if key != "train.groups" and before.get(key) != now.get(key)]
+
+
+def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested keys joined by dots, with their values."""
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -29,6 +29,8 @@ from simulator.serve.settings import ServeSettings
 from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.train.settings import TrainSettings
 
+LARGEST_SEED = 2**31 - 1  # results hold them in 32 bits
+
 
 def _section(name: str, registry: dict[str, type[Any]]) -> type[Any]:
     """A dataclass with one field of settings for each entry of a registry."""
@@ -66,6 +68,10 @@ class Settings:
             raise SettingError(f"name={self.name!r}: must be usable as a folder's name")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise SettingError(f"seeds={self.seeds}: must be one or more different numbers")
+        if not all(0 <= seed <= LARGEST_SEED for seed in self.seeds):
+            raise SettingError(f"seeds={self.seeds}: must lie between 0 and {LARGEST_SEED}")
+        for name in MODELS:
+            _check_layers(f"backbones.{name}", getattr(self.backbones, name))
         for name, size in (("train", self.train.batch_size), ("compress", self.compress.batch_size)):
             if size < self.train.workers:
                 raise SettingError(
@@ -97,6 +103,17 @@ def knowledge_settings(settings: Settings, arm: str) -> Any:
     choice = settings.arms[arm]
     common = getattr(settings.knowledge, choice.knowledge or "")
     return typed(type(common), plain(common) | choice.options, at=f"arms.{arm}.options")
+
+
+def _check_layers(key: str, backbone: Any) -> None:
+    """Hold the settings that click models have in common to what a layer can be; their own they check themselves."""
+    hidden = getattr(backbone, "hidden", ())
+    for name, widths in (("width", [getattr(backbone, "width", 1)]), ("hidden", hidden)):
+        if any(width < 1 for width in widths):
+            raise SettingError(f"{key}.{name}={getattr(backbone, name)}: must be at least 1")
+    dropout = getattr(backbone, "dropout", 0.0)
+    if not 0 <= dropout < 1:
+        raise SettingError(f"{key}.dropout={dropout}: must be at least 0 and below 1")
 
 
 def _check_arm(settings: Settings, name: str) -> None:

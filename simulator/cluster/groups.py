@@ -23,6 +23,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pkb.errors import Error, RunError, SettingError
 from pkb.ranks import Ranks
+from simulator.cluster.cores import allowed_cores
+from simulator.cluster.placement import Spread
 from simulator.cluster.progress import Teller
 from simulator.cluster.shares import costs_of, shared_out
 from simulator.cluster.threads import threads_that_pay
@@ -77,6 +79,8 @@ def settle(play: Play, log: Log, run: RunFolder) -> Groups:
     """Say who plays in which group: as the run has it, unless another number of groups is asked for."""
     keys = [recipe.key for recipe in play.recipes]
     cores = int(ray.cluster_resources().get("CPU", 1))
+    if len([node for node in ray.nodes() if node["Alive"]]) == 1:  # Ray may have been promised more than is allowed
+        cores = min(cores, allowed_cores())
     wanted = play.train.groups
     number = max(1, min(cores // play.train.workers, len(keys))) if wanted == "auto" else min(int(wanted), len(keys))
     before = read_groups(run)
@@ -99,9 +103,10 @@ def settle(play: Play, log: Log, run: RunFolder) -> Groups:
 
 
 def _trainer(play: Play, run: RunFolder, config: dict[str, Any], groups: int) -> TorchTrainer:
-    cores, workers = ray.cluster_resources().get("CPU", 1), play.train.workers
-    everybody = workers * groups
-    cpus = 1.0 if cores > everybody else 0.5 * cores / everybody  # Ray Data's reads need the rest
+    workers, everybody = play.train.workers, play.train.workers * groups
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    # Ray Data wants a whole core of some node for a moment when it begins to read; a core alone is left to it.
+    cpus = 0.5 * min(1.0, sum(nodes) / everybody) if max(nodes) >= 2 else 0.0
     gpus = play.train.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= everybody
     if play.train.device == "cuda" and not gpus:
         raise SettingError(f"train.device=cuda: Ray knows of fewer than {everybody} GPUs; write cpu or auto")
@@ -112,12 +117,13 @@ def _trainer(play: Play, run: RunFolder, config: dict[str, Any], groups: int) ->
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=gpus,
-            resources_per_worker={"CPU": cpus} | ({"GPU": 1} if gpus else {}),
+            resources_per_worker={"CPU": cpus, "memory": 1} | ({"GPU": 1} if gpus else {}),  # all zero is refused
         ),
         run_config=RunConfig(
             name=f"group-{config['group']}",
             storage_path=str(run.path / "train"),
             failure_config=FailureConfig(max_failures=play.train.max_failures),
+            callbacks=[Spread(config["group"])],  # type: ignore[list-item]  # a controller's
         ),
     )
 
@@ -190,10 +196,13 @@ def _silent(**_: Any) -> None:
 def _cause(error: BaseException) -> Error:
     """Find the error of this project's tree inside what Ray wraps around it, else make a RunError of its text."""
     worker_errors = getattr(error, "worker_failures", None) or {}
+    innermost = error
     for failure in [*worker_errors.values(), error]:
         node: BaseException | None = failure
         while node is not None:
             if isinstance(node, Error):
                 return node
+            innermost = node if failure is not error else innermost
             node = getattr(node, "cause", None) or node.__cause__
-    return RunError(f"a training group failed: {' '.join(str(error).split())[-600:]}")
+    lines = [line.strip() for line in str(innermost).splitlines() if line.strip()] or [""]
+    return RunError(f"a training group failed: {type(innermost).__name__}: {lines[-1][-400:]}")

@@ -16,6 +16,8 @@ import ray
 from rich.console import Console
 from rich.status import Status
 
+EVERY_SECONDS = 0.5  # a worker tells, and the driver asks
+
 
 @dataclass(frozen=True, kw_only=True)
 class Now:
@@ -46,7 +48,7 @@ class Board:
 
 
 class Teller:
-    """Called by the loop as `tell(period=, arm=, stage=, rows=)`; sends to the board at most twice a second."""
+    """Called by the loop as `tell(period=, arm=, stage=, rows=)`; sends to the board every so often."""
 
     def __init__(self, board: Any, group: int) -> None:
         self.board, self.group = board, group
@@ -59,7 +61,7 @@ class Teller:
         if doing != self.doing:
             self.doing, self.started, self.rows = doing, now, 0
         self.rows += rows
-        if now - self.sent > 0.5:
+        if now - self.sent > EVERY_SECONDS:
             self.sent = now
             speed = self.rows / max(now - self.started, 1e-9)
             news = Now(period=period, arm=arm, stage=stage, rows_per_second=speed)
@@ -87,7 +89,7 @@ def _draw(board: Any, console: Console, periods: int, stop: threading.Event) -> 
     if status:
         status.start()
     try:
-        while not stop.wait(0.5):
+        while not stop.wait(EVERY_SECONDS):
             try:
                 now: dict[int, Now] = ray.get(board.read.remote(), timeout=5)
             except Exception:  # the display must never take the run down with it

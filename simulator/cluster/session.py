@@ -33,7 +33,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         logging_level=logging.ERROR,
         log_to_driver=False,
         include_dashboard=False if address is None else None,
-        num_cpus=allowed_cores() if address is None else None,
+        num_cpus=max(2, allowed_cores()) if address is None else None,  # with one, reads would wait for ever
         object_store_memory=OBJECT_STORE_BYTES if address is None else None,
     )
     _private_token()

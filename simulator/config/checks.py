@@ -27,6 +27,13 @@ def between(section: Any, name: str, low: float, high: float) -> None:
         raise SettingError(f"{name}={value}: must {limits}")
 
 
+def above_zero(section: Any, name: str) -> None:
+    """SettingError unless the field is a finite number above 0; null passes."""
+    value = getattr(section, name)
+    if value is not None and not 0 < value < math.inf:
+        raise SettingError(f"{name}={value}: must be a number above 0")
+
+
 def one_of(section: Any, name: str, allowed: Iterable[str]) -> None:
     """SettingError unless the field is one of `allowed`; null passes."""
     value = getattr(section, name)

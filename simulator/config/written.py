@@ -35,7 +35,8 @@ def read_yaml(file: Path, top: type[Any]) -> dict[str, Any]:
     except OSError as error:
         raise SettingError(f"{file}: {error.strerror}; the shipped experiments are in configs/") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+        what = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
+        raise SettingError(f"{file}: not readable as YAML: {what}") from None
     except RecursionError:
         raise SettingError(f"{file}: not readable as YAML: it refers to itself, or is nested too deeply") from None
 

@@ -47,7 +47,7 @@ def save_contender(folder: Path, contender: Contender, period: int) -> int:
 
 def load_contender(folder: Path, ranks: Ranks | None = None) -> Contender:
     """Load a contender, ready to go on; CheckpointError if a file is missing or not the one that was written."""
-    _verify(folder)
+    verify(folder)
     try:
         about = json.loads((folder / "contender.json").read_text())
         recipe = Recipe.from_json(json.dumps(about["recipe"]))
@@ -58,15 +58,18 @@ def load_contender(folder: Path, ranks: Ranks | None = None) -> Contender:
     return contender
 
 
-def _verify(folder: Path) -> None:
+def verify(folder: Path) -> None:
+    """Raise CheckpointError if a file of a contender's checkpoint is missing or not the one that was written."""
+    remedy = f"restore it, or delete {folder.parent} to play this contender from the start"
     try:
         hashes: dict[str, str] = dict(json.loads((folder / "manifest.json").read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder}: no readable manifest.json: {error}") from None
+        what = "missing" if isinstance(error, FileNotFoundError) else f"not readable: {error}"
+        raise CheckpointError(f"{folder / 'manifest.json'}: {what}; {remedy}") from None
     for name in FILES:
         file = folder / name
         if not file.is_file() or _sha256(file) != hashes.get(name):
-            raise CheckpointError(f"{file}: missing or damaged (its hash differs from the manifest); restore the run")
+            raise CheckpointError(f"{file}: missing or damaged (its hash differs from the manifest); {remedy}")
 
 
 def _sha256(file: Path) -> str:

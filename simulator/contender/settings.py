@@ -7,7 +7,10 @@ from typing import Any
 
 from pkb.errors import SettingError
 from pkb.plug import PLUGS
-from simulator.config.checks import at_least, one_of
+from simulator.config.checks import above_zero, at_least, between, one_of
+
+MOST_ROWS = 2**31 - 1  # of a minibatch
+WIDEST = 4096  # embeddings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,9 @@ class CompressSettings:
     every: int = 1  # periods between two compressions, each of all that has become old meanwhile
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "lag", "every"):
+        between(self, "batch_size", 1, MOST_ROWS)
+        above_zero(self, "learning_rate")
+        for name in ("epochs", "lag", "every"):
             at_least(self, name, 1)
 
 
@@ -42,6 +47,7 @@ class ArmSettings:
     def __post_init__(self) -> None:
         one_of(self, "plug", PLUGS)
         at_least(self, "layer", 1)
+        between(self, "width", 1, WIDEST)
         at_least(self, "epochs", 1)
         one_of(self, "control", ("untrained", "shuffled"))
         if self.knowledge is None:

@@ -44,14 +44,18 @@ class Commons:
         keys = [recipe.key for recipe in self.play.recipes]
         first = self.run.complete_through(keys) + 1
         for period in self.log.periods[:first] if self.names else ():
-            rows = self._read(period)
-            self._keep_holdout(period, rows)
-            self._join_pool(period, rows)
+            self.recall(period)
         for period, rows in replay(self.log, first=first, histories=self.histories):
             self._wait_for_somebody_near(period.index, keys)
             self.provide_period(period, rows)
             self.files.drop(self.run.complete_through(keys))
             note_peak(self.run, "commons")
+
+    def recall(self, period: Period) -> None:
+        """Make a period part of the past that has been provided before."""
+        rows = self._read(period)
+        self._keep_holdout(period, rows)
+        self._join_pool(period, rows)
 
     def provide_period(self, period: Period, rows: Batch) -> None:
         """Provide the rows of a period, which older ones they find, and then what they bring to the holdouts so far."""

@@ -41,6 +41,8 @@ def search(pool: IndexedPool, name: str, rows: Batch, *, until: int) -> Tensor:
         batch_size=None,
         batch_format="pyarrow",
         fn_kwargs={"index": index, "k": k, "until": until},
+        num_cpus=0,  # of what is free now; that none is must not keep a search waiting
+        compute=ray.data.TaskPoolStrategy(size=max(1, int(ray.available_resources().get("CPU", 1)))),
     )
     answers: Iterator[Any] = iter(found.iter_batches(batch_size=None, batch_format="pyarrow"))
     return torch.from_numpy(np.concatenate([from_lists(table.column("rows"), k) for table in answers]))

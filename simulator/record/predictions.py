@@ -120,10 +120,9 @@ def read_columns(file: Path, columns: Sequence[str], wanted: Any = None) -> pa.T
         )
         return table.select(columns)  # a column that is not there is an error here
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise DataError(
-            f"{file}: not readable as predictions: {what}; restore the file, or delete the run's folder and run again"
-        ) from None
+        absent = isinstance(error, FileNotFoundError)
+        what = "is missing" if absent else f"not readable as predictions: {' '.join(str(error).split())}"
+        raise DataError(f"{file}: {what}; restore the file, or delete the run's folder and run again") from None
 
 
 def _kinds(file: Path) -> set[tuple[int, bool]]:

@@ -18,6 +18,8 @@ from pkb.batch import Batch
 from pkb.errors import DataError
 from simulator.stream.log import Log, Period, to_batch
 
+READS = 2  # at a time; they reserve no core, as the workers that wait for them may have reserved all that are left
+
 
 def replay(log: Log, *, first: int = 0, histories: bool = False) -> Generator[tuple[Period, Batch]]:
     """Each period from number `first` on with its rows, strictly in time order; DataError if rows are amiss."""
@@ -29,7 +31,8 @@ def replay(log: Log, *, first: int = 0, histories: bool = False) -> Generator[tu
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.use_datasource_v2 = False  # it packs the row groups of a large file into reads in any order
-    dataset = ray.data.read_parquet([str(log.path(p)) for p in periods], columns=columns)
+    files = [str(log.path(p)) for p in periods]
+    dataset = ray.data.read_parquet(files, columns=columns, concurrency=READS, num_cpus=0)
     blocks = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)  # as they were read
     tables = _cut(iter(blocks), [p.rows for p in periods])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pkb.errors import SettingError
-from simulator.config.checks import at_least, one_of
+from simulator.config.checks import above_zero, at_least, between, one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,15 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         one_of(self, "device", ("auto", "cpu", "cuda"))
-        if self.groups != "auto" and not (self.groups.isdigit() and int(self.groups)):
+        if self.groups != "auto" and not (self.groups.isdecimal() and int(self.groups)):
             raise SettingError(f"groups={self.groups}: write auto, or a number of at least 1")
         at_least(self, "workers", 1)
         at_least(self, "threads", 0)
-        at_least(self, "batch_size", 1)
+        between(self, "batch_size", 1, 2**31 - 1)
+        above_zero(self, "learning_rate")
+        above_zero(self, "embedding_learning_rate")
         at_least(self, "epochs", 1)
         one_of(self, "precision", ("auto", "float32", "bfloat16"))
         at_least(self, "patience", 1)
         at_least(self, "evict_after", 0)
+        at_least(self, "max_failures", 0)

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.simulator.main_job import PATIENCE, ROOT, SERVED, command, without
+from simulator.cluster.placement import node_of
+from simulator.record.layout import RunFolder
+from tests.simulator.cluster.played import assert_same, played, start
+from tests.simulator.main_job import PATIENCE, ROOT, SERVED, children_of, command, without
 
 RAY = Path(sys.executable).with_name("ray")
 CLUSTER = ROOT / "cluster"
@@ -63,10 +68,16 @@ def test_the_kubernetes_job_runs_the_main_job_with_shared_storage_and_a_token() 
 
 @dataclass(frozen=True)
 class Nodes:
-    """A head without CPUs and a worker node with two, and the environment of whoever talks to them."""
+    """Several nodes on this host, the first of which is the head; and the environment of whoever talks to them."""
 
     jobs: str  # address that jobs are submitted to
+    address: str  # that a driver connects to
     environment: dict[str, str]
+    processes: list[subprocess.Popen[bytes]]
+
+    def of(self, pid: int) -> int | None:
+        """Number of the node that a process belongs to; None if it has ended."""
+        return next((n for n, node in enumerate(self.processes) if pid in children_of(node.pid)), None)
 
 
 def free_ports(number: int) -> list[int]:
@@ -77,8 +88,9 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-@pytest.fixture
-def nodes() -> Iterator[Nodes]:
+@contextmanager
+def cluster(*cpus: int) -> Iterator[Nodes]:
+    """Nodes with so many CPUs each, as long as the block runs."""
     environment = {
         **{key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
         "RAY_AUTH_MODE": "token",
@@ -89,21 +101,24 @@ def nodes() -> Iterator[Nodes]:
     gcs, dashboard = free_ports(2)
     # Not pytest's folder: the paths of sockets, which lie in it, have 107 characters at most.
     temporary = Path(tempfile.mkdtemp(prefix="ray-"))
-    head = [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={temporary}", "--num-cpus=0"]
-    worker = [f"--address=127.0.0.1:{gcs}", "--num-cpus=2"]
+    head = ["--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={temporary}"]
+    address = f"127.0.0.1:{gcs}"
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        for options, sign in ((["--head", *head], "Active:"), (worker, "/2.0 CPU")):
+        for number, some in enumerate(cpus):
+            options = [f"--num-cpus={some}", *([f"--address={address}"] if number else head)]
             quiet = subprocess.DEVNULL
-            start = [str(RAY), "start", "--block", *options]
+            node = [str(RAY), "start", "--block", *options]
             processes.append(
-                subprocess.Popen(start, env=environment, start_new_session=True, stdout=quiet, stderr=quiet)
+                subprocess.Popen(node, env=environment, start_new_session=True, stdout=quiet, stderr=quiet)
             )
-            wait_for_status(f"127.0.0.1:{gcs}", sign, environment)
-        yield Nodes(f"http://127.0.0.1:{dashboard}", environment)
+            known = sum(cpus[: number + 1])
+            wait_for_status(address, f"/{known}.0 CPU" if known else "Active:", environment)
+        yield Nodes(f"http://127.0.0.1:{dashboard}", address, environment, processes)
     finally:
         for process in reversed(processes):
-            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -121,14 +136,60 @@ def wait_for_status(address: str, sign: str, environment: dict[str, str]) -> Non
 
 
 @pytest.mark.slow
-def test_a_submitted_job_runs_the_main_job_from_the_head_on_another_node(nodes: Nodes, tmp_path: Path) -> None:
+def test_a_submitted_job_runs_the_main_job_from_the_head_on_another_node(tmp_path: Path) -> None:
     few = [*without("finetune", "finetune_edk", "rim"), "stream.world.periods=2"]
     _, *words = command(tmp_path, *SERVED, *few, "train.workers=2", "train.max_failures=0")
-    submit = [str(RAY), "job", "submit", f"--address={nodes.jobs}", "--working-dir=.", "--", sys.executable, *words]
-    done = subprocess.run(
-        submit, env=nodes.environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    with cluster(0, 2) as nodes:
+        submit = [str(RAY), "job", "submit", f"--address={nodes.jobs}", "--working-dir=.", "--", sys.executable, *words]
+        done = subprocess.run(
+            submit, env=nodes.environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     results = pq.read_table(tmp_path / "runs" / "small" / "results.parquet").to_pylist()
     assert {row["metric"] for row in results} >= {"auc", "latency_p99_ms", "train_seconds"}
     assert (tmp_path / "runs" / "small" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_groups_play_on_both_nodes_and_end_with_the_same_bits_if_one_of_them_dies(tmp_path: Path) -> None:
+    folder, other = tmp_path / "two", tmp_path / "undisturbed"
+    folder.mkdir()
+    other.mkdir()
+    with cluster(2, 2) as nodes:
+        environment = {**nodes.environment, "RAY_ADDRESS": nodes.address}
+        with start(folder, 2, environment=environment) as driver:
+            try:
+                assert {nodes.of(pid) for pid in workers_of(folder, 2)} == {0, 1}
+                for pid in children_of(nodes.processes[1].pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                printed, _ = driver.communicate(timeout=PATIENCE)
+            finally:
+                driver.kill()
+        assert driver.returncode == 0, printed[-3000:]
+        assert not any(nodes.of(pid) for pid in workers_of(folder, 2))
+    assert_same(RunFolder(folder / "run"), RunFolder(played(other, 2)))
+
+
+def workers_of(folder: Path, number: int) -> list[int]:
+    """Process ids of the groups' workers, once all have something to tell."""
+    deadline = time.monotonic() + PATIENCE
+    while len(files := sorted(folder.glob("worker-*"))) < number or not all(file.read_text() for file in files):
+        assert time.monotonic() < deadline, f"{number} groups did not come up"
+        time.sleep(0.02)
+    return [int(file.read_text()) for file in files]
+
+
+def test_groups_are_dealt_out_to_nodes_by_what_these_have() -> None:
+    def dealt(groups: int, workers: int, **has: float) -> list[str | None]:
+        return [node_of(group, has, workers) for group in range(groups)]
+
+    assert dealt(3, 1, a=8) == [None] * 3, "nothing to choose"
+    assert dealt(4, 1, a=2, b=2) == ["a", "b", "a", "b"]
+    assert dealt(2, 1, head=0, a=1, b=1) == ["a", "b"]
+    assert Counter(dealt(8, 1, a=6, b=2)) == {"a": 6, "b": 2}
+    assert Counter(dealt(4, 2, a=6, b=2)) == {"a": 3, "b": 1}
+    assert Counter(dealt(16, 1, a=6, b=2)) == {"a": 12, "b": 4}, "more groups than cores"
+    assert dealt(2, 3, a=2, b=3) == ["b", "b"], "a whole group on one node"
+    assert dealt(1, 4, a=2, b=3) == [None], "no node has room"
+    assert dealt(2, 1) == [None] * 2

@@ -25,7 +25,7 @@ from simulator.stream.log import Log
 from tests.simulator.main_job import ARMS, PATIENCE, SERVED, UNSERVED, children_of, play, start, without
 
 PERIODS = 4
-TIMED = ("seconds", "per_second", "latency", "qps", "serving", "served", "bytes")
+TIMED = ("seconds", "per_second", "per_cpu_second", "latency", "qps", "serving", "served", "bytes")
 SHARED = ("finetune", "rim")  # arms that two workers play
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,183 @@
+"""A small run of several kinds of arms in groups of workers, in which one process can be told to die.
+
+python -m tests.simulator.cluster.played FOLDER GROUPS [WHO STAGE]
+
+WHO is `worker`, `workers` (all of them at once), `commons` or `driver`; it dies once, in the middle of STAGE
+(compress, learn, commit) of a period, whichever group comes to it first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pkb.edk import EDK
+from simulator.cluster import progress
+from simulator.cluster.groups import train
+from simulator.cluster.progress import Now
+from simulator.cluster.session import ray_session
+from simulator.contender.settings import ArmSettings
+from simulator.loop.play import Play
+from simulator.plays import play_of
+from simulator.record.costs import PeriodCosts, read_costs
+from simulator.record.groups import read_groups
+from simulator.record.layout import RunFolder
+from simulator.settings import Settings
+from simulator.stream.log import Log
+from tests.simulator.main_job import PATIENCE, ROOT, children_of
+from tests.simulator.tiny import tiny_log, tiny_settings
+
+PERIODS, ROWS, FATAL_PERIOD = 5, 600, 2
+ARMS = {
+    "finetune": ArmSettings(),
+    "finetune_edk": ArmSettings(knowledge="edk"),
+    "rim": ArmSettings(backbone="rim"),
+    "dert": ArmSettings(backbone="dert"),
+    "novelty": ArmSettings(knowledge="novelty", plug="join"),
+}
+KEYS = ["finetune-0", "finetune_edk-0", "rim-0", "dert-0", "novelty-0", "finetune-1"]
+
+
+def play_in(folder: Path, groups: str = "auto") -> Play:
+    """What is played: every arm with one seed, one of them with two."""
+    settings: Any = tiny_settings(folder, arms=ARMS)  # sections made on the fly
+    small: Settings = replace(
+        settings,
+        seeds=[0, 1],
+        train=replace(settings.train, groups=groups, threads=1, epochs=3, max_failures=4),
+        compress=replace(settings.compress, epochs=3),
+        knowledge=replace(settings.knowledge, edk=EDK.Settings(patterns=3, depth=1)),
+    )
+    play = play_of(small)
+    return replace(play, recipes=tuple(r for r in play.recipes if r.seed == 0 or r.name == "finetune"))
+
+
+class Fate:
+    """Stands in for the board of the progress display: what each worker tells is heard in that worker, at once."""
+
+    def __init__(self, folder: Path, who: str, stage: str) -> None:
+        self.folder, self.who, self.stage, self.watches = folder, who, stage, False
+        self.period = 0 if who == "commons" else FATAL_PERIOD  # later it may have done all that it must do
+
+    @property
+    def tell(self) -> Fate:
+        return self
+
+    def remote(self, group: int, now: Now) -> None:
+        progress.EVERY_SECONDS = 0.0
+        (self.folder / f"worker-{group}").write_text(str(os.getpid()))
+        if self.stage == "commit" and not self.watches:
+            self.watches = True
+            threading.Thread(target=self._wait_for_a_commit, args=(group,), daemon=True).start()
+        if now.stage == self.stage and now.period == self.period and now.rows_per_second:
+            self._strike()
+
+    def _wait_for_a_commit(self, group: int) -> None:
+        run = RunFolder(self.folder / "run")
+        groups = read_groups(run)
+        assert groups is not None
+        halves = [run.checkpoint(key, FATAL_PERIOD) for key in groups.groups[group]]
+        halves = [half.with_name(f".{half.name}.partial") for half in halves]
+        while not any(half.exists() for half in halves):
+            time.sleep(0.0005)
+        self._strike()
+
+    def _strike(self) -> None:
+        try:
+            (self.folder / "struck").touch(exist_ok=False)
+        except FileExistsError:
+            return
+        driver = int((self.folder / "driver").read_text())
+        if self.who == "workers":
+            others = [int(file.read_text()) for file in self.folder.glob("worker-*")]
+            for pid in (pid for pid in others if pid != os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+        elif self.who == "commons":
+            [commons] = [pid for pid, title in children_of(driver).items() if "_CommonsActor" in title]
+            os.kill(commons, signal.SIGKILL)
+            return
+        os.kill(driver if self.who == "driver" else os.getpid(), signal.SIGKILL)
+
+
+def main(folder: Path, groups: str, who: str = "", stage: str = "") -> None:
+    """Play, or go on playing."""
+    (folder / "driver").write_text(str(os.getpid()))
+    (folder / "run").mkdir(exist_ok=True)
+    log = Log(folder / "log")
+    with ray_session(None):
+        train(play_in(folder, groups), log, RunFolder(folder / "run"), Fate(folder, who, stage), print)
+
+
+def start(folder: Path, groups: int, *fate: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
+    """Begin to play in a process of its own."""
+    if not (folder / "log").exists():
+        tiny_log(folder / "log", periods=PERIODS, rows=ROWS)
+    command = [sys.executable, "-m", __name__, str(folder), str(groups), *fate]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def played(folder: Path, groups: int, *fate: str, dies: bool = False) -> Path:
+    """Play in a process of its own, to its end; the folder of the run."""
+    with start(folder, groups, *fate) as process:
+        try:
+            printed, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == (-signal.SIGKILL if dies else 0), printed[-3000:]
+    assert (folder / "struck").exists() == bool(fate), "nobody came to where it should have been killed"
+    deadline = time.monotonic() + PATIENCE
+    while any(Path(f"/proc/{file.read_text()}").exists() for file in folder.glob("worker-*")):
+        assert time.monotonic() < deadline, "workers outlive their driver"
+        time.sleep(0.05)
+    return folder / "run"
+
+
+def costs(run: RunFolder) -> list[PeriodCosts]:
+    return read_costs(run, KEYS)
+
+
+def assert_same(run: RunFolder, other: RunFolder) -> None:
+    """Every prediction, weight and count, to the bit; and nothing left over."""
+    written = {file.relative_to(other.path) for file in other.path.rglob("predictions/*/*.parquet")}
+    assert {file.relative_to(run.path) for file in run.path.rglob("predictions/*/*.parquet")} == written
+    assert len(written) == PERIODS * (1 + len(KEYS)), "one more holds the world's truth"
+    for file in written:
+        one, two = (pq.read_table(r.path / file, partitioning=None) for r in (run, other))
+        assert one.equals(two), file
+    for key in KEYS:
+        ends = [json.loads((r.checkpoint(key, PERIODS - 1) / "manifest.json").read_text()) for r in (run, other)]
+        assert ends[0] == ends[1], key
+        assert {entry.name for entry in run.contender(key).iterdir()} == {
+            "committed",
+            *(f"period-{period:05d}" for period in (PERIODS - 2, PERIODS - 1)),
+        }
+    assert run.complete_through(KEYS) == PERIODS - 1
+    assert [[counted(arm) for arm in period.arms] for period in costs(run)] == [
+        [counted(arm) for arm in period.arms] for period in costs(other)
+    ]
+    assert not list(run.path.rglob(".*")), "half written"
+    assert not {"shared", "train"} & {entry.name for entry in run.path.iterdir()}
+
+
+def counted(arm: object) -> dict[str, object]:
+    """What a contender's period cost, but for seconds."""
+    facts = dict(vars(arm))
+    stages = {name: stage.rows for name, stage in facts.pop("stages").items()}
+    return {name: fact for name, fact in facts.items() if not name.endswith("_seconds")} | {"stages": stages}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
