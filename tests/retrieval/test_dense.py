@@ -170,5 +170,5 @@ def test_vectors_of_the_wrong_width_or_not_finite_are_refused() -> None:
 
 
 def test_settings_that_cannot_be_are_named() -> None:
-    with pytest.raises(SettingError, match="nprobe is 0"):
+    with pytest.raises(SettingError, match="nprobe=0"):
         DenseSettings(nprobe=0)

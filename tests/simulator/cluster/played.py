@@ -1,9 +1,10 @@
 """A small run of several kinds of arms in groups of workers, in which one process can be told to die.
 
-python -m tests.simulator.cluster.played FOLDER GROUPS [WHO STAGE]
+python -m tests.simulator.cluster.played FOLDER GROUPS [WHO:STAGE:PERIOD ...]
 
-WHO is `worker`, `workers` (all of them at once), `commons` or `driver`; it dies once, in the middle of STAGE
-(compress, learn, commit) of a period, whichever group comes to it first.
+WHO is `worker`, `workers` (all of them at once), `commons` or `driver`; it dies once, in the middle of a stage
+(predict, compress, learn, commit) of a period, as soon as the first group has come to it. As long as there is a file
+`hold` in FOLDER, every group waits where it begins.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from simulator.contender.settings import ArmSettings
 from simulator.loop.play import Play
 from simulator.plays import play_of
 from simulator.record.costs import PeriodCosts, read_costs
+from simulator.record.files import write_text
 from simulator.record.groups import read_groups
 from simulator.record.layout import RunFolder
 from simulator.settings import Settings
@@ -38,7 +40,7 @@ from simulator.stream.log import Log
 from tests.simulator.main_job import PATIENCE, ROOT, children_of
 from tests.simulator.tiny import tiny_log, tiny_settings
 
-PERIODS, ROWS, FATAL_PERIOD = 5, 600, 2
+PERIODS, ROWS = 5, 600
 ARMS = {
     "finetune": ArmSettings(),
     "finetune_edk": ArmSettings(knowledge="edk"),
@@ -66,9 +68,8 @@ def play_in(folder: Path, groups: str = "auto") -> Play:
 class Fate:
     """Stands in for the board of the progress display: what each worker tells is heard in that worker, at once."""
 
-    def __init__(self, folder: Path, who: str, stage: str) -> None:
-        self.folder, self.who, self.stage, self.watches = folder, who, stage, False
-        self.period = 0 if who == "commons" else FATAL_PERIOD  # later it may have done all that it must do
+    def __init__(self, folder: Path, deaths: list[str]) -> None:
+        self.folder, self.deaths, self.watches = folder, deaths, False
 
     @property
     def tell(self) -> Fate:
@@ -76,72 +77,95 @@ class Fate:
 
     def remote(self, group: int, now: Now) -> None:
         progress.EVERY_SECONDS = 0.0
-        (self.folder / f"worker-{group}").write_text(str(os.getpid()))
-        if self.stage == "commit" and not self.watches:
+        if not self.watches:
             self.watches = True
-            threading.Thread(target=self._wait_for_a_commit, args=(group,), daemon=True).start()
-        if now.stage == self.stage and now.period == self.period and now.rows_per_second:
-            self._strike()
+            write_text(self.folder / f"worker-{group}", str(os.getpid()))
+            threading.Thread(target=self._watch_commits, args=(group,), daemon=True).start()
+        while (self.folder / "hold").exists():
+            time.sleep(0.01)
+        if now.rows_per_second:
+            self._meet(now.stage, now.period)
 
-    def _wait_for_a_commit(self, group: int) -> None:
+    def _watch_commits(self, group: int) -> None:
         run = RunFolder(self.folder / "run")
         groups = read_groups(run)
         assert groups is not None
-        halves = [run.checkpoint(key, FATAL_PERIOD) for key in groups.groups[group]]
-        halves = [half.with_name(f".{half.name}.partial") for half in halves]
-        while not any(half.exists() for half in halves):
+        periods = [int(death.split(":")[2]) for death in self.deaths if ":commit:" in death]
+        while periods:
+            for period in periods:
+                ends = [run.checkpoint(key, period) for key in groups.groups[group]]
+                if any(end.with_name(f".{end.name}.partial").exists() for end in ends):
+                    self._meet("commit", period)
             time.sleep(0.0005)
-        self._strike()
 
-    def _strike(self) -> None:
-        try:
-            (self.folder / "struck").touch(exist_ok=False)
-        except FileExistsError:
-            return
-        driver = int((self.folder / "driver").read_text())
-        if self.who == "workers":
-            others = [int(file.read_text()) for file in self.folder.glob("worker-*")]
-            for pid in (pid for pid in others if pid != os.getpid()):
-                os.kill(pid, signal.SIGKILL)
-        elif self.who == "commons":
+    def _meet(self, stage: str, period: int) -> None:
+        for death in self.deaths:
+            who, *where = death.split(":")
+            if where == [stage, str(period)]:
+                try:
+                    struck(self.folder, death).touch(exist_ok=False)
+                except FileExistsError:
+                    continue
+                self._kill(who)
+
+    def _kill(self, who: str) -> None:
+        driver, here = int((self.folder / "driver").read_text()), os.getpid()
+        if who == "commons":
             [commons] = [pid for pid, title in children_of(driver).items() if "_CommonsActor" in title]
             os.kill(commons, signal.SIGKILL)
             return
-        os.kill(driver if self.who == "driver" else os.getpid(), signal.SIGKILL)
+        workers = {int(file.read_text()) for file in self.folder.glob("worker-*")}
+        # Workers outlive their driver for a moment. One that went on could end the run.
+        others = {"worker": set[int](), "workers": workers - {here}, "driver": {driver}}[who]
+        for pid in (*others, here):
+            os.kill(pid, signal.SIGKILL)
 
 
-def main(folder: Path, groups: str, who: str = "", stage: str = "") -> None:
+def struck(folder: Path, death: str) -> Path:
+    """The file that tells that somebody has died this death."""
+    return folder / f"struck-{death}"
+
+
+def main(folder: Path, groups: str, *deaths: str) -> None:
     """Play, or go on playing."""
     (folder / "driver").write_text(str(os.getpid()))
     (folder / "run").mkdir(exist_ok=True)
     log = Log(folder / "log")
     with ray_session(None):
-        train(play_in(folder, groups), log, RunFolder(folder / "run"), Fate(folder, who, stage), print)
+        train(play_in(folder, groups), log, RunFolder(folder / "run"), Fate(folder, list(deaths)), print)
 
 
-def start(folder: Path, groups: int, *fate: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[str]:
+def start(
+    folder: Path, groups: int, *deaths: str, environment: Mapping[str, str] = os.environ
+) -> subprocess.Popen[bytes]:
     """Begin to play in a process of its own."""
     if not (folder / "log").exists():
         tiny_log(folder / "log", periods=PERIODS, rows=ROWS)
-    command = [sys.executable, "-m", __name__, str(folder), str(groups), *fate]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    command = [sys.executable, "-m", __name__, str(folder), str(groups), *deaths]
+    # Not a pipe: Ray's agents hold it open for a minute after a driver that was killed.
+    with (folder / "printed").open("w") as printed:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=printed, stderr=subprocess.STDOUT)
 
 
-def played(folder: Path, groups: int, *fate: str, dies: bool = False) -> Path:
-    """Play in a process of its own, to its end; the folder of the run."""
-    with start(folder, groups, *fate) as process:
-        try:
-            printed, _ = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-    assert process.returncode == (-signal.SIGKILL if dies else 0), printed[-3000:]
-    assert (folder / "struck").exists() == bool(fate), "nobody came to where it should have been killed"
+def ended(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Wait for the end of who plays, and of its workers, which live on for a moment after it was killed."""
+    try:
+        code = process.wait(PATIENCE)
+    finally:
+        process.kill()
     deadline = time.monotonic() + PATIENCE
     while any(Path(f"/proc/{file.read_text()}").exists() for file in folder.glob("worker-*")):
         assert time.monotonic() < deadline, "workers outlive their driver"
         time.sleep(0.05)
+    return code
+
+
+def played(folder: Path, groups: int, *deaths: str) -> Path:
+    """Play in a process of its own, to its end; the folder of the run."""
+    code = ended(start(folder, groups, *deaths), folder)
+    killed = any(death.startswith("driver") for death in deaths)
+    assert code == (-signal.SIGKILL if killed else 0), f"{code}: {(folder / 'printed').read_text()[-3000:]}"
+    assert all(struck(folder, death).exists() for death in deaths), "nobody came to where it should have been killed"
     return folder / "run"
 
 
@@ -159,7 +183,7 @@ def assert_same(run: RunFolder, other: RunFolder) -> None:
         assert one.equals(two), file
     for key in KEYS:
         ends = [json.loads((r.checkpoint(key, PERIODS - 1) / "manifest.json").read_text()) for r in (run, other)]
-        assert ends[0] == ends[1], key
+        assert ends[0]["state.safetensors"] == ends[1]["state.safetensors"], key
         assert {entry.name for entry in run.contender(key).iterdir()} == {
             "committed",
             *(f"period-{period:05d}" for period in (PERIODS - 2, PERIODS - 1)),

@@ -25,7 +25,7 @@ import yaml
 
 from simulator.cluster.placement import node_of
 from simulator.record.layout import RunFolder
-from tests.simulator.cluster.played import assert_same, played, start
+from tests.simulator.cluster.played import KEYS, assert_same, ended, played, start
 from tests.simulator.main_job import PATIENCE, ROOT, SERVED, children_of, command, without
 
 RAY = Path(sys.executable).with_name("ray")
@@ -157,24 +157,34 @@ def test_groups_play_on_both_nodes_and_end_with_the_same_bits_if_one_of_them_die
     other.mkdir()
     with cluster(2, 2) as nodes:
         environment = {**nodes.environment, "RAY_ADDRESS": nodes.address}
-        with start(folder, 2, environment=environment) as driver:
-            try:
-                assert {nodes.of(pid) for pid in workers_of(folder, 2)} == {0, 1}
-                for pid in children_of(nodes.processes[1].pid):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                printed, _ = driver.communicate(timeout=PATIENCE)
-            finally:
-                driver.kill()
-        assert driver.returncode == 0, printed[-3000:]
-        assert not any(nodes.of(pid) for pid in workers_of(folder, 2))
+        (folder / "hold").touch()
+        driver = start(folder, 2, environment=environment)
+        try:
+            first = workers_of(folder, 2)
+            assert {nodes.of(pid) for pid in first} == {0, 1}
+            (folder / "hold").unlink()
+            wait_for_any_commit(RunFolder(folder / "run"))
+            for pid in children_of(nodes.processes[1].pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            code = ended(driver, folder)
+        assert code == 0, (folder / "printed").read_text()[-3000:]
+        assert len(set(first) & set(workers_of(folder, 2))) == 1, "one of them was started again"
     assert_same(RunFolder(folder / "run"), RunFolder(played(other, 2)))
+
+
+def wait_for_any_commit(run: RunFolder) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while max(run.committed(key) for key in KEYS) < 0:
+        assert time.monotonic() < deadline, "nobody came to the end of the first period"
+        time.sleep(0.01)
 
 
 def workers_of(folder: Path, number: int) -> list[int]:
     """Process ids of the groups' workers, once all have something to tell."""
     deadline = time.monotonic() + PATIENCE
-    while len(files := sorted(folder.glob("worker-*"))) < number or not all(file.read_text() for file in files):
+    while len(files := sorted(folder.glob("worker-*"))) < number:
         assert time.monotonic() < deadline, f"{number} groups did not come up"
         time.sleep(0.02)
     return [int(file.read_text()) for file in files]

@@ -121,7 +121,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{named}holds predictions of arms \['frozen'\] and seeds \[0\]"):
         evaluate(run)
     file.unlink()
-    with pytest.raises(DataError, match=rf"{named}not readable as predictions"):
+    with pytest.raises(DataError, match=rf"{named}is missing"):
         evaluate(run)
     pq.write_table(stored.slice(1), file)
     with pytest.raises(DataError, match="hold different rows"):
