@@ -1,4 +1,4 @@
-"""How a contender's period becomes part of the run: results, then the checkpoint, then the number of the period."""
+"""How a contender's period becomes part of the run: checkpoint and results first, the number of the period last."""
 
 from __future__ import annotations
 
