@@ -66,7 +66,7 @@ RETRIEVERS: dict[str, Callable[[Pool, RetrievalSettings], Retriever]] = {
 
 
 class IndexedPool:
-    """Old impressions, and one index on them for each retriever by name; a process that does not search has none."""
+    """Old impressions, and one index on them for each retriever by name."""
 
     def __init__(self, schema: Schema, names: Iterable[str], settings: RetrievalSettings) -> None:
         self.settings = settings
@@ -97,7 +97,9 @@ class IndexedPool:
         """Tell how rare the queries' own values are among what a retriever of `GIVES_IDF` searches, [B, F]."""
         retriever = self.retrievers[name]
         assert isinstance(retriever, UserBehavioursIndex)
-        return retriever.idf(queries, until=until)
+        starts = range(0, max(1, len(queries)), AT_ONCE)
+        parts = (queries.select(slice(start, start + AT_ONCE)) for start in starts)
+        return torch.cat([retriever.idf(some, until=until) for some in parts])
 
     def neighbours(self, rows_BK: Tensor, *, until: int, idf_BF: Tensor | None = None) -> Neighbours:
         """Give what was found, as columns of the queries; a neighbour's age is counted back from `until`.

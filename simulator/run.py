@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +13,7 @@ from pkb.errors import RunError
 from simulator.cluster.groups import train
 from simulator.cluster.progress import Board, shown
 from simulator.cluster.session import ray_session
+from simulator.config.kinds import flat
 from simulator.config.typed import plain
 from simulator.contender.checkpoint import verify
 from simulator.describe import describe
@@ -91,14 +91,5 @@ def open_run(settings: Settings, data_set: str) -> RunFolder:
 
 def differences(one: Settings, other: Settings) -> list[str]:
     """List the settings in which two experiments differ; a run may go on with another number of groups."""
-    before, now = (dict(flat(plain(settings))) for settings in (one, other))
+    before, now = (flat(plain(settings)) for settings in (one, other))
     return [key for key in {**before, **now} if key != "train.groups" and before.get(key) != now.get(key)]
-
-
-def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested keys joined by dots, with their values."""
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -34,7 +34,9 @@ class ROK(KnowledgeBase):
     taught: ClassVar[bool] = True
     compresses = "found"
     stages: ClassVar[tuple[str, ...]] = ("teacher", "imitation")
-    remedies: ClassVar[dict[str, str]] = {"knowledge_rank": "give imitation more weight (alpha nearer to 0)"}
+    remedies: ClassVar[dict[str, str]] = {
+        "knowledge_rank": "give imitation more weight (knowledge.rok.alpha nearer to 0)",
+    }
     retriever: str
 
     @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,7 @@ class UBR(Teacher):
         policy: float = 1.0  # weight of the loss of asking, which Adam hardly feels; with 0 asking stays as it began
 
         def __post_init__(self) -> None:
-            if self.width % self.heads:
+            if self.heads < 1 or self.width % self.heads:
                 raise SettingError(f"heads={self.heads}: must divide the width, {self.width}")
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:

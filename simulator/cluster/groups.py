@@ -16,7 +16,7 @@ from typing import Any
 import faiss
 import ray
 import torch
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -63,7 +63,11 @@ def train(play: Play, log: Log, run: RunFolder, board: Any, tell: Tell) -> None:
         config |= {"board": board, "threads": groups.threads}
         trainer = _trainer(play, run, config, len(groups.groups))
         threading.Thread(target=_play, args=(trainer, ended), daemon=True).start()
-    _provide_until(play, log, run, files, ended, len(groups.groups))
+    threading.Thread(target=_provide, args=(play, log, run, ended), daemon=True).start()
+    for _ in groups.groups:
+        if error := ended.get():  # the first of anybody's ends the run
+            files.fail(str(_cause(error)))
+            raise _cause(error) from error
     _tidy(run)
 
 
@@ -137,37 +141,21 @@ def _play(trainer: TorchTrainer, ended: queue.Queue[BaseException | None]) -> No
         ended.put(None)
 
 
-def _provide_until(
-    play: Play, log: Log, run: RunFolder, files: SharedFiles, ended: queue.Queue[BaseException | None], groups: int
-) -> None:
-    """Provide what all groups share until each has ended; the first error of any of them ends the run."""
+def _provide(play: Play, log: Log, run: RunFolder, ended: queue.Queue[BaseException | None]) -> None:
+    """Keep the commons at work, on this node, until all is provided; its end is nobody's, its failure everybody's."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    failures, providing = 0, None
-    while groups:
-        if providing is None:
-            commons = _CommonsActor.options(scheduling_strategy=here).remote(play, log, run)  # type: ignore[attr-defined]
-            providing = commons.provide.remote()
+    for left in range(play.train.max_failures, -1, -1):
+        commons = _CommonsActor.options(scheduling_strategy=here).remote(play, log, run)  # type: ignore[attr-defined]
         try:
-            error = ended.get(timeout=0.2)
-        except queue.Empty:
-            done, _ = ray.wait([providing], timeout=0)
-            if not done:
-                continue
-            try:
-                ray.get(done[0])
-            except (RayActorError, ActorDiedError) as died:
-                failures, providing = failures + 1, None
-                if failures > play.train.max_failures:
-                    files.fail(f"the process that reads the log for all groups died {failures} times")
-                    raise _cause(died) from died
-            except Exception as failed:
-                cause = _cause(failed)
-                files.fail(str(cause))
-                raise cause from failed
+            ray.get(commons.provide.remote())
+        except RayActorError as died:  # its process; another one goes on
+            if not left:
+                ended.put(died)
+        except Exception as error:
+            ended.put(error)
+            return
         else:
-            if error is not None:
-                raise _cause(error) from error
-            groups -= 1
+            return
 
 
 @ray.remote(num_cpus=0)

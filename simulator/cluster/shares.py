@@ -12,9 +12,10 @@ from simulator.contender.recipe import Recipe
 from simulator.contender.searching import reads_of
 from simulator.loop.play import Play
 from simulator.record.costs import read_costs
+from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 
-# CPU seconds of kinds of work, relative to a period of fine-tuned DeepFM (`make demo`, 2026-11-27): a first guess.
+# Kinds of work beside a period of fine-tuned DeepFM: a first guess, about as the README's table of the main job has it.
 PLAIN, OWN_ENCODER, READS_NEIGHBOURS, TAUGHT, LEARNED_BASE = 1.0, 6.0, 4.0, 8.0, 10.0
 PASSES = {"replay": 2.0, "distil": 1.5, "ewc": 2.0, "retrain_window": 3.0, "frozen": 0.3}
 
@@ -40,7 +41,7 @@ def seconds_seen(run: RunFolder, keys: Sequence[str]) -> dict[str, float] | None
     seconds = dict.fromkeys(keys, 0.0)
     for period in read_costs(run, keys):
         for arm in period.arms:
-            seconds[f"{arm.arm}-{arm.seed}"] += sum(stage.cpu_seconds for stage in arm.stages.values())
+            seconds[key_of(arm.who)] += sum(stage.cpu_seconds for stage in arm.stages.values())
     return seconds if any(seconds.values()) else None
 
 

@@ -96,6 +96,15 @@ def _keys(section: Any, path: str) -> Iterator[str]:
             yield from _keys(kind, joined(path, name))
 
 
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Join nested keys by dots; an empty mapping stays one value."""
+    lines: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping) and value
+        lines |= flat(value, joined(path, key)) if nested else {joined(path, key): value}
+    return lines
+
+
 def siblings_in(values: Any, path: Iterable[str]) -> list[str]:
     """The keys of the mapping that stands at `path`; none if there is no mapping."""
     for key in path:

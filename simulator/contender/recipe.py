@@ -12,6 +12,7 @@ from simulator.config.typed import plain, typed
 from simulator.contender.models import MODELS
 from simulator.contender.settings import ArmSettings, CompressSettings
 from simulator.policies import POLICIES
+from simulator.record.experiment import key_of
 from simulator.train.settings import TrainSettings
 
 
@@ -35,7 +36,7 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        return f"{self.name}-{self.seed}"
+        return key_of((self.name, self.seed))
 
     @property
     def uses_histories(self) -> bool:

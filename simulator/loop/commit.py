@@ -39,7 +39,7 @@ def commit(run: RunFolder, period: Period, stages: Stages, contender: Contender)
     book.write(arm_costs(contender, past.finder, sizes, checkpoint_bytes, notes), key)
     write_text(run.committed_file(key), str(period.index))
     contender.committed(period)
-    run.drop_uncommitted(key)
+    run.drop_old_checkpoints(key, period.index)
 
 
 def arm_costs(

@@ -24,7 +24,7 @@ from simulator.stream.protocol import joins_pool
 from simulator.stream.replay import replay
 
 AHEAD = 2  # periods beyond the latest that somebody has committed
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.1
 
 
 class Commons:

@@ -1,20 +1,18 @@
 """The search pool of a process, and what rows find in it.
 
 By a retriever, whose index all contenders share; or by one contender's own encoder. Rows of a period find older rows
-alone. The first rank alone has indexes and searches; it tells the others what it found.
+alone. Of a group's ranks the first alone searches by an encoder; it tells the others what it found.
 
-Shapes: B rows, F fields, K neighbours.
+Shapes: B rows, K neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pkb.batch import Batch, Neighbours, Schema
 from pkb.dated import Dated
@@ -28,7 +26,7 @@ from simulator.stream.learnable import Learnable
 from simulator.stream.log import Period
 
 POOL = "pool"
-PIECE = 500_000  # rows after which the other ranks hear from the first
+PIECE = 500_000  # rows after which the other ranks hear from the first: they wait only so long
 
 
 class Finder:
@@ -39,7 +37,7 @@ class Finder:
     ) -> None:
         self.ranks, names = ranks or Ranks(), set(names)
         self.needed, self.shared = bool(names), names - {DENSE}
-        self.indexed = IndexedPool(schema, self.shared if self.ranks.first else (), settings)
+        self.indexed = IndexedPool(schema, self.shared, settings)
         self._indexes: dict[str, tuple[int, DenseIndex]] = {}  # of contenders, after so many trainings
 
     def append(self, rows: Batch, *, start: int, end: int) -> None:
@@ -56,13 +54,8 @@ class Finder:
 
     def find(self, rows: Batch, name: str, *, until: int) -> Neighbours:
         """Find by a shared retriever, among the rows before `until`."""
-        rows_BK = self._on_first(
-            partial(search, self.indexed, name, until=until), rows, self.indexed.settings.neighbours(name), torch.int64
-        )
-        idf_BF = None
-        if name in GIVES_IDF:
-            rare = partial(self.indexed.idf, name, until=until)
-            idf_BF = self._on_first(rare, rows, rows.ids_BF.shape[1], torch.float32)
+        rows_BK = search(self.indexed, name, rows, until=until)
+        idf_BF = self.indexed.idf(name, rows, until=until) if name in GIVES_IDF else None
         return self.indexed.neighbours(rows_BK, until=until, idf_BF=idf_BF)
 
     def find_own(self, contender: Contender, rows: Batch, *, until: int, encoder_of: int | None = None) -> Neighbours:
@@ -75,10 +68,14 @@ class Finder:
         Dated(what=f"the encoder of {contender.key}", value=contender, built_until=trained).at(encoder_of or until)
         k = self.indexed.settings.k
 
-        def by_own(some: Batch) -> Tensor:
-            return self.make_index(contender).search(some, k, until=until).rows_BK
-
-        return self.indexed.neighbours(self._on_first(by_own, rows, k, torch.int64), until=until)
+        found = [torch.empty(0, k, dtype=torch.int64)]
+        for some in rows.minibatches(PIECE):
+            if self.ranks.first:
+                rows_SK = self.make_index(contender).search(some, k, until=until).rows_BK
+            else:
+                rows_SK = torch.empty((len(some), k), dtype=torch.int64)
+            found.append(self.ranks.broadcast(rows_SK))
+        return self.indexed.neighbours(torch.cat(found), until=until)
 
     def with_own(self, contender: Contender, rows: Batch, *, until: int) -> Batch:
         """Give rows of no time what a prediction of this contender reads by its own encoder, if it reads any."""
@@ -139,11 +136,3 @@ class Finder:
     def builds(self, contender: Contender) -> list[Build]:
         """Tell kind, reason, recall and bytes of each period's part of the contender's own index."""
         return self._indexes[contender.key][1].builds if contender.key in self._indexes else []
-
-    def _on_first(self, ask: Callable[[Batch], Tensor], rows: Batch, width: int, kind: torch.dtype) -> Tensor:
-        """Ask on the first rank, [B, width], for all of them; piece by piece, as the others wait only so long."""
-        answers = [torch.empty(0, width, dtype=kind)]
-        for some in rows.minibatches(PIECE):
-            answer = ask(some) if self.ranks.first else torch.empty((len(some), width), dtype=kind)
-            answers.append(self.ranks.broadcast(answer))
-        return torch.cat(answers)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pkb.batch import Batch, Neighbours
 from pkb.errors import RunError
-from simulator.loop.neighbour_files import read_neighbours, write_neighbours
+from simulator.loop.neighbour_files import Spent, read_neighbours, write_neighbours
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.stream.log import Period
@@ -85,11 +85,11 @@ class SharedFiles:
             histories=_under("history.", columns),
         )
 
-    def write_found(self, name: str, period: Period, found: Neighbours, spent: tuple[float, float]) -> None:
+    def write_found(self, name: str, period: Period, found: Neighbours, spent: Spent) -> None:
         """Keep what a retriever found for the rows of a period, and the wall and CPU seconds that it took."""
         write_neighbours(self.run.neighbours(name, period.index), found, spent)
 
-    def found(self, name: str, period: Period) -> tuple[Neighbours, tuple[float, float]]:
+    def found(self, name: str, period: Period) -> tuple[Neighbours, Spent]:
         """Read what a retriever found for the rows of a period, as soon as it is there, and what it took."""
         return self._wait(self.run.neighbours(name, period.index), self._read)
 
@@ -118,7 +118,7 @@ class SharedFiles:
     def _holdouts(self, name: str, period: Period) -> Path:
         return self.folder / name / f"period-{period.index:05d}.parquet"
 
-    def _read(self, file: Path) -> tuple[Neighbours, tuple[float, float]]:
+    def _read(self, file: Path) -> tuple[Neighbours, Spent]:
         return read_neighbours(file, self.fields)
 
     def _wait(self, file: Path, read: Callable[[Path], T]) -> T:

@@ -55,6 +55,7 @@ class Experiment:
     data: str  # the data set's name
     seeds: list[int]
     arms: dict[str, Arm]  # in the order of the settings
+    yardsticks: list[str]  # what arms must beat to be worth comparing: played with the first seed, beside the arms
     protocol: str  # stream, split
     holdout_share: float
     utc_offset_hours: int  # of the clock that days are cut at
@@ -63,7 +64,8 @@ class Experiment:
     @property
     def keys(self) -> list[str]:
         """Name everyone who takes part."""
-        return [key_of((arm, seed)) for arm in self.arms for seed in self.seeds]
+        arms = [(arm, seed) for arm in self.arms for seed in self.seeds]
+        return [key_of(who) for who in (*arms, *((name, self.seeds[0]) for name in self.yardsticks))]
 
 
 def write_experiment(run: RunFolder, experiment: Experiment) -> None:

@@ -118,8 +118,14 @@ class RunFolder:
         """Count the periods of which any contender has written something."""
         return max((1 + _number(folder) for folder in (self.path / "costs").glob("period-*")), default=0)
 
+    def drop_old_checkpoints(self, key: str, committed: int) -> None:
+        """Remove a contender's checkpoints but those of the last two periods up to this one."""
+        for folder in self.contender(key).glob("period-*"):
+            if not committed - 1 <= _number(folder) <= committed:
+                shutil.rmtree(folder)
+
     def drop_uncommitted(self, key: str) -> None:
-        """Remove what a killed contender left beyond its last commit, and checkpoints before the last two."""
+        """Remove what a killed contender left beyond its last commit."""
         committed, name = self.committed(key), re.escape(key)
         for kind, named in (
             ("predictions", rf"{name}\.parquet"),
@@ -127,7 +133,7 @@ class RunFolder:
             ("ledger", rf"{name}-rank-\d+\.parquet"),
         ):
             for folder in (self.path / kind).glob("period-*"):
-                if _number(folder) > committed:  # or every commit would look through the whole past
+                if _number(folder) > committed:
                     for file in folder.iterdir():
                         if re.fullmatch(rf"{named}|\.{named}\..*partial", file.name):
                             file.unlink()
@@ -135,10 +141,9 @@ class RunFolder:
             if file.name.startswith(".") or _number(file) > committed:
                 file.unlink()
         for entry in _entries(self.contender(key)):
-            if entry.is_file() and entry.name.startswith("."):
-                entry.unlink()
-            elif entry.is_dir() and (entry.name.startswith(".") or not committed - 1 <= _number(entry) <= committed):
-                shutil.rmtree(entry)
+            if entry.name.startswith("."):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        self.drop_old_checkpoints(key, committed)
 
 
 def _named(period: int) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pkb.errors import RunError
+from simulator.config.kinds import flat
 from simulator.record.costs import PeriodCosts, read_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.files import write_text
@@ -113,11 +113,3 @@ def played_in(groups: Groups | None, peaks: dict[str, int]) -> str:
         f"Played in {who}, with {threads} for each worker{memory}. "
         "Prices are CPU seconds, which depend little on what ran beside."
     )
-
-
-def flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Join nested keys by dots."""
-    lines: dict[str, str] = {}
-    for key, value in content.items():
-        lines |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": f"{value}"}
-    return lines

@@ -12,6 +12,7 @@ from retrieval.indexed_pool import RetrievalSettings
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.loop.finder import Finder
+from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 from simulator.serve.app import Servable
 from simulator.stream.learnable import Learnable
@@ -24,7 +25,7 @@ def load_servable(
     log: Log, stream: StreamSettings, retrieval: RetrievalSettings, run: Path, arm: str, seed: int
 ) -> Servable:
     """Load a contender of a run that is over, and if it reads neighbours the pool of all periods."""
-    checkpoint = RunFolder(run).checkpoint(f"{arm}-{seed}", len(log.periods) - 1)
+    checkpoint = RunFolder(run).checkpoint(key_of((arm, seed)), len(log.periods) - 1)
     contender = load_contender(checkpoint)
     return Searching(contender, log, stream, retrieval, checkpoint) if contender.reads.predicting else contender
 

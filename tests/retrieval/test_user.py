@@ -7,8 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pkb.batch import MISSING
+from pkb.batch import MISSING, Batch
 from pkb.errors import DataError, FutureError
+from retrieval import indexed_pool
+from retrieval.indexed_pool import BEHAVIOURS, IndexedPool, RetrievalSettings
 from retrieval.pool import Pool
 from retrieval.retriever import Found
 from retrieval.user import UserBehavioursIndex, UserCategoryIndex, UserMatchIndex, UserSimilarityIndex
@@ -50,6 +52,28 @@ def test_a_value_is_the_more_telling_the_fewer_clicks_of_all_users_hold_it(seed:
         held = [0 if value == MISSING else sum(ids[f] == value for ids in clicks) for f, value in enumerate(query)]
         expected = [log(1 + (len(clicks) - n + 0.5) / (n + 0.5)) if n else 0.0 for n in held]
         torch.testing.assert_close(idf_F, torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_how_telling_values_are_is_asked_of_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows and periods at once would take their product of memory."""
+    pool, queries, asked = (
+        IndexedPool(SCHEMA, [BEHAVIOURS], RetrievalSettings()),
+        make_rows(20, start=LATE),
+        list[int](),
+    )
+    pool.append(make_rows(80, start=0), start=0, end=DAY)
+    at_once = pool.idf(BEHAVIOURS, queries, until=DAY)
+    of_index = UserBehavioursIndex.idf
+
+    def counted(index: UserBehavioursIndex, some: Batch, *, until: int) -> torch.Tensor:
+        asked.append(len(some))
+        return of_index(index, some, until=until)
+
+    monkeypatch.setattr(UserBehavioursIndex, "idf", counted)
+    monkeypatch.setattr(indexed_pool, "AT_ONCE", 8)
+    assert torch.equal(pool.idf(BEHAVIOURS, queries, until=DAY), at_once)
+    assert asked == [8, 8, 4]
+    assert pool.idf(BEHAVIOURS, queries.select(slice(0)), until=DAY).shape == (0, len(SCHEMA.fields))
 
 
 def test_how_telling_a_value_is_cannot_be_asked_of_the_future() -> None:

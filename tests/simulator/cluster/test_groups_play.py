@@ -34,20 +34,11 @@ def test_the_contenders_are_those_of_the_play_and_their_predictions_differ(
     assert memory["finetune"]["index"] == 0
 
 
-def test_two_groups_end_with_the_same_bits(tmp_path: Path, undisturbed: RunFolder) -> None:
-    run = RunFolder(played(tmp_path, 2))
-    shares = read_groups(run)
-    assert shares is not None
-    assert len(shares.groups) == 2
-    assert_same(run, undisturbed)
-
-
 @pytest.mark.parametrize(
     ("groups", "deaths"),
     [
         (2, ["worker:compress:1", "worker:learn:2", "worker:commit:3"]),
-        (3, ["workers:learn:2"]),
-        (2, ["commons:predict:0"]),
+        (3, ["commons:predict:0", "workers:learn:2"]),
     ],
 )
 def test_who_is_killed_is_started_again_and_the_run_ends_with_the_same_bits(

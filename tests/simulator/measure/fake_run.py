@@ -43,6 +43,7 @@ def an_experiment(arms: dict[str, Arm], **its: Any) -> Experiment:
         "name": "fake",
         "data": "data",
         "seeds": [0],
+        "yardsticks": [],
         "protocol": "stream",
         "holdout_share": 0.1,
         "utc_offset_hours": 0,

@@ -73,6 +73,17 @@ def test_what_was_half_written_is_dropped_too(tmp_path: Path) -> None:
     assert kept(run) == {others, run.committed_file(MINE)}
 
 
+def test_a_commit_keeps_the_checkpoints_of_the_last_two_periods_and_looks_at_nothing_else(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for period in range(4):
+        touch(*files_of(run, MINE, period))
+    before = kept(run)
+    run.drop_old_checkpoints(MINE, 3)
+    assert before - kept(run) == {
+        f for f in before if f.is_relative_to(run.contender(MINE)) and f.parent.name[-1] in "01"
+    }
+
+
 def test_everything_is_dropped_of_a_contender_that_has_committed_nothing(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     touch(*files_of(run, MINE, 0))
