@@ -101,7 +101,7 @@ class Ours:
     def step(self, batch: Batch, of: int | None = None) -> None:
         """One step on this rank's share of a minibatch of `of` rows; on all of it if not told."""
         loss = click_loss(self.model, batch, device=self.device)
-        self.optimiser.step(loss * (len(batch) / (of or len(batch))))
+        self.optimiser.step(loss * (len(batch) / (of or len(batch))), of or len(batch))
 
     @torch.inference_mode()
     def predict(self, batches: list[Batch]) -> np.ndarray:

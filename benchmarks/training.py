@@ -39,7 +39,7 @@ def deepfm_step(features: int) -> Callable[[], object]:
 
     def twenty() -> None:
         for b in batches:
-            optimiser.step(click_loss(model, b))
+            optimiser.step(click_loss(model, b), len(b))
 
     return twenty
 
@@ -106,7 +106,7 @@ def edk_encoder(repeats: int) -> list[Figure]:
 
 
 def compression_step(base: EDK, optimiser: Optimiser, rows: Batch) -> None:
-    optimiser.step(base.compression_losses(rows, "compress")["total"])
+    optimiser.step(base.compression_losses(rows, "compress")["total"], len(rows))
 
 
 def edk_whole(repeats: int) -> list[Figure]:

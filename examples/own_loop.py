@@ -24,7 +24,7 @@ base = EDK(schema, EDK.Settings(patterns=4))
 base.grow(old.end_of_ids, torch.Generator().manual_seed(0))
 optimiser = Optimiser(base, base.parameter_groups(1e-3))
 for minibatch in (m for _ in range(10) for m in old.minibatches(256, torch.randperm(len(old)))):
-    optimiser.step(base.compression_losses(minibatch, "compress")["total"])
+    optimiser.step(base.compression_losses(minibatch, "compress")["total"], len(minibatch))
 base.standardise(old)
 
 for name, parts in (("without knowledge", ()), ("with knowledge", base.parts)):
@@ -32,7 +32,8 @@ for name, parts in (("without knowledge", ()), ("with knowledge", base.parts)):
     model.backbone.grow(recent.end_of_ids, torch.Generator().manual_seed(0))
     optimiser = Optimiser(model)
     for minibatch in (m for _ in range(5) for m in recent.minibatches(256, torch.randperm(len(recent)))):
-        optimiser.step(click_loss(model, minibatch, base.knowledge(minibatch) if parts else None))
+        loss = click_loss(model, minibatch, base.knowledge(minibatch) if parts else None)
+        optimiser.step(loss, len(minibatch))
     score = model.eval()(new, base.knowledge(new) if parts else None)
     clicked, not_clicked = score[new.label == 1], score[new.label == 0]
     print(f"AUC {name}: {(clicked[:, None] > not_clicked).float().mean():.4f}")

@@ -19,8 +19,11 @@ from pkb.batch import MISSING
 class EmbeddingTable(nn.Module):
     """Vectors for global ids; ids at or above `size` read the row of their field for new values.
 
-    So that those rows are learnt, in training a value that came with the latest growth reads its field's
-    row for new values instead of its own with probability `new_value_rate`.
+    In training a value that came with the latest growth reads its own row plus its field's row for new values, so
+    that this row learns what values have in common as long as they are new, and their own rows what they keep when
+    they no longer are. Where nothing was known before, all values are new, and nothing tells the two apart: there a
+    value reads its field's row for new values instead of its own with probability `new_value_rate`. (0: that row is
+    never learned.)
 
     Optimiser, checkpoint, budget and policies use `forward` and `look_up`, `gradient` and `apply_gradient`, `grow` and
     `renew`, `rows_in_use` and `restore`, and nothing else, so that a sharded table can stand in its place.
@@ -39,11 +42,14 @@ class EmbeddingTable(nn.Module):
         self.second_moment: Tensor
         self.owners: RowOwners | None = None
 
-    def grow(self, size: int, generator: torch.Generator) -> None:
-        """Make room for ids below `size`; new rows are drawn from N(0, scale^2), the missing row is zero."""
+    def grow(self, size: int, generator: torch.Generator, known: int = 0) -> None:
+        """Make room for ids below `size`; new rows are drawn from N(0, scale^2), the missing row is zero.
+
+        Ids below `known` count as known before, though this table has no rows of them, as when a model starts afresh.
+        """
         size = max(size, 1 + self.fields)
         new = size - self.size
-        self.size_before = max(self.size, 1 + self.fields)
+        self.size_before = max(self.size, known, 1 + self.fields)
         if new <= 0:
             return
         if size > self.weight.shape[0]:
@@ -77,14 +83,18 @@ class EmbeddingTable(nn.Module):
         self.grow(len(self.owners), generator)
         self.second_moment[len(staying) : self.size] = 0
 
+    @property
+    def end_of_ids(self) -> int:
+        """No id that has a row is as large."""
+        return self.size if self.owners is None else int(self.owners.ids.max()) + 1
+
     def known(self, ids: Tensor, columns: Tensor) -> Tensor:
         """Rows of `ids`; for one that is new to this table `1 + column`, the new-value row of its field."""
-        if self.owners is not None:
-            ids = self.owners.rows_of(ids)
-        new = ids >= self.size
-        if self.training and self.new_value_rate:
-            new = new | ((ids >= self.size_before) & (torch.rand(ids.shape, device=ids.device) < self.new_value_rate))
-        return torch.where(new, (columns + 1).to(ids.dtype), ids)
+        rows = ids if self.owners is None else self.owners.rows_of(ids)
+        new = rows >= self.size
+        if self.training and self.size_before == 1 + self.fields and self.new_value_rate:
+            new = new | ((rows > self.fields) & (torch.rand(rows.shape, device=rows.device) < self.new_value_rate))
+        return torch.where(new, (columns + 1).to(rows.dtype), rows)
 
     def forward(self, ids_BF: Tensor) -> Tensor:
         """[B, F] global ids, one column per field -> [B, F, D]."""
@@ -95,8 +105,13 @@ class EmbeddingTable(nn.Module):
         return self._vectors(ids, torch.as_tensor(columns, device=ids.device))
 
     def _vectors(self, ids: Tensor, columns: Tensor) -> Tensor:
+        rows = self.known(ids, columns)
         # padding_idx keeps the missing row out of the gradient, so it stays zero
-        return functional.embedding(self.known(ids, columns), self.weight, padding_idx=MISSING, sparse=True)
+        vectors = functional.embedding(rows, self.weight, padding_idx=MISSING, sparse=True)
+        if self.training and self.new_value_rate and 1 + self.fields < self.size_before < self.size:
+            new = rows >= self.size_before
+            vectors = vectors + new.unsqueeze(-1) * functional.embedding(columns + 1, self.weight, sparse=True)
+        return vectors
 
     def rows(self, rows: Tensor) -> Tensor:
         """Read rows of the table by their place, with a gradient; [U] -> [U, D]."""
@@ -113,15 +128,19 @@ class EmbeddingTable(nn.Module):
         return sum_by_row(self.weight.grad._indices()[0], self.weight.grad._values())
 
     @torch.no_grad()
-    def apply_gradient(self, rows: Tensor, values: Tensor, learning_rate: float, eps: float = 1e-8) -> None:
+    def apply_gradient(self, rows: Tensor, values: Tensor, learning_rate: float) -> None:
         """Take a step of Adagrad with one accumulator a row, on these rows alone; `values` is used up.
 
-        G_i += mean_d(g_id^2);  w_i -= lr * g_i / (sqrt(G_i) + eps)
-        (Duchi et al. 2011, with the row-wise accumulator that large recommender tables use.)
+        G_i += |g_i|^2;  w_i -= learning_rate * g_i / (1 + sqrt(G_i))
+
+        with g_i the gradient of the loss summed over the minibatch: the rate of McMahan et al. 2013 ("Ad click
+        prediction: a view from the trenches", section 3.1, beta = 1), with the row-wise accumulator of large tables.
+        The 1 holds a value that has been seen a few times near where it began: without it the first step has the same
+        length whatever is known, and a miss, of which there are many, counts as much as a click.
         """
-        moment = self.second_moment[rows] + values.square().mean(dim=1)
+        moment = self.second_moment[rows] + values.square().sum(dim=1)
         self.second_moment[rows] = moment
-        self.weight[rows] -= values.mul_((learning_rate / (moment.sqrt() + eps)).unsqueeze(1))
+        self.weight[rows] -= values.mul_((learning_rate / (1 + moment.sqrt())).unsqueeze(1))
 
     @property
     def row_bytes(self) -> int:

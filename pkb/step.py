@@ -2,7 +2,7 @@
 
     optimiser = Optimiser(model)
     for batch in rows.minibatches(1024):
-        optimiser.step(click_loss(model, batch))
+        optimiser.step(click_loss(model, batch), len(batch))
 
 Adam moves dense parameters, row-wise Adagrad the rows of embedding tables that a minibatch touched.
 """
@@ -61,7 +61,7 @@ class Optimiser:
         groups: list[dict[str, Any]] | None = None,
         *,
         learning_rate: float = 1e-3,
-        embedding_learning_rate: float = 0.02,
+        embedding_learning_rate: float = 0.15,
         ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
         """Adam's parameter groups are `groups`, or all dense parameters at `learning_rate`."""
@@ -76,9 +76,11 @@ class Optimiser:
         moments = [t for state in self.adam.state.values() for t in state.values()]
         return sum(t.numel() * t.element_size() for t in moments)
 
-    def step(self, loss: Tensor | None) -> float:
-        """Take one step on this rank's part of a minibatch's loss (None: no row of it is here).
+    def step(self, loss: Tensor | None, rows: int) -> float:
+        """Take one step on this rank's part (None: no row of it is here) of a loss that is a mean over so many rows.
 
+        Dense parameters follow the mean, as Adam's steps do not depend on its scale, and a row of a table the sum over
+        the rows of the minibatch, so that what it learns of a value does not depend on how many others stand beside it.
         Returns the loss over all ranks; DivergedError, before any weight has changed, if it is not finite.
         """
         self.adam.zero_grad()
@@ -95,5 +97,6 @@ class Optimiser:
         self.adam.step()
         for table, gradient in zip(self.tables, gradients, strict=True):
             if gradient is not None:
-                table.apply_gradient(*gradient, self.embedding_learning_rate)
+                touched, values = gradient
+                table.apply_gradient(touched, values * rows, self.embedding_learning_rate)
         return total

@@ -73,7 +73,7 @@ class Settings:
         for name in MODELS:
             _check_layers(f"backbones.{name}", getattr(self.backbones, name))
         for name, size in (("train", self.train.batch_size), ("compress", self.compress.batch_size)):
-            if size < self.train.workers:
+            if 0 < size < self.train.workers:
                 raise SettingError(
                     f"{name}.batch_size={size}: must be at least train.workers, which is {self.train.workers}"
                 )

@@ -54,7 +54,7 @@ def test_a_model_scores_and_learns_on_a_gpu(name: str) -> None:
     before = there.eval()(moved)
     torch.testing.assert_close(before.cpu(), model.eval()(rows), atol=1e-5, rtol=0)
     optimiser, model_there = Optimiser(there), ClickModel(there.train())
-    optimiser.step(click_loss(model_there, moved, device=Device.choose("auto", "auto")))
+    optimiser.step(click_loss(model_there, moved, device=Device.choose("auto", "auto")), len(moved))
     assert not torch.equal(there.eval()(moved), before)
 
 
@@ -74,7 +74,7 @@ def test_a_base_is_compressed_and_knows_the_same_on_a_gpu(name: str, teacher: st
         torch.testing.assert_close(known_there[name].cpu(), part, atol=1e-3, rtol=0)
     optimiser = Optimiser(there.train(), there.parameter_groups(1e-3))
     for stage in base.stages:
-        optimiser.step(there.compression_losses(moved, stage)["total"])
+        optimiser.step(there.compression_losses(moved, stage)["total"], len(moved))
     assert all(torch.isfinite(torch.tensor(list(there.health(moved).values()))))
 
 

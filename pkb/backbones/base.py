@@ -5,6 +5,7 @@ Shapes: B rows, F fields, K extra fields, D embedding width, J joined width, H h
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -32,11 +33,14 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         self.sockets = sockets
 
-    def grow(self, size: int, generator: torch.Generator) -> None:
-        """Make room for ids below `size` in every table; ids above it read the new-value row of their field."""
+    def grow(self, size: int, generator: torch.Generator, known: int = 0) -> None:
+        """Make room for ids below `size` in every table; ids above it read the new-value row of their field.
+
+        Ids below `known` are not new, though this model may not have seen them.
+        """
         for module in self.modules():
             if isinstance(module, EmbeddingTable):
-                module.grow(size, generator)
+                module.grow(size, generator, known)
 
     @abstractmethod
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
@@ -110,20 +114,33 @@ def enter(hidden_BH: Tensor, plugged: Plugged) -> Tensor:
 
 
 class ClickModel(nn.Module):
-    """A backbone, with or without knowledge plugged in: the learnt part of an arm."""
+    """A backbone, with or without knowledge plugged in: the learnt part of an arm.
+
+    Its logits start at the log-odds of the first rows' clicks, `prior`, instead of at 0, from where Adam would take
+    thousands of steps to clicks as rare as they are (as Lin et al. 2017, "Focal loss", section 3.3).
+    """
+
+    prior: Tensor
 
     def __init__(self, backbone: Backbone, plug: Plug | None = None) -> None:
         super().__init__()
         self.backbone, self.plug = backbone, plug
+        self.register_buffer("prior", torch.zeros(()))
+
+    def start_at(self, label_B: Tensor) -> None:
+        """Take the log-odds of these labels as the prior; one click and one miss more keep it finite."""
+        clicks = float(label_B.sum())
+        self.prior.fill_(math.log((clicks + 1) / (len(label_B) - clicks + 1)))
 
     def forward(self, batch: Batch, knowledge: Knowledge | None = None) -> Tensor:
         """Click logits, [B]."""
-        logits: Tensor = self.backbone(batch, self.plugged(knowledge))
+        logits: Tensor = self.backbone(batch, self.plugged(knowledge)) + self.prior
         return logits
 
     def with_auxiliary(self, batch: Batch, knowledge: Knowledge | None = None) -> tuple[Tensor, Tensor | None]:
         """Click logits, [B], and the backbone's auxiliary loss, if it has one."""
-        return self.backbone.with_auxiliary(batch, self.plugged(knowledge))
+        logits, auxiliary = self.backbone.with_auxiliary(batch, self.plugged(knowledge))
+        return logits + self.prior, auxiliary
 
     def plugged(self, knowledge: Knowledge | None) -> Plugged:
         if self.plug is None or knowledge is None:

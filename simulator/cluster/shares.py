@@ -15,8 +15,8 @@ from simulator.record.costs import read_costs
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 
-# Kinds of work beside a period of fine-tuned DeepFM: a first guess, about as the README's table of the main job has it.
-PLAIN, OWN_ENCODER, READS_NEIGHBOURS, TAUGHT, LEARNED_BASE = 1.0, 6.0, 4.0, 8.0, 10.0
+# CPU seconds of kinds of work beside those of fine-tuned DeepFM, as the main job saw them (2026-11-27): a first guess.
+PLAIN, OWN_ENCODER, READS_NEIGHBOURS, TAUGHT, LEARNED_BASE = 1.0, 11.0, 6.0, 7.0, 10.0
 PASSES = {"replay": 2.0, "distil": 1.5, "ewc": 2.0, "retrain_window": 3.0, "frozen": 0.3}
 
 
@@ -49,7 +49,7 @@ def guess(recipe: Recipe, periods: int) -> float:
     """Guess what a contender costs by its kind."""
     arm, reads = recipe.arm, reads_of(recipe)
     passes = periods / 2 if arm.policy == "retrain_all" else PASSES.get(arm.policy, 1.0)
-    cost = PLAIN * passes * recipe.epochs
+    cost = PLAIN * passes * (recipe.epochs or 2)
     if reads.predicting:
         cost += OWN_ENCODER if reads.predicting_by_own else READS_NEIGHBOURS
     if arm.knowledge is not None and arm.control != "untrained":

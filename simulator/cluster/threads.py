@@ -13,6 +13,7 @@ from pkb.step import DivergedError
 from retrieval.indexed_pool import RetrievalSettings
 from simulator.contender.contender import Contender
 from simulator.contender.learning import fit
+from simulator.contender.pace import batch_size
 from simulator.contender.recipe import Recipe
 from simulator.contender.searching import reads_of
 from simulator.stream.log import Log
@@ -26,7 +27,9 @@ def threads_that_pay(recipe: Recipe, retrieval: RetrievalSettings, log: Log, cor
     if cores == 1:
         return 1
     before, period = torch.get_num_threads(), log.periods[0]
-    rows = log.read(period, histories=recipe.uses_histories).select(slice(0, STEPS * recipe.train.batch_size))
+    size = batch_size(recipe.train.batch_size, period.rows)
+    recipe = replace(recipe, train=replace(recipe.train, batch_size=size, epochs=1))
+    rows = log.read(period, histories=recipe.uses_histories).select(slice(0, STEPS * size))
     read = {name: nobody(rows, retrieval.neighbours(name)) for name in reads_of(recipe).predicting}
     rows = replace(rows, neighbours=read, ts=None)  # as slow as any others; and as if all labels had arrived
     taken: dict[int, list[float]] = {1: [], cores: []}

@@ -38,7 +38,7 @@ def compress(contender: Contender, rows: Batch, old: Period, now: Period, progre
             if len(part):
                 losses = base.compression_losses(contender.device.place(part), stage)
                 loss = losses["total"] * (len(part) / len(minibatch))
-            take_step(contender.base_optimiser, loss, f"compressing period {old.index}, step {step}")
+            take_step(contender.base_optimiser, loss, len(minibatch), f"compressing period {old.index}, step {step}")
             if progress:
                 progress(len(minibatch))
     if len(rows) > 1:

@@ -17,6 +17,7 @@ from pkb.batch import Batch, Schema
 from pkb.dated import Dated
 from pkb.device import Device
 from pkb.knowledge import Knowledge
+from pkb.parameters import tables_of
 from pkb.ranks import Ranks
 from pkb.source import Live, Source
 from retrieval.indexed_pool import BEHAVIOURS, as_histories, pool_histories
@@ -26,6 +27,7 @@ from simulator.contender.prediction import Progress, probabilities
 from simulator.contender.recipe import Recipe
 from simulator.contender.searching import Encoder, encodes, reads_of
 from simulator.policies import POLICIES
+from simulator.record.costs import Lesson
 from simulator.stream.log import Period
 
 
@@ -50,13 +52,19 @@ class Contender:
         self.built_until: int | None = None  # end of that period, seconds
         self.stopped: str | None = None  # why it takes no further part
         self.next_period = 0  # number of the first one that is not committed
+        self.lesson: Lesson | None = None  # how the latest period was learned, by steps
         self.trainings = 0  # fits and compressions so far, by this process
-        self.start_afresh()
+        self.known = 0  # ids below it are not new, though the model may have started afresh
+        self._start()
         self.histories = pool_histories(recipe.histories if self.model.backbone.uses_histories else ())
         self.reads = reads_of(recipe)
 
     def start_afresh(self) -> None:
-        """Forget the click model; the knowledge stays."""
+        """Forget the click model; the knowledge stays, and what is no longer new."""
+        self.known = max((table.end_of_ids for table in tables_of(self.model).values()), default=0)
+        self._start()
+
+    def _start(self) -> None:
         self.model = self._new_model()
         self.model_optimiser = model_optimiser(self.recipe, self.model, self.base, self.ranks)
         self.trained_through, self.built_until = -1, None

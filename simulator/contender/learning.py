@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +18,11 @@ from pkb.plug import EMPTY, Plugged
 from pkb.seeding import derived_seed, generator
 from pkb.step import Addition, DivergedError, Optimiser, click_loss
 from simulator.contender.contender import Contender
+from simulator.contender.pace import MOST_PASSES, batch_size, log_likelihood, newest
 from simulator.contender.prediction import Progress
 from simulator.measure.ranking import auc
 from simulator.policies.base import Rows
+from simulator.record.costs import Lesson
 from simulator.stream.log import Period
 from simulator.train.early_stopping import EarlyStopping
 
@@ -36,6 +40,7 @@ def learn(
     validation: Batch | None = None,
 ) -> None:
     """Meet the end of period `now` as the policy says; `rows` gives what is known of earlier periods."""
+    contender.lesson = None
     lesson = contender.policy.lesson(contender, window, rows)
     if lesson is None:
         return
@@ -55,9 +60,10 @@ def fit(
     ledger: Ledger | None = None,
     validation: Batch | None = None,
 ) -> None:
-    """Learn rows at the end of period `now`; with `validation`, stop early and keep the best epoch.
+    """Learn rows at the end of period `now`.
 
-    Without rows, as when no label has arrived yet, nothing happens.
+    Without a number of passes they go on until the newest of the rows gain no more from them; with `validation`, until
+    its AUC does. Without rows, as when no label has arrived yet, nothing happens.
     """
     if not len(rows):
         return
@@ -65,42 +71,76 @@ def fit(
     recipe, model = contender.recipe, contender.model
     make_room(contender, model, rows, now, generator(recipe.seed, "new rows", recipe.arm.backbone, now.index))
     seed_draws(contender, "learn", now)
-    stopping = EarlyStopping(contender.model_optimiser.module, recipe.train.patience)
-    for order in contender.passes.of_lesson(len(rows), recipe.epochs, period=now.index):
-        if isinstance(model.backbone, FittedBackbone):
-            _fit_whole(contender, model.backbone, rows.select(order), progress, ledger)
-            break
-        _take_steps(contender, rows, order, now, addition, progress, ledger)
-        if validation is not None and stopping.stop(auc(validation.label.numpy(), contender.predict(validation)).value):
-            break
-    stopping.restore()
+    if isinstance(model.backbone, FittedBackbone):
+        [first, *_] = contender.passes.of_lesson(len(rows), 1, period=now.index)  # a budget may leave some of them
+        _fit_whole(contender, model.backbone, rows.select(first.sort().values), progress, ledger)
+    else:
+        if contender.trained_through < 0:
+            model.start_at(rows.label)
+        size = batch_size(recipe.train.batch_size, len(rows))
+        make_pass = partial(_make_pass, contender, now, size, addition, progress, ledger)
+        passes = _make_passes(contender, rows, now, make_pass, validation)
+        contender.lesson = Lesson(rows=len(rows), batch_size=size, passes=passes)
     contender.learned(now)
 
 
-def _take_steps(
+def _make_passes(
+    contender: Contender, rows: Batch, now: Period, make_pass: Callable[[Batch, Tensor], None], validation: Batch | None
+) -> int:
+    """Make the passes over a lesson's rows; says how many its weights have seen."""
+    recipe, orders = contender.recipe, partial(contender.passes.of_lesson, period=now.index)
+    late = None
+    if not recipe.epochs and not recipe.row_updates and validation is None:
+        late = newest(rows, now.start - recipe.label_delay)
+    early = rows if late is None else rows.select(~late)
+    judges = validation if late is None else rows.select(late)
+    merit = auc_of if late is None else log_likelihood
+    most = recipe.epochs or (1 if judges is None else MOST_PASSES)
+
+    stopping, made = EarlyStopping(contender.model_optimiser.module, recipe.train.patience), 0
+    for order in orders(len(early), most):
+        make_pass(early, order)
+        made += 1
+        if judges is not None and stopping.stop(merit(judges.label.numpy(), contender.predict(judges))):
+            break
+    stopping.restore()
+    made -= stopping.since
+    if late is not None:
+        for order in orders(len(judges), made):
+            make_pass(judges, order)
+    return made
+
+
+def _make_pass(
     contender: Contender,
-    rows: Batch,
-    order: Tensor,
     now: Period,
+    size: int,
     addition: Addition | None,
     progress: Progress | None,
     ledger: Ledger | None,
+    rows: Batch,
+    order: Tensor,
 ) -> None:
-    """Make one pass over the rows in this order; each rank learns its share of every minibatch."""
+    """Make one pass over the rows in this order; each rank learns its share of every minibatch of `size` rows."""
     model, source, device = contender.model, contender.source, contender.device
     model.train()
-    for step, minibatch in enumerate(rows.minibatches(contender.recipe.train.batch_size, order)):
+    for step, minibatch in enumerate(rows.minibatches(size, order)):
         part, loss = contender.ranks.share(minibatch), None
         if len(part):
             placed = contender.place(part)
             with device.autocast():
                 knowledge = None if source is None else source.knowledge_with_gradient(placed)
             loss = click_loss(model, placed, knowledge, addition, device=device) * (len(part) / len(minibatch))
-        take_step(contender.model_optimiser, loss, f"learning period {now.index}, step {step}")
+        take_step(contender.model_optimiser, loss, len(minibatch), f"learning period {now.index}, step {step}")
         if ledger:
             ledger(part.row_id)
         if progress:
             progress(len(minibatch))
+
+
+def auc_of(label: np.ndarray, probability: np.ndarray) -> float | None:
+    """Compute the AUC; None where it is undefined."""
+    return auc(label, probability).value
 
 
 def _fit_whole(
@@ -123,10 +163,10 @@ def _fit_whole(
         progress(len(rows))
 
 
-def take_step(optimiser: Optimiser, loss: Tensor | None, where: str) -> None:
+def take_step(optimiser: Optimiser, loss: Tensor | None, rows: int, where: str) -> None:
     """Take one step; DivergedError says where if the loss is not finite."""
     try:
-        optimiser.step(loss)
+        optimiser.step(loss, rows)
     except DivergedError as error:
         raise DivergedError(f"{error} while {where}") from None
 
@@ -147,9 +187,10 @@ def make_room(
         ids = rows.unique_ids()
         for table in tables_of(module).values():
             table.renew(ids, now=at.index, keep=keep, generator=draw)
+    elif isinstance(module, ClickModel):
+        module.backbone.grow(rows.end_of_ids, draw, contender.known)
     else:
-        grown = module.backbone if isinstance(module, ClickModel) else module
-        grown.grow(rows.end_of_ids, draw)
+        module.grow(rows.end_of_ids, draw)
 
 
 def seed_draws(contender: Contender, stage: str, period: Period) -> None:

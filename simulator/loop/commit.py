@@ -57,4 +57,5 @@ def arm_costs(
         checkpoint_bytes=checkpoint,
         dense_builds=[DenseBuild(**asdict(build)) for build in finder.builds(contender)],
         notes=notes,
+        lesson=contender.lesson,
     )

@@ -33,6 +33,15 @@ class DenseBuild:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """How a period was learned."""
+
+    rows: int
+    batch_size: int
+    passes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmCosts:
     """What one arm with one seed cost in a period; bytes are as of the period's end. The book fills in the rest."""
 
@@ -46,6 +55,7 @@ class ArmCosts:
     checkpoint_bytes: int
     dense_builds: list[DenseBuild]
     notes: dict[str, float]  # figures about its knowledge base
+    lesson: Lesson | None  # None: it learned nothing, or takes no steps
     commit: str | None = None  # of the code that played it
     gap_seconds: float = 0.0  # waited for the rows
     wall_seconds: float = 0.0  # from the end of the period before

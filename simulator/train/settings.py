@@ -14,10 +14,10 @@ class TrainSettings:
     groups: str = "auto"  # of workers, among which contenders are shared out; auto: one for each core, or a number
     workers: int = 1  # processes of each group, which train the same contenders together
     threads: int = 0  # of torch in each worker; 0: one, or with one group as many as a short trial shows to pay
-    batch_size: int = 1024  # rows of a minibatch over all workers together
+    batch_size: int = 0  # rows of a minibatch over all workers together; 0: as many as make 128 steps of a lesson
     learning_rate: float = 1e-3  # of Adam, for the dense parameters
-    embedding_learning_rate: float = 0.02  # of row-wise Adagrad, for the embedding tables
-    epochs: int = 1  # passes over the rows of a lesson
+    embedding_learning_rate: float = 0.15  # of row-wise Adagrad, for the embedding tables
+    epochs: int = 0  # passes over the rows of a lesson; 0: until its newest rows gain no more, at most 4
     precision: str = "auto"  # of dense layers in training: float32, bfloat16, or auto: the latter where the CPU has it
     patience: int = 1  # epochs without a better validation AUC that end a lesson (protocol `split`)
     evict_after: int = 0  # an id unseen in so many periods loses its embedding; 0 keeps all
@@ -30,10 +30,10 @@ class TrainSettings:
             raise SettingError(f"groups={self.groups}: write auto, or a number of at least 1")
         at_least(self, "workers", 1)
         at_least(self, "threads", 0)
-        between(self, "batch_size", 1, 2**31 - 1)
+        between(self, "batch_size", 0, 2**31 - 1)
         above_zero(self, "learning_rate")
         above_zero(self, "embedding_learning_rate")
-        at_least(self, "epochs", 1)
+        at_least(self, "epochs", 0)
         one_of(self, "precision", ("auto", "float32", "bfloat16"))
         at_least(self, "patience", 1)
         at_least(self, "evict_after", 0)

@@ -75,7 +75,7 @@ def compress(base: KnowledgeBase, rows: Batch, *, steps: int = 5, stages: Sequen
     base.train()
     for stage in base.stages if stages is None else stages:
         for _ in range(steps):
-            optimiser.step(base.compression_losses(rows, stage)["total"])
+            optimiser.step(base.compression_losses(rows, stage)["total"], len(rows))
     base.eval()
 
 

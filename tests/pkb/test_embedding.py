@@ -52,10 +52,10 @@ def test_rowwise_adagrad_follows_its_formula_with_repeated_ids() -> None:
     t = table()
     start = t.weight.detach().clone()
     for _ in range(2):
-        t(torch.tensor([[5, 6], [5, 6]])).sum().backward()  # gradient 2 in every entry of rows 5 and 6
+        t(torch.tensor([[5, 6], [5, 6]])).sum().backward()  # gradient 2 in each of 4 entries of rows 5 and 6
         step(t, 0.5)
-    first = start[5] - 0.5 * 2 / (4**0.5 + 1e-8)
-    second = first - 0.5 * 2 / (8**0.5 + 1e-8)
+    first = start[5] - 0.5 * 2 / (1 + 16**0.5)
+    second = first - 0.5 * 2 / (1 + 32**0.5)
     torch.testing.assert_close(t.weight[5].detach(), second)
 
 
@@ -82,17 +82,43 @@ def test_a_restored_table_is_the_saved_one() -> None:
     assert restored.second_moment[4] == 2.0
 
 
-def test_training_shows_the_new_value_row_some_of_the_values_of_the_latest_growth() -> None:
+def test_where_nothing_was_known_training_shows_some_values_the_row_for_new_ones() -> None:
     t, draw = EmbeddingTable(1, 2, new_value_rate=0.3), torch.Generator().manual_seed(0)
-    t.grow(10, draw)
     t.grow(20, draw)
     torch.manual_seed(0)
     ids = torch.arange(2, 20).repeat(2000).unsqueeze(1)
     replaced = (t.known(ids, torch.arange(1)) == 1).view(2000, 18).double().mean(dim=0)
-    assert not replaced[:8].any()
-    assert (replaced[8:] - 0.3).abs().max() < 0.05
+    assert (replaced - 0.3).abs().max() < 0.05
+    assert torch.equal(t.known(torch.zeros_like(ids), torch.arange(1)), torch.zeros_like(ids)), "missing stays missing"
     t.eval()
     assert torch.equal(t.known(ids, torch.arange(1)), ids)
+
+
+@pytest.mark.parametrize("known", [0, 15])
+def test_in_training_new_values_read_their_own_row_and_that_for_new_ones(known: int) -> None:
+    """Or those are new that came after the ids that others have known, as for a model that starts afresh."""
+    t, draw = EmbeddingTable(2, 3), torch.Generator().manual_seed(0)
+    if not known:
+        t.grow(15, draw)
+    t.grow(20, draw, known)
+    ids = torch.tensor([[14, 15], [MISSING, 19], [25, 3]])  # 25 is beyond the table
+    own = t.weight[ids.clamp(max=19)].detach()
+    own[2, 0] = t.weight[1]  # what is unknown reads the row for new values of its field
+    new = torch.tensor([[0, 1], [0, 1], [0, 0]]).unsqueeze(-1) * t.weight[2]
+    torch.testing.assert_close(t(ids), own + new)
+    torch.testing.assert_close(t.eval()(ids), own)
+
+
+def test_the_row_for_new_values_learns_what_all_of_them_have_in_common() -> None:
+    t, draw = EmbeddingTable(1, 2), torch.Generator().manual_seed(0)
+    t.grow(10, draw)
+    t.grow(20, draw)
+    t(torch.tensor([[9], [10], [11]])).sum().backward()
+    gradient = t.gradient()
+    assert gradient is not None
+    rows, values = gradient
+    assert rows.tolist() == [1, 9, 10, 11]
+    assert values[:, 0].tolist() == [2.0, 1.0, 1.0, 1.0]
 
 
 def renewed(table: EmbeddingTable, ids: list[int], now: int, keep: int = 2) -> EmbeddingTable:

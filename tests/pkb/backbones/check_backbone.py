@@ -134,7 +134,7 @@ def train(model: ClickModel, rows: Batch, knowledge: Knowledge | None, steps: in
     optimiser = Optimiser(model, learning_rate=0.02, embedding_learning_rate=0.3)
     model.train()
     for _ in range(steps):
-        optimiser.step(click_loss(model, rows, knowledge))
+        optimiser.step(click_loss(model, rows, knowledge), len(rows))
     model.eval()
 
 

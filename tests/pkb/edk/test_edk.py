@@ -46,7 +46,7 @@ def train(edk: EDK, batch: Batch, *, epochs: int) -> list[float]:
     for _ in range(epochs):
         for part in batch.minibatches(256, torch.randperm(len(batch))):
             losses = edk.compression_losses(part, "compress")
-            optimiser.step(losses["total"])
+            optimiser.step(losses["total"], len(part))
             history.append((losses["total"] - losses["estimator"]).item())
     return history
 

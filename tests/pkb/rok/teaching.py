@@ -94,5 +94,5 @@ def compress(rok: ROK, batch: Batch, stage: str, *, epochs: int) -> list[float]:
     history = []
     for _ in range(epochs):
         for part in batch.minibatches(100, torch.randperm(len(batch))):
-            history.append(optimiser.step(rok.compression_losses(part, stage)["total"]))
+            history.append(optimiser.step(rok.compression_losses(part, stage)["total"], len(part)))
     return history

@@ -1,0 +1,41 @@
+"""The pace of a lesson where the settings leave it to the log: how many rows a minibatch has, and how many passes."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from pkb.batch import Batch
+
+STEPS = 128  # that a pass should have at least
+SMALLEST, LARGEST = 32, 1024  # minibatches, rows
+MOST_PASSES = 4
+NEWEST = 0.125  # share of the present period's rows, the newest, that tells whether another pass pays
+TELLING = 20  # rows of each class among them; fewer tell nothing
+
+
+def batch_size(asked: int, rows: int) -> int:
+    """Give the rows of a minibatch: as asked for, or (0) a power of two that makes `STEPS` steps of so many rows."""
+    size = 1 << max(0, (rows // STEPS).bit_length() - 1)
+    return asked or min(max(size, SMALLEST), LARGEST)
+
+
+def newest(rows: Batch, since: int) -> Tensor | None:
+    """Mark the newest of the rows that were shown from `since` on, [B] bool; None where they can tell nothing.
+
+    Rows of one second stay together.
+    """
+    if rows.ts is None:
+        return None
+    present = rows.ts[rows.ts >= since]
+    if not len(present):
+        return None
+    late: Tensor = rows.ts > present.sort().values[int((len(present) - 1) * (1 - NEWEST))]
+    clicks = int(rows.label[late].sum())
+    return late if min(clicks, int(late.sum()) - clicks) >= TELLING else None
+
+
+def log_likelihood(label: np.ndarray, probability: np.ndarray) -> float:
+    """Compute the mean log-likelihood of clicks, of which more is better."""
+    p = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
+    return float(np.mean(np.where(label > 0, np.log(p), np.log1p(-p))))
