@@ -45,8 +45,8 @@ def controls(experiment: Experiment) -> dict[str, list[str]]:
         """Tell whether an arm is the bare one with other passes over its rows, or another width, and no more."""
         if plain is None or (other.epochs, other.width) == (plain.epochs, plain.width):
             return False
-        its = {"epochs": plain.epochs, "width": plain.width, "plug": plain.plug, "layer": plain.layer}
-        return replace(other, **its) == plain  # without knowledge nothing is plugged in
+        same = replace(other, epochs=plain.epochs, width=plain.width, plug=plain.plug, layer=plain.layer)
+        return same == plain  # without knowledge nothing is plugged in
 
     def holds(control: Arm, arm: Arm) -> bool:
         if control.base_is_control and not arm.base_is_control:
