@@ -26,9 +26,7 @@ CHANCE = 0.5  # AUC of a ranking by lot
 CONSTANT = 1.0  # NE of the click rate itself, told for every row
 LEVEL = (0.8, 1.25)  # PCOC beyond which the level of probabilities is off, and not only their spread
 FEW_CLICKS = 300  # fewer leave an AUC uncertain by 0.03, more than any gain that papers report; of the rarer class
-CLICK_SPREAD = (
-    0.29  # most that one click's share of the AUC varies, sqrt(1/12): an AUC's error is this over sqrt(clicks)
-)
+CLICK_SPREAD = 0.29  # sqrt(1/12), of the share of other rows that a click lies above; an AUC is its mean over clicks
 DETECTABLE = 2.8  # standard errors of a difference that is found 4 times in 5 (`measure.estimate`)
 
 MORE_LEARNING = (
