@@ -165,7 +165,7 @@ def test_a_stopped_arm_is_named_with_its_reason(tmp_path: Path) -> None:
 
 def test_a_log_may_hold_one_period_and_a_run_one_arm(tmp_path: Path) -> None:
     page = report(FakeRun(periods=1, noise={"finetune": 0.5}, served=False, p_true=False), tmp_path / "run")
-    assert "no period after the first holds both classes" in page.text
+    assert "no period after the first lesson holds both classes" in page.text
 
 
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
