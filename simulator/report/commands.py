@@ -97,12 +97,13 @@ def robustness_of(folders: Sequence[Path], console: Console) -> None:
     from simulator.record.robustness import write_robustness
     from simulator.report.numbers import Numbers
     from simulator.report.page import write_report
-    from simulator.report.robustness import robustness, table
+    from simulator.report.robustness import robustness, share, table
 
     tables = [pq.read_table(run.results) if run.results.exists() else evaluate(run) for run in runs]
     found = robustness(experiments[0], names, [Numbers(each) for each in tables], [_settings(run) for run in runs])
     write_robustness(runs[0], found)
     console.print(table(found))
+    say(console, share(found))
     say(console, f"robustness: {runs[0].robustness}")
     if runs[0].report.exists():
         write_report(runs[0])

@@ -81,7 +81,7 @@ class Judge:
             told.append(f"{listed(by)}, so that what gains on it may only be mending it")
         if self.at_chance(arm):
             auc = self.auc(arm)
-            told.append(f"it is at chance, with a {self.numbers.headline} of {fixed(auc.value)}{interval(auc)}")
+            told.append(f"it is at chance: its {self.numbers.headline} is {fixed(auc.value)}{interval(auc)}")
         if self.worse_than_constant(arm):
             told.append(f"its probabilities are worse than the constant click rate ({self._calibration(arm)})")
         return told
@@ -105,9 +105,10 @@ class Judge:
         for yardstick in sorted(above, key=lambda name: (-(self.auc(name).value or 0.0), name))[:1]:
             best = self.measured[0]
             whom = f"the only arm, {best}," if len(self.measured) == 1 else f"every arm, the best of them, {best},"
-            also = f" So {'does' if len(above) == 2 else 'do'} {listed([y for y in above if y != yardstick])}."
+            others = [name for name in above if name != yardstick]
+            also = f" So {'does' if len(others) == 1 else 'do'} {listed(others)}." if others else ""
             text = (
-                f"{yardstick} beats {whom} by {self._by(best, yardstick)}.{also if len(above) > 1 else ''} "
+                f"{yardstick} beats {whom} by {self._by(best, yardstick)}.{also} "
                 "What one arm gains on another may only be mending what this yardstick has already."
             )
             yield Finding(tag="a yardstick wins", tone="bad", text=text)

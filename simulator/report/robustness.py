@@ -16,7 +16,7 @@ from simulator.record.experiment import Experiment
 from simulator.record.robustness import Robustness, Seen, Steadiness
 from simulator.report.finding import Finding, beyond_chance, lead
 from simulator.report.numbers import Numbers
-from simulator.report.words import DASH, between, counted, listed, signed
+from simulator.report.words import DASH, between, counted, listed, percent, signed
 
 MOST_NAMED = 3  # settings in which a run differs that are told; with more its name says which it is
 NO_MATTER = ("name", "runs", "train.groups", "train.threads", "serve.", "measure.")  # to what was learned
@@ -42,7 +42,7 @@ def shares(found: Robustness) -> list[Finding]:
     """Say how many findings stand in every run, and which do not."""
     if not found.findings:
         return []
-    text = f"{_share(found)} Runs: {listed([_named(found, place) for place in range(len(found.runs))])}."
+    text = f"{share(found)} Runs: {listed([_named(found, place) for place in range(len(found.runs))])}."
     if told := [f"{each.arm} {_turned(found, each)}" for each in found.findings if each.turned]:
         text += f" {'; '.join(told)}."
     steady = not any(each.turned for each in found.findings)
@@ -70,7 +70,7 @@ def table(found: Robustness) -> Table:
     shown = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        caption=Text(f"{_share(found)}\n* beyond chance; red: turned round", style="dim"),
+        caption=Text("* beyond chance; red: turned round", style="dim"),
         caption_justify="left",
         show_edge=False,
     )
@@ -110,11 +110,12 @@ def _turned(found: Robustness, finding: Steadiness) -> str:
     return f"turns round {listed(told)}"
 
 
-def _share(found: Robustness) -> str:
+def share(found: Robustness) -> str:
+    """Say how many findings keep their sign in every run."""
     sure = [each for each in found.findings if each.seen[0].beyond_chance]
     stand = [sum(not each.turned for each in few) for few in (found.findings, sure)]
     number, runs = len(found.findings), counted(len(found.runs), "run")
-    text = f"{stand[0]} of {counted(number, 'finding')} ({stand[0] / max(1, number):.0%}) keep the sign in all {runs}"
+    text = f"{stand[0]} of {counted(number, 'finding')} ({percent(stand[0] / max(1, number), 0)}) keep the sign in all {runs}"
     return f"{text}, {stand[1]} of the {len(sure)} that are beyond chance in the first."
 
 

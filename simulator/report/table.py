@@ -42,14 +42,12 @@ def summary(table: pa.Table) -> Table:
         shown.add_column(header, justify="right", no_wrap=True)
     stopped = {arm for arm, _, _ in numbers.stopped()}
     for arm in numbers.ranked:
-        name = Text(arm) if arm not in stopped else Text.assemble(arm, ("\nstopped", "red"))
-        shown.add_row(name, *_cells(numbers, arm))
+        shown.add_row(_named(arm, stopped), *_cells(numbers, arm))
     if numbers.yardsticks:
         shown.add_section()
         shown.add_row(Text("yardsticks", style="dim"))
-        for name in numbers.yardsticks:
-            own = Text(name) if name not in stopped else Text.assemble(name, ("\nstopped", "red"))
-            shown.add_row(own, *_cells(numbers, name))
+        for yardstick in numbers.yardsticks:
+            shown.add_row(_named(yardstick, stopped), *_cells(numbers, yardstick))
     if numbers.has_best_attainable:
         shown.add_section()
         shown.add_row(Text("best\nattainable", style="dim"), *_cells(numbers, BEST_ATTAINABLE)[:3])
@@ -85,6 +83,10 @@ def side_by_side(table: pa.Table) -> Table:
         for name in numbers.yardsticks:
             shown.add_row(Text(name, style="dim"), *_comparison(numbers, name))
     return shown
+
+
+def _named(arm: str, stopped: set[str]) -> Text:
+    return Text.assemble(arm, ("\nstopped", "red")) if arm in stopped else Text(arm)
 
 
 def _comparison(numbers: Numbers, arm: str) -> list[str]:

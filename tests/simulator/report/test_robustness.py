@@ -42,7 +42,7 @@ def asked(*runs: RunFolder) -> str:
 def test_a_finding_that_turns_round_is_told_with_the_setting_that_turned_it(runs: list[RunFolder]) -> None:
     report(runs[0].path, Console(file=io.StringIO()))
     text = asked(*runs)
-    assert "1 of 2 findings (50%) keep the sign in all 3 runs, 1 of the 2 that are beyond chance in the first." in text
+    assert "1 of 2 findings (50 %) keep the sign in all 3 runs, 1 of the 2 that are beyond chance in the first." in text
     assert "train.batch_size=64" in text
     found = read_robustness(runs[0])
     assert found is not None
@@ -52,7 +52,7 @@ def test_a_finding_that_turns_round_is_told_with_the_setting_that_turned_it(runs
     page = runs[0].report.read_text()
     assert "It turns round with train.batch_size=64: −0." in page
     assert "keeps its sign" in page
-    assert "1 of 2 findings (50%) keep the sign" in page
+    assert "1 of 2 findings (50 %) keep the sign" in page
 
 
 def test_a_run_that_was_not_compared_so_has_no_such_marks(runs: list[RunFolder]) -> None:
@@ -63,7 +63,7 @@ def test_a_run_that_was_not_compared_so_has_no_such_marks(runs: list[RunFolder])
 
 def test_runs_may_have_other_seeds(runs: list[RunFolder], tmp_path: Path) -> None:
     noise = {"finetune": 1.0, "finetune_edk": 0.2, "frozen": 2.0}
-    assert "2 of 2 findings (100%)" in asked(runs[0], write(tmp_path / "seeds", 1024, [1, 2], **noise))
+    assert "2 of 2 findings (100 %)" in asked(runs[0], write(tmp_path / "seeds", 1024, [1, 2], **noise))
 
 
 def test_runs_of_other_arms_or_of_another_log_are_refused(runs: list[RunFolder], tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from simulator.measure.results import About, Result, to_table
 from simulator.measure.value import Value, undefined
 from simulator.record.costs import PeriodCosts, read_costs
 from simulator.record.predictions import BEST_ATTAINABLE
+from simulator.report.finding import Finding
 from simulator.report.numbers import Numbers
-from simulator.report.verdict import Finding, mixed_code, unfinished, verdict
+from simulator.report.verdict import mixed_code, unfinished, verdict
 from tests.simulator.measure.fake_run import FakeRun, an_arm, an_experiment
 
 DATA = About(data="data")
