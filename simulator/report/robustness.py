@@ -115,7 +115,8 @@ def share(found: Robustness) -> str:
     sure = [each for each in found.findings if each.seen[0].beyond_chance]
     stand = [sum(not each.turned for each in few) for few in (found.findings, sure)]
     number, runs = len(found.findings), counted(len(found.runs), "run")
-    text = f"{stand[0]} of {counted(number, 'finding')} ({percent(stand[0] / max(1, number), 0)}) keep the sign in all {runs}"
+    part = percent(stand[0] / number if number else None, 0)
+    text = f"{stand[0]} of {counted(number, 'finding')} ({part}) keep the sign in all {runs}"
     return f"{text}, {stand[1]} of the {len(sure)} that are beyond chance in the first."
 
 

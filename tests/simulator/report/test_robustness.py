@@ -27,9 +27,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
     """Knowledge helps in the first and hurts in the second; another arm hurts in both."""
     folder = tmp_path_factory.mktemp("runs")
     return [
-        write(folder / "usual", 1024, [0], finetune=1.0, finetune_edk=0.2, frozen=2.0),
-        write(folder / "small", 64, [0], finetune=0.5, finetune_edk=1.2, frozen=2.0),
-        write(folder / "usual-again", 1024, [0], finetune=1.0, finetune_edk=0.2, frozen=2.0),
+        write(folder / "usual", 1024, [0], finetune=0.7, finetune_edk=0.0, frozen=1.4),
+        write(folder / "small", 64, [0], finetune=0.2, finetune_edk=0.9, frozen=1.4),
+        write(folder / "usual-again", 1024, [0], finetune=0.7, finetune_edk=0.0, frozen=1.4),
     ]
 
 
@@ -62,13 +62,13 @@ def test_a_run_that_was_not_compared_so_has_no_such_marks(runs: list[RunFolder])
 
 
 def test_runs_may_have_other_seeds(runs: list[RunFolder], tmp_path: Path) -> None:
-    noise = {"finetune": 1.0, "finetune_edk": 0.2, "frozen": 2.0}
+    noise = {"finetune": 0.7, "finetune_edk": 0.0, "frozen": 1.4}
     assert "2 of 2 findings (100 %)" in asked(runs[0], write(tmp_path / "seeds", 1024, [1, 2], **noise))
 
 
 def test_runs_of_other_arms_or_of_another_log_are_refused(runs: list[RunFolder], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="only one of them has arm ewc; give runs of the same arms"):
-        asked(runs[0], write(tmp_path / "ewc", 64, [0], finetune=1.0, finetune_edk=0.2, frozen=2.0, ewc=1.0))
+        asked(runs[0], write(tmp_path / "ewc", 64, [0], finetune=0.7, finetune_edk=0.0, frozen=1.4, ewc=1.0))
     with pytest.raises(RunError, match="replayed other"):
         asked(runs[0], FakeRun(data="other").write(tmp_path / "other"))
     with pytest.raises(RunError, match="robustness: takes two or more different runs"):
