@@ -28,9 +28,10 @@ def baselines(experiment: Experiment) -> dict[str, str]:
 
 
 def bare_arms(experiment: Experiment) -> list[str]:
-    """List the arms without knowledge that others are held against; where there is none, the first arm."""
-    against, arms = set(baselines(experiment).values()), experiment.arms
-    return [name for name, arm in arms.items() if name in against and arm.knowledge is None] or [*arms][:1]
+    """List the arms that what others know is held against: bare ones, or the first arm where there is none."""
+    first = next(iter(experiment.arms))
+    against = {reference or first for reference in references(experiment).values()} or {first}
+    return [name for name in experiment.arms if name in against]
 
 
 def controls(experiment: Experiment) -> dict[str, list[str]]:

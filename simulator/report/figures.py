@@ -24,7 +24,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, QUIET, FAINT = "#3b4252", "#808792", "#c9ced6"
 DASHED = (0, (4, 2))
-DASHES: tuple[LineStyleType, ...] = ((0, (6, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+DASHES: tuple[LineStyleType, ...] = ((0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 2, 2)))
 SHADES = mpl.colormaps["YlGnBu"].resampled(32)  # few enough for the scale to be drawn as vectors
 MOST_PRINTED = 16  # periods in a heat map whose cells have room for their number
 MOST_SHADED = 4  # arms whose intervals can be told apart where they overlap
@@ -58,8 +58,8 @@ def colour(numbers: Numbers, arm: str) -> str:
 
 
 def auc_over_periods(numbers: Numbers) -> str:
-    """Draw the prequential AUC of each arm and period, with intervals for few arms; empty where there is one period."""
-    if len(numbers.periods) < 2:
+    """Draw the prequential AUC of each arm and period, with intervals for few arms; empty for less than two."""
+    if len(numbers.periods) < 2 or not _has_auc(numbers):
         return ""
     with _figure(11.2, 4.0) as (figure, svg):
         axes = figure.subplots()
@@ -69,7 +69,7 @@ def auc_over_periods(numbers: Numbers) -> str:
         for name in numbers.yardsticks:
             x, middle, _, _ = _series(numbers, "auc", name)
             style = _dashes(numbers, name)
-            axes.plot(x, middle, color=QUIET, linestyle=style, linewidth=1.0, label=f"{name} (yardstick)")
+            axes.plot(x, middle, color=QUIET, linestyle=style, linewidth=1.2, label=f"{name} (yardstick)")
         for arm in numbers.arms:
             x, middle, low, high = _series(numbers, "auc", arm)
             if len(numbers.arms) <= MOST_SHADED:
@@ -84,8 +84,10 @@ def auc_over_periods(numbers: Numbers) -> str:
 def headline(numbers: Numbers) -> str:
     """Draw each arm's AUC over the whole run with its 95 % interval, best first; a hollow point is a seed.
 
-    Yardsticks stand below, with a line through all arms.
+    Yardsticks stand below, with a line through all arms. Empty where no AUC is defined.
     """
+    if not _has_auc(numbers):
+        return ""
     arms = [*numbers.ranked, *numbers.yardsticks]
     with _figure(11.2, 0.9 + 0.3 * len(arms)) as (figure, svg):
         axes = figure.subplots()
@@ -96,7 +98,7 @@ def headline(numbers: Numbers) -> str:
             if value.low is not None and value.high is not None:
                 axes.plot([value.low, value.high], [place, place], color=own, linewidth=2.2, alpha=0.55)
             if arm in numbers.yardsticks:
-                axes.axvline(value.value, color=QUIET, linestyle=_dashes(numbers, arm), linewidth=0.9)
+                axes.axvline(value.value, color=QUIET, linestyle=_dashes(numbers, arm), linewidth=1.1)
             axes.plot([value.value], [place], color=own, marker=_marker(numbers, arm), markersize=6)
             seeds = [row["value"] for row in numbers.rows("auc_prequential", arm)]
             if len(seeds) > 1:
@@ -112,7 +114,7 @@ def headline(numbers: Numbers) -> str:
 def gain_over_periods(numbers: Numbers) -> str:
     """Draw what knowledge changed in each period's AUC, with DeLong's 95 % interval; empty where there is none."""
     arms = [arm for arm in numbers.arms if numbers.reference(arm) and numbers.rows("auc_difference", arm)]
-    if not arms or len(numbers.periods) < 2:
+    if not arms or len(numbers.periods) < 2 or not _has_auc(numbers):
         return ""
     with _figure(11.2, 2.9) as (figure, svg):
         axes = figure.subplots()
@@ -247,6 +249,11 @@ def _period_axis(axes: Axes, numbers: Numbers) -> None:
     periods = _shown(numbers)
     axes.set_xticks(periods[:: math.ceil(len(periods) / 31)])
     axes.set_xlim(periods[0] - 0.3, periods[-1] + 0.3)
+
+
+def _has_auc(numbers: Numbers) -> bool:
+    """Whether any AUC is defined: with clicks alone, or none, there is nothing to draw."""
+    return any(row["value"] is not None for row in numbers.rows("auc", holdout=False))
 
 
 def _shown(numbers: Numbers) -> list[int]:

@@ -33,7 +33,10 @@ MORE_LEARNING = (
     "To change: more data (a longer log, or longer periods by stream.period), smaller batches (train.batch_size), "
     "more passes (train.epochs), or other fields"
 )
-OTHER_LEVEL = "its level is off: more steps (smaller train.batch_size, more train.epochs) let its bias settle"
+OTHER_LEVEL = (
+    "PCOC is predicted over actual clicks, so its level is off: "
+    "more steps (smaller train.batch_size, more train.epochs) let its bias settle"
+)
 LESS_SURE = "it is too sure: fewer passes (train.epochs) or lower rates (train.learning_rate and its embeddings')"
 
 
@@ -185,4 +188,4 @@ class Judge:
 
     def _calibration(self, arm: str) -> str:
         ne, pcoc = (self.numbers.mean(f"{metric}_prequential", arm).value for metric in ("ne", "pcoc"))
-        return f"NE {fixed(ne, 3)}, PCOC {fixed(pcoc, 2)}: predicted clicks over clicks"
+        return f"NE {fixed(ne, 3)}, PCOC {fixed(pcoc, 2)}"

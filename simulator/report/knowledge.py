@@ -36,7 +36,7 @@ def _gain(numbers: Numbers, arm: str, reference: str, doubts: list[str]) -> Find
     if doubts:
         text = (
             f"{arm} scores {signed(gain.value)} AUC{interval(gain, sign=True)} against {against}, which tells nothing "
-            f"of its knowledge: of {reference}, {'; '.join(doubts)}."
+            f"of its knowledge, since nothing can be held against {reference} (see above)."
         )
         return Finding(tag=NOT_JUDGED, tone="plain", text=text)
     relative, above_half = (numbers.mean(f"rel_impr_auc{of}", arm).value for of in ("", "_minus_half"))

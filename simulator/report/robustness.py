@@ -57,12 +57,13 @@ def marked(finding: Finding, found: Robustness | None, arm: str) -> Finding:
     return replace(finding, tone="plain", text=f"{finding.text} It {_turned(found, known[0])}.")
 
 
-def in_other_runs(found: Robustness, arm: str) -> str:
-    """Tell in a cell whether an arm's difference keeps its sign."""
+def in_other_runs(found: Robustness, arm: str) -> tuple[str, str]:
+    """Tell whether an arm's difference keeps its sign, and where not."""
     known = [each for each in found.findings if each.arm == arm]
     if not known:
-        return DASH
-    return _turned(found, known[0]) if known[0].turned else "keeps its sign"
+        return DASH, ""
+    where = [_named(found, place) for place in known[0].turned]
+    return ("turns round", f"with {listed(where)}") if where else ("keeps its sign", "")
 
 
 def table(found: Robustness) -> Table:
@@ -114,9 +115,9 @@ def share(found: Robustness) -> str:
     """Say how many findings keep their sign in every run."""
     sure = [each for each in found.findings if each.seen[0].beyond_chance]
     stand = [sum(not each.turned for each in few) for few in (found.findings, sure)]
-    number, runs = len(found.findings), counted(len(found.runs), "run")
-    part = percent(stand[0] / number if number else None, 0)
-    text = f"{stand[0]} of {counted(number, 'finding')} ({part}) keep the sign in all {runs}"
+    number, runs = len(found.findings), len(found.runs)
+    part, which = percent(stand[0] / number if number else None, 0), "both" if runs == 2 else f"all {runs}"
+    text = f"{stand[0]} of {counted(number, 'finding')} ({part}) keep the sign in {which} runs"
     return f"{text}, {stand[1]} of the {len(sure)} that are beyond chance in the first."
 
 

@@ -122,7 +122,8 @@ def gains(numbers: Numbers, robustness: Robustness | None = None) -> Sheet:
             cells += _cells(p_value(p), p_value(holm), fixed(least))
             cells += [_improvement(numbers, metric, arm) for metric in ("rel_impr_auc", "rel_impr_auc_minus_half")]
             if robustness is not None:
-                cells.append(Cell(text=in_other_runs(robustness, arm)))
+                told, where = in_other_runs(robustness, arm)
+                cells.append(Cell(text=told, below=where))
             sheet.lines.append(_line(numbers, arm, cells))
     return sheet
 

@@ -82,19 +82,23 @@ def _best(numbers: Numbers, judge: Judge) -> Finding:
     best, *others = judge.learned
     auc = judge.auc(best)
     text = f"{best} has the best {numbers.headline}, {fixed(auc.value)}{interval(auc)}."
+    beating = judge.beaten_by(best)
+    verb = "beats" if len(beating) == 1 else "beat"
+    beaten = f" It is the best of the arms alone: {listed(beating)} {verb} it." if beating else ""
     if not others:
-        return Finding(tag="result", tone="plain", text=text)
+        return Finding(tag="result", tone="plain", text=f"{text}{beaten}")
     ahead = lead(numbers, best, others[0])
     text += f" It leads {others[0]} by {signed(ahead.value)}{interval(ahead, sign=True)}"
     if told_apart(numbers, best, others[0]):
         text += ": a lead beyond chance."
-        if beating := judge.beaten_by(best):
-            text += f" It is the best of the arms alone: {listed(beating)} beat{'s' if len(beating) == 1 else ''} it."
-            return Finding(tag="best of the arms", tone="plain", text=text)
+        if beaten:
+            return Finding(tag="best of the arms", tone="plain", text=f"{text}{beaten}")
         return Finding(tag="best", tone="good", text=text)
     level = [arm for arm in others if not told_apart(numbers, best, arm)]
     corrected = " once corrected for the number of arms" if separable(ahead) else ""
-    text += f": not separable from chance{corrected}. On this log {listed([best, *level])} cannot be told apart."
+    text += (
+        f": not separable from chance{corrected}. On this log {listed([best, *level])} cannot be told apart.{beaten}"
+    )
     return Finding(tag="no clear winner", tone="plain", text=text)
 
 
@@ -124,7 +128,7 @@ def _forgetting(numbers: Numbers, learned: list[str]) -> Iterator[Finding]:
         text = f"{keeper} forgets least and {loser} most: {since} {each}, {apart}."
     else:
         apart = f"{signed(gap.value)}{interval(gap, sign=True)}"
-        text = f"No arm is shown to forget more than another: {since} {each}, {apart}."
+        text = f"Who forgets most is not separable from chance: {since} {each}, {apart}."
     yield Finding(tag="forgetting", tone="plain", text=text)
 
 

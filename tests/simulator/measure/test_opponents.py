@@ -37,7 +37,7 @@ def test_the_same_work_or_size_without_knowledge_is_a_control_wherever_it_stands
     experiment = an_experiment(arms)
     assert references(experiment) == {"rok": "finetune", "edk": "finetune"}
     assert controls(experiment) == {"rok": ["thrice", "wide"], "edk": ["thrice", "wide"]}
-    assert bare_arms(experiment) == ["thrice", "finetune"], "the first arm is what others without knowledge are held to"
+    assert bare_arms(experiment) == ["finetune"]
 
 
 def test_with_a_budget_every_arm_has_a_width_and_the_bare_arm_is_still_found() -> None:
@@ -53,3 +53,4 @@ def test_with_a_budget_every_arm_has_a_width_and_the_bare_arm_is_still_found() -
 def test_where_no_arm_goes_without_knowledge_the_first_one_is_what_others_are_held_against() -> None:
     arms = {"rok": an_arm(knowledge="rok"), "edk": an_arm(knowledge="edk")}
     assert bare_arms(an_experiment(arms)) == ["rok"]
+    assert bare_arms(an_experiment({"frozen": an_arm(policy="frozen"), "finetune": an_arm()})) == ["frozen"]
