@@ -63,7 +63,7 @@ def in_other_runs(found: Robustness, arm: str) -> tuple[str, str]:
     if not known:
         return DASH, ""
     where = [_named(found, place) for place in known[0].turned]
-    return ("turns round", f"with {listed(where)}") if where else ("keeps its sign", "")
+    return ("does not stand", f"with {listed(where)}") if where else ("keeps its sign", "")
 
 
 def table(found: Robustness) -> Table:
@@ -107,8 +107,10 @@ def _named(found: Robustness, place: int) -> str:
 
 
 def _turned(found: Robustness, finding: Steadiness) -> str:
-    told = [f"with {_named(found, place)}: {signed(finding.seen[place].difference)}" for place in finding.turned]
-    return f"turns round {listed(told)}"
+    seen = {_named(found, place): finding.seen[place].difference for place in finding.turned}
+    told = [f"turns round with {name}: {signed(value)}" for name, value in seen.items() if value is not None]
+    told += [f"has no number with {name}" for name, value in seen.items() if value is None]
+    return listed(told)
 
 
 def share(found: Robustness) -> str:

@@ -12,6 +12,7 @@ from pkb.errors import RunError
 from simulator.record.layout import RunFolder
 from simulator.record.robustness import read_robustness
 from simulator.report.commands import report, robustness_of
+from simulator.report.robustness import shares
 from tests.simulator.measure.fake_run import FakeRun
 
 
@@ -64,6 +65,15 @@ def test_a_run_that_was_not_compared_so_has_no_such_marks(runs: list[RunFolder])
 def test_runs_may_have_other_seeds(runs: list[RunFolder], tmp_path: Path) -> None:
     noise = {"finetune": 0.7, "finetune_edk": 0.0, "frozen": 1.4}
     assert "2 of 2 findings (100 %)" in asked(runs[0], write(tmp_path / "seeds", 1024, [1, 2], **noise))
+
+
+def test_a_finding_that_has_no_number_in_another_run_does_not_stand(runs: list[RunFolder], tmp_path: Path) -> None:
+    noise = {"finetune": 0.7, "finetune_edk": 0.0, "frozen": 1.4}
+    other = FakeRun(noise=noise, stopped={"frozen": 1}, rows=1200, periods=3, served=False).write(tmp_path / "stopped")
+    assert "1 of 2 findings (50 %) keep the sign in both runs" in asked(runs[0], other)
+    found = read_robustness(runs[0])
+    assert found is not None
+    assert "frozen has no number with stopped." in shares(found)[0].text
 
 
 def test_runs_of_other_arms_or_of_another_log_are_refused(runs: list[RunFolder], tmp_path: Path) -> None:
