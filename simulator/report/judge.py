@@ -34,10 +34,13 @@ MORE_LEARNING = (
     "more passes (train.epochs), or other fields"
 )
 OTHER_LEVEL = (
-    "PCOC is predicted over actual clicks, so its level is off: "
-    "more steps (smaller train.batch_size, more train.epochs) let its bias settle"
+    "Its level is off (PCOC is predicted over actual clicks). To change: more steps (smaller train.batch_size, more "
+    "train.epochs), which let its bias settle"
 )
-LESS_SURE = "it is too sure: fewer passes (train.epochs) or lower rates (train.learning_rate and its embeddings')"
+LESS_SURE = (
+    "It is too sure. To change: fewer passes (train.epochs), or lower rates (train.learning_rate, "
+    "train.embedding_learning_rate)"
+)
 
 
 class Judge:
@@ -175,7 +178,7 @@ class Judge:
             return MORE_LEARNING
         pcoc = self.numbers.mean("pcoc_prequential", arm).value
         within = pcoc is None or LEVEL[0] <= pcoc <= LEVEL[1]
-        return f"To change: {LESS_SURE if within else OTHER_LEVEL}"
+        return LESS_SURE if within else OTHER_LEVEL
 
     def _by(self, arm: str, yardstick: str) -> str:
         """How far a yardstick leads an arm."""

@@ -106,7 +106,11 @@ def _yardsticks(numbers: Numbers, judge: Judge) -> Iterator[Finding]:
     """How the arms that all else hangs on stand to what a page of code would do."""
     for arm in dict.fromkeys([judge.learned[0], *judge.bare]):
         leads = [(name, lead(numbers, arm, name)) for name in numbers.yardsticks]
-        parts = [f"{signed(gap.value)}{interval(gap, sign=True)} against {name}" for name, gap in leads if gap.value]
+        parts = [
+            f"{signed(gap.value)}{interval(gap, sign=True)} against {name}"
+            for name, gap in leads
+            if gap.value is not None
+        ]
         if parts:
             yield Finding(tag="yardsticks", tone="plain", text=f"{arm} scores {listed(parts)}.")
 

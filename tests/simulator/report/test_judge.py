@@ -122,10 +122,10 @@ def test_probabilities_that_are_worse_than_a_constant_are_named_with_what_to_cha
     findings = judged({"finetune": 0.60, "rok": 0.66}, further=further)
     text = of(findings, "cannot be judged")
     assert "its probabilities are worse than the constant click rate (NE 8.890, PCOC 49.00)" in text
-    assert "its level is off" in text
+    assert "Its level is off" in text
     assert of(findings, "not judged")
     further["pcoc_prequential", "finetune", None] = value(1.02)
-    assert "it is too sure" in of(judged({"finetune": 0.60, "rok": 0.66}, further=further), "cannot be judged")
+    assert "It is too sure" in of(judged({"finetune": 0.60, "rok": 0.66}, further=further), "cannot be judged")
 
 
 def test_an_arm_that_does_the_same_work_is_a_control_that_has_to_be_beaten() -> None:
