@@ -4,6 +4,7 @@ python -m simulator run CONFIG [key=value ...]   replay a log and measure every 
     --multirun key=1,2 ...                       one run for each combination of the values, compared at the end
 python -m simulator report RUN                   measure again from the stored predictions
 python -m simulator compare RUN RUN ...          put runs side by side
+python -m simulator robustness RUN RUN ...       see which findings of the first run stand in the others
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument("run", type=Path, help="folder of the run: runs/NAME")
     compare = commands.add_parser("compare", help="put runs side by side that were measured on the same rows")
     compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs; the first is the baseline")
+    robustness = commands.add_parser("robustness", help="see which findings of a run stand when settings are others")
+    robustness.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="of one log; the first is judged")
     given, rest = parser.parse_known_args(arguments)  # `rest`: overrides that stand behind an option
     unknown = [word for word in rest if word.startswith("-") or given.command != "run"]
     if unknown:
@@ -70,6 +73,10 @@ def perform(given: argparse.Namespace, overrides: Sequence[str], console: Consol
         from simulator.report.commands import report
 
         report(given.run, console)
+    elif given.command == "robustness":
+        from simulator.report.commands import robustness_of
+
+        robustness_of(given.runs, console)
     else:
         from simulator.report.commands import compare_runs
 

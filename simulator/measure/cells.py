@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from simulator.measure.continual import Matrix, bwt, forgetting, fwt, intransigence, plasticity
 from simulator.measure.opponents import retrained_on_all
 from simulator.measure.quality import DIRECTED
 from simulator.measure.results import Result
-from simulator.measure.value import undefined
+from simulator.measure.value import Value, undefined
 from simulator.record.experiment import ArmAndSeed, Experiment
 
 CONTINUAL = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
@@ -37,9 +38,17 @@ def holes(everyone: Mapping[ArmAndSeed, Cells], stopped: Mapping[ArmAndSeed, str
 
 
 def continual_results(
-    everyone: Mapping[ArmAndSeed, Cells], stopped: Mapping[ArmAndSeed, str], experiment: Experiment, last: int
+    everyone: Mapping[ArmAndSeed, Cells],
+    stopped: Mapping[ArmAndSeed, str],
+    experiment: Experiment,
+    last: int,
+    counted_from: int,
+    intervals: Mapping[ArmAndSeed, Value],
 ) -> Iterator[Result]:
-    """Yield forgetting, transfer, plasticity and intransigence of every metric that has a direction."""
+    """Yield forgetting, transfer, plasticity and intransigence of every metric that has a direction.
+
+    `intervals` are of the forgetting of the AUC.
+    """
     joint = retrained_on_all(experiment)
     measured = {metric for cells in everyone.values() for numbers in cells.values() for metric in numbers}
     for (arm, seed), cells in everyone.items():
@@ -53,14 +62,16 @@ def continual_results(
             elif (arm, seed) in stopped:
                 values = dict.fromkeys(CONTINUAL, undefined(stopped[arm, seed]))
             else:
-                R = matrix(cells, metric)
+                R = matrix(cells, metric, counted_from)
                 missed = (
-                    intransigence(R, matrix(everyone[teacher], metric), larger_is_better=larger)
+                    intransigence(R, matrix(everyone[teacher], metric, counted_from), larger_is_better=larger)
                     if teacher in everyone and teacher not in stopped
                     else undefined(f"no sound retrain_all arm of {backbone} without knowledge to compare with")
                 )
                 moved = (measure(R, larger_is_better=larger) for measure in (forgetting, bwt, fwt))
                 values = dict(zip(CONTINUAL, (*moved, plasticity(R), missed), strict=True))
+                if metric == "auc" and (found := intervals.get((arm, seed))):
+                    values["forgetting"] = replace(values["forgetting"], low=found.low, high=found.high)
             for name, value in values.items():
                 yield Result(
                     arm=arm,
@@ -73,7 +84,11 @@ def continual_results(
                 )
 
 
-def matrix(cells: Cells, metric: str) -> Matrix:
-    """Gather R of one arm and seed, from its defined holdout cells."""
-    found = {(i, j): numbers[metric] for (i, j, holdout), numbers in cells.items() if holdout}
+def matrix(cells: Cells, metric: str, counted_from: int) -> Matrix:
+    """Gather R of one arm and seed, from its defined holdout cells.
+
+    A model that has been through periods but has learned nothing of them, as no label had come, is in no row.
+    """
+    learned = {cell: numbers for cell, numbers in cells.items() if not 0 <= cell[0] < counted_from - 1}
+    found = {(i, j): numbers[metric] for (i, j, holdout), numbers in learned.items() if holdout}
     return {cell: value for cell, value in found.items() if value is not None}

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from pkb.errors import RunError
 from simulator.measure.prequential import Prequential
-from simulator.measure.results import Result, to_table
-from simulator.record.costs import read_costs, stop_reasons
+from simulator.measure.results import About, Result, to_table
+from simulator.record.costs import learned_from, read_costs, stop_reasons
 from simulator.record.experiment import ArmAndSeed, Experiment
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import BEST_ATTAINABLE, Predictions, read_predictions
@@ -30,19 +30,29 @@ class Played:
 
 
 def compare(runs: Sequence[Played]) -> pa.Table:
-    """Measure the arms of all runs, each named `run/arm`: a table of results.
+    """Measure the arms and yardsticks of all runs, each named `run/arm`: a table of results.
 
     An arm's baseline is the arm of the same name in the first run, or where it has none the first run's first arm.
     The bootstrap is the first run's. RunError where the runs were not measured on the same rows, or with other seeds.
     """
     first = runs[0].experiment
     _same_conditions(runs)
-    stopped = {
-        (run.rename(arm), seed): reason
-        for run in runs
-        for (arm, seed), reason in stop_reasons(read_costs(run.folder, run.experiment.keys)).items()
-    }
-    prequential = Prequential(first.bootstrap, first.seeds, {}, baselines(runs), stopped)
+    stopped: dict[ArmAndSeed, str] = {}
+    counted_from = 1
+    for run in runs:
+        costs = read_costs(run.folder, run.experiment.keys)
+        stopped |= {(run.rename(arm), seed): reason for (arm, seed), reason in stop_reasons(costs).items()}
+        counted_from = max(counted_from, learned_from(costs, run.experiment.arms))
+    yardsticks = [run.rename(name) for run in runs for name in run.experiment.yardsticks]
+    prequential = Prequential(
+        replicates=first.bootstrap,
+        seeds=first.seeds,
+        singles=dict.fromkeys(yardsticks, first.seeds[0]),
+        references={},
+        baselines=baselines(runs),
+        stopped=stopped,
+        counted_from=counted_from,
+    )
     results: list[Result] = []
     periods = [_Periods(run) for run in runs]
     last = 0
@@ -53,11 +63,10 @@ def compare(runs: Sequence[Played]) -> pa.Table:
         last = pieces[0].evaluated_on
         for each in periods:
             each.advance()
-    everyone: list[ArmAndSeed] = [
-        (run.rename(arm), seed) for run in runs for arm in run.experiment.arms for seed in first.seeds
-    ]
+    everyone = [(run.rename(arm), seed) for run in runs for arm, seed in run.experiment.everyone]
     results += prequential.results(everyone, last)
-    return to_table(results, " and ".join(run.name for run in runs), first.data)
+    about = About(data=first.data, yardsticks=yardsticks, counted_from=counted_from)
+    return to_table(results, " and ".join(run.name for run in runs), about)
 
 
 def baselines(runs: Sequence[Played]) -> dict[str, str]:

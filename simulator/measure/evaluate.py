@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 from pkb.errors import DataError
 from simulator.measure.cells import Cells, continual_results, holes
 from simulator.measure.costs import SERVED, cost_results, serving_results
+from simulator.measure.forgotten import Forgotten
 from simulator.measure.opponents import baselines, references
 from simulator.measure.prequential import Prequential
 from simulator.measure.quality import MOST_SCENARIOS, quality
-from simulator.measure.results import Result, data_name, sorted_by_keys, to_table
-from simulator.record.costs import read_costs, stop_reasons
+from simulator.measure.results import About, Result, about, sorted_by_keys, to_table
+from simulator.record.costs import learned_from, read_costs, stop_reasons
 from simulator.record.experiment import ArmAndSeed, read_experiment
 from simulator.record.files import write_parquet
 from simulator.record.layout import RunFolder
@@ -28,12 +29,21 @@ def evaluate(run: RunFolder) -> pa.Table:
     experiment, serving = read_experiment(run), read_serving(run)
     periods = read_costs(run, experiment.keys)
     stopped = stop_reasons(periods)
+    counted_from = learned_from(periods, experiment.arms)
+    singles = {**dict.fromkeys(experiment.yardsticks, experiment.seeds[0]), BEST_ATTAINABLE: 0}
     prequential = Prequential(
-        experiment.bootstrap, experiment.seeds, references(experiment), baselines(experiment), stopped
+        replicates=experiment.bootstrap,
+        seeds=experiment.seeds,
+        singles=singles,
+        references=references(experiment),
+        baselines=baselines(experiment),
+        stopped=stopped,
+        counted_from=counted_from,
     )
+    forgotten = Forgotten(experiment, stopped, counted_from)
     scenarios = frequent_scenarios(run, experiment.keys, MOST_SCENARIOS)
     results: list[Result] = []
-    measured: dict[ArmAndSeed, Cells] = {(arm, seed): {} for arm in experiment.arms for seed in experiment.seeds}
+    measured: dict[ArmAndSeed, Cells] = {who: {} for who in experiment.everyone}
     for pieces in read_predictions(run, experiment.keys):
         for p in pieces:
             cells = measured.setdefault((p.arm, p.seed), {})
@@ -43,7 +53,9 @@ def evaluate(run: RunFolder) -> pa.Table:
             numbers = list(quality(p, scenarios))
             results += numbers
             cells[cell] = {r.metric: r.value.value for r in numbers if r.slice == "all"}
-        if not pieces[0].holdout:
+        if pieces[0].holdout:
+            forgotten.add(pieces)
+        else:
             results += prequential.add(pieces)
     if not any(measured.values()):
         raise DataError(f"{run}: holds no predictions; the run has not come to the period that it predicts")
@@ -51,12 +63,14 @@ def evaluate(run: RunFolder) -> pa.Table:
     results += prequential.results(measured, last)
     arms = {who: cells for who, cells in measured.items() if who[0] != BEST_ATTAINABLE}
     results += holes(arms, stopped)
-    results += continual_results(arms, stopped, experiment, last)
+    results += continual_results(arms, stopped, experiment, last, counted_from, forgotten.intervals())
+    results += forgotten.results(last)
     for period in periods:
         results += cost_results(period)
     if serving is not None:
         results += serving_results(serving, last)
-    table = to_table(results, run.name, experiment.data)
+    what = About(data=experiment.data, yardsticks=experiment.yardsticks, counted_from=counted_from)
+    table = to_table(results, run.name, what)
     write_parquet(run.results, table)
     return table
 
@@ -66,7 +80,7 @@ def add_serving(run: RunFolder, results: pa.Table) -> pa.Table:
     serving = read_serving(run)
     assert serving is not None, f"{run} was not served"
     last = pc.max(results.column("evaluated_on")).as_py()
-    fresh = to_table(list(serving_results(serving, last)), run.name, data_name(results))
+    fresh = to_table(list(serving_results(serving, last)), run.name, about(results))
     others = results.filter(~pc.field("metric").isin(SERVED))
     table = sorted_by_keys(pa.concat_tables([others, fresh]))
     write_parquet(run.results, table)

@@ -8,10 +8,16 @@ from simulator.record.experiment import Arm, Experiment
 
 
 def references(experiment: Experiment) -> dict[str, str | None]:
-    """Find for each arm with knowledge the arm of the same backbone and policy without it, or None."""
-    arms = experiment.arms
-    plain = {(arm.backbone, arm.policy): name for name, arm in reversed(arms.items()) if arm.knowledge is None}
-    return {name: plain.get((arm.backbone, arm.policy)) for name, arm in arms.items() if arm.knowledge is not None}
+    """Find for each arm with knowledge its bare arm, or None.
+
+    That is the arm of the same backbone and policy without knowledge; of several the one with the fewest of `epochs`
+    and `width` of its own (with a budget every arm has a width), the first among equals.
+    """
+    plain = {name: arm for name, arm in experiment.arms.items() if arm.knowledge is None}
+    by_changes = sorted(plain, key=lambda name: (plain[name].epochs is not None) + (plain[name].width is not None))
+    bare = {(plain[name].backbone, plain[name].policy): name for name in reversed(by_changes)}
+    arms = experiment.arms.items()
+    return {name: bare.get((arm.backbone, arm.policy)) for name, arm in arms if arm.knowledge is not None}
 
 
 def baselines(experiment: Experiment) -> dict[str, str]:
@@ -21,11 +27,27 @@ def baselines(experiment: Experiment) -> dict[str, str]:
     return {name: other for name, other in against.items() if other != name}
 
 
+def bare_arms(experiment: Experiment) -> list[str]:
+    """List the arms that what others know is held against: bare ones, or the first arm where there is none."""
+    first = next(iter(experiment.arms))
+    against = {reference or first for reference in references(experiment).values()} or {first}
+    return [name for name in experiment.arms if name in against]
+
+
 def controls(experiment: Experiment) -> dict[str, list[str]]:
     """Find for each arm with knowledge that is no control the arms that it must beat to show that it knows something.
 
-    They have its base without what it learned, or a base that tells only what any other can tell beside its knowledge.
+    They have its base without what it learned, or a base that tells only what any other can tell beside its knowledge,
+    or no knowledge but more work or parameters than its bare arm.
     """
+    bare, arms = references(experiment), experiment.arms
+
+    def larger(other: Arm, plain: Arm | None) -> bool:
+        """Tell whether an arm is the bare one with other passes over its rows, or another width, and no more."""
+        if plain is None or (other.epochs, other.width) == (plain.epochs, plain.width):
+            return False
+        same = replace(other, epochs=plain.epochs, width=plain.width, plug=plain.plug, layer=plain.layer)
+        return same == plain  # without knowledge nothing is plugged in
 
     def holds(control: Arm, arm: Arm) -> bool:
         if control.base_is_control and not arm.base_is_control:
@@ -33,8 +55,8 @@ def controls(experiment: Experiment) -> dict[str, list[str]]:
         return control.control is not None and replace(control, control=None) == arm
 
     return {
-        name: [other for other, its in experiment.arms.items() if holds(its, arm)]
-        for name, arm in experiment.arms.items()
+        name: [other for other, its in arms.items() if holds(its, arm) or larger(its, arms.get(bare[name] or ""))]
+        for name, arm in arms.items()
         if arm.knowledge is not None and arm.control is None
     }
 

@@ -1,7 +1,7 @@
 """The headline of a run: each arm's metrics over the periods, and how arms differ in them.
 
-Every mean is over the periods after the first, each predicted before it was learned; under the protocol `split` that
-is the test period alone.
+Every mean is over the periods after the first lesson, each predicted before it was learned; under the protocol
+`split` that is the test period alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from simulator.measure.significance import delong_difference, percentile_interva
 from simulator.measure.tally import Floats
 from simulator.measure.value import Value, undefined
 from simulator.record.experiment import ArmAndSeed
-from simulator.record.predictions import BEST_ATTAINABLE, Predictions
+from simulator.record.predictions import Predictions
 
 Formula = Callable[[Floats, Floats], Floats]
+LEAST_ABOVE_CHANCE = 0.01  # AUC above 0.5 that a relative gain needs: over less, a gain of 0.01 would read "+100 %"
 
 
 def difference(auc: Floats, reference: Floats) -> Floats:
@@ -47,21 +48,26 @@ class Prequential:
     """Collects prequential predictions period by period; keeps metrics and their redraws only.
 
     Where a metric is undefined in a period (its rows are of one class, for every arm alike) the mean is over the
-    others, and `n` says over how many. `seeds` are those of every arm but the best attainable one, which has one.
+    others, and `n` says over how many. `seeds` are those of every arm; `singles` (yardsticks, the
+    best attainable) have one of their own each: arms are compared with them, and no family of tests holds them.
     """
 
     def __init__(
         self,
+        *,
         replicates: int,
         seeds: list[int],
+        singles: Mapping[str, int],
         references: Mapping[str, str | None],
         baselines: Mapping[str, str],
         stopped: Mapping[ArmAndSeed, str],
+        counted_from: int = 1,
     ) -> None:
-        self.replicates, self.seeds = replicates, seeds
+        self.replicates, self.seeds, self.singles = replicates, seeds, singles
         self.references = references  # of each arm with knowledge, the same arm without it
         self.baselines = baselines  # of each arm, the one that it is tested against
         self.stopped = stopped
+        self.counted_from = counted_from  # the first period that somebody had learned something before
         self.samples: dict[str, dict[ArmAndSeed, dict[int, Floats]]] = {}  # by metric; by period [1 + R]
         self.defined: dict[str, set[int]] = {}  # by metric, the periods in which it is
 
@@ -70,7 +76,7 @@ class Prequential:
         sound = [p for p in pieces if np.isfinite(p.probability).all()]
         for p in sound:
             _same_rows(p, sound[0])
-        if sound and sound[0].evaluated_on >= 1:
+        if sound and sound[0].evaluated_on >= self.counted_from:
             for metric, values in redraws(sound, self.replicates, self.seeds[0]).items():
                 self._note(metric, sound, values)
         by_who = {(p.arm, p.seed): p for p in sound}
@@ -101,12 +107,12 @@ class Prequential:
 
     def _told(self, names: list[str], seed: int | None) -> Iterator[tuple[str, str, str | None, Value]]:
         """Arm, metric, of what, and the value."""
-        arms, best = [name for name in names if name != BEST_ATTAINABLE], [n for n in names if n == BEST_ATTAINABLE]
-        own_seed = seed in (self.seeds[0], None)  # the best attainable has one seed, and is told once for all
+        arms, singles = [n for n in names if n not in self.singles], [n for n in names if n in self.singles]
+        own_seed = seed in (self.seeds[0], None)  # who has one seed is told once for all
         for metric in ("auc", *(name for name in self.samples if name != "auc")):
-            for arm in [*arms, *(best if own_seed else [])]:
+            for arm in [*arms, *(singles if own_seed else [])]:
                 yield arm, f"{metric}_prequential", None, self._mean(metric, arm, seed)
-            pairs = [*permutations(arms, 2), *product(arms, best)] if metric == "auc" else self.baselines.items()
+            pairs = [*permutations(arms, 2), *product(arms, singles)] if metric == "auc" else self.baselines.items()
             for arm, other in pairs:
                 if arm in arms and other in names:
                     value = self._compare(metric, arm, other, seed, difference)
@@ -138,6 +144,8 @@ class Prequential:
         reference = self.references[arm]
         if reference is None:
             return undefined("no arm has the same backbone and policy without knowledge")
+        if formula is rel_impr_auc_minus_half and (chance := _at_chance(reference, self._mean("auc", reference, seed))):
+            return chance
         return self._compare("auc", arm, reference, seed, formula)
 
     def _mean(self, metric: str, arm: str, seed: int | None) -> Value:
@@ -158,8 +166,8 @@ class Prequential:
     def _means(self, metric: str, arm: str, seed: int | None) -> Floats | Value:
         """[S, 1 + R], the mean over periods of the metric and of each redraw for each seed, or why there is none."""
         seeds = self.seeds if seed is None else [seed]
-        if arm == BEST_ATTAINABLE:
-            seeds = [each for name, each in self.samples.get(metric, {}) if name == arm] or seeds
+        if arm in self.singles:
+            seeds = [self.singles[arm]]
         rows = []
         for each in seeds:
             found = self._mean_sample(metric, (arm, each))
@@ -173,7 +181,7 @@ class Prequential:
             return undefined(self.stopped[who])
         periods = sorted(self.defined.get(metric, set()))
         if not periods:
-            return undefined("no period after the first holds both classes")
+            return undefined("no period after the first lesson holds both classes")
         mine = self.samples[metric].get(who, {})
         missing = [period for period in periods if period not in mine]
         if missing:
@@ -189,6 +197,15 @@ class Prequential:
             return Estimate.over_seeds(samples, n).interval()
         low, high = percentile_interval(samples[0, 1:])
         return Value(value=float(samples[0, 0]), low=low, high=high, n=n)
+
+
+def _at_chance(reference: str, auc: Value) -> Value | None:
+    """Give the undefined value of what is relative to an AUC above 0.5 that is not clearly there."""
+    if auc.value is None:
+        return None
+    if auc.value - 0.5 >= LEAST_ABOVE_CHANCE and (auc.low is None or auc.low > 0.5):
+        return None
+    return undefined(f"the AUC of {reference}, {auc.value:.4f}, is not clearly above 0.5: nothing is relative to it")
 
 
 def _period_difference(p: Predictions, baseline: Predictions) -> Iterator[Result]:

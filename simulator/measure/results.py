@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
+from pkb.errors import DataError
 from simulator.measure.value import Value
 
 RESULTS = pa.schema(
@@ -45,11 +47,22 @@ class Result:
     of: str | None = None
 
 
-def to_table(results: list[Result], run: str, data: str) -> pa.Table:
-    """Sort results, whatever order they came in; the data set's name goes into the schema's metadata."""
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a table of results is about; it stands in the metadata of the table's schema."""
+
+    data: str  # the data set's name
+    yardsticks: list[str] = field(default_factory=list)  # those of its arms that are none, in order
+    counted_from: int = 1  # the first period that stands in means: before it nothing had been learned
+
+
+def to_table(results: list[Result], run: str, about: About) -> pa.Table:
+    """Sort results, whatever order they came in."""
     columns = {name: [getattr(result, name) for result in results] for name in KEYS[1:]}
     columns |= {name: [getattr(result.value, name) for result in results] for name in RESULTS.names[len(KEYS) :]}
-    table = pa.table({"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata({"data": data}))
+    table = pa.table(
+        {"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata({"about": json.dumps(asdict(about))})
+    )
     return sorted_by_keys(table)
 
 
@@ -58,6 +71,9 @@ def sorted_by_keys(table: pa.Table) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in KEYS])
 
 
-def data_name(table: pa.Table) -> str:
-    """Read the name of the data set that a table of results is about."""
-    return str((table.schema.metadata or {}).get(b"data", b"unknown data"), "utf-8")
+def about(table: pa.Table) -> About:
+    """Read what a table of results is about; DataError where that is not told."""
+    stored = (table.schema.metadata or {}).get(b"about")
+    if stored is None:
+        raise DataError("results.parquet is damaged or of another version: `simulator report RUN` measures again")
+    return About(**json.loads(stored))

@@ -117,6 +117,18 @@ def read_costs(run: RunFolder, keys: Iterable[str]) -> list[PeriodCosts]:
     ]
 
 
+def learned_from(periods: Sequence[PeriodCosts], arms: Iterable[str]) -> int:
+    """Find the first period that any of these arms met after a lesson: no mean counts an earlier one.
+
+    It is 1 where the first period's rows are learned at its end, and later where their labels come later.
+    """
+    named = set(arms)
+    for period in periods:
+        if any(arm.arm in named and "learn" in arm.stages and arm.stages["learn"].rows for arm in period.arms):
+            return period.period + 1
+    return len(periods)
+
+
 def stop_reasons(periods: Sequence[PeriodCosts]) -> dict[ArmAndSeed, str]:
     """Tell why arms were stopped, of those that were."""
     return {

@@ -62,10 +62,15 @@ class Experiment:
     bootstrap: int  # redraws of users behind an interval
 
     @property
+    def everyone(self) -> list[ArmAndSeed]:
+        """List who takes part: arms with every seed, then yardsticks with the first."""
+        arms = [(arm, seed) for arm in self.arms for seed in self.seeds]
+        return [*arms, *((name, self.seeds[0]) for name in self.yardsticks)]
+
+    @property
     def keys(self) -> list[str]:
         """Name everyone who takes part."""
-        arms = [(arm, seed) for arm in self.arms for seed in self.seeds]
-        return [key_of(who) for who in (*arms, *((name, self.seeds[0]) for name in self.yardsticks))]
+        return [key_of(who) for who in self.everyone]
 
 
 def write_experiment(run: RunFolder, experiment: Experiment) -> None:

@@ -14,6 +14,7 @@
     memory/<process>                              the peak of its memory, bytes (`record.memory`)
     serving.json                                  what the load test saw (`record.serving`)
     results.parquet, report.html                  what was measured of all this
+    robustness.json                               which findings other runs turn round (`record.robustness`)
 
 A key names a contender, `<arm>-<seed>` (`experiment.key_of`). A contender writes a period's files and its
 checkpoint, and `committed` last. A period is complete once every contender of the run has committed it.
@@ -66,6 +67,10 @@ class RunFolder:
     @property
     def results(self) -> Path:
         return self.path / "results.parquet"
+
+    @property
+    def robustness(self) -> Path:
+        return self.path / "robustness.json"
 
     @property
     def report(self) -> Path:

@@ -1,4 +1,4 @@
-"""The commands that look at runs which are over: `report` and `compare`.
+"""The commands that look at runs which are over: `report`, `compare` and `robustness`.
 
 What measures and draws (SciPy, Matplotlib) takes seconds to import, so each function imports it when it gets there.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from pkb.errors import RunError
+from simulator.record.costs import read_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 
@@ -50,9 +52,14 @@ def conclude_serving(run: RunFolder, results: pa.Table) -> pa.Table:
 
 
 def present(run: RunFolder, results: pa.Table, console: Console) -> None:
-    """Print the table that a run ends with, and where its files are."""
+    """Print what cannot be judged, the table that a run ends with, and where its files are."""
+    from simulator.report.judge import Judge
+    from simulator.report.numbers import Numbers
     from simulator.report.table import summary
 
+    experiment = read_experiment(run)
+    for finding in Judge(Numbers(results), experiment, read_costs(run, experiment.keys)).findings():
+        console.print(Text.assemble((f"{finding.tag}: ", "bold red"), finding.text), soft_wrap=True)
     console.print(summary(results))
     say(console, f"results: {run.results}")
     say(console, f"report:  {run.report}")
@@ -60,12 +67,7 @@ def present(run: RunFolder, results: pa.Table, console: Console) -> None:
 
 def compare_runs(folders: Sequence[Path], console: Console) -> None:
     """Print the arms of several runs side by side; RunError where they were not measured on the same rows."""
-    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
-        raise RunError(f"compare: takes two or more different runs; given {' '.join(map(str, folders))}")
-    names = [folder.name for folder in folders]
-    if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
-    runs = [RunFolder(folder) for folder in folders]
+    names, runs = _several("compare", folders)
     experiments = [read_experiment(run) for run in runs]
 
     from simulator.measure.compare import Played, compare
@@ -74,6 +76,57 @@ def compare_runs(folders: Sequence[Path], console: Console) -> None:
     parts = zip(names, runs, experiments, strict=True)
     played = [Played(name=name, folder=run, experiment=experiment) for name, run, experiment in parts]
     console.print(side_by_side(compare(played)))
+
+
+def robustness_of(folders: Sequence[Path], console: Console) -> None:
+    """Print which findings of the first run keep their sign in the others, and mark the others in its report.
+
+    RunError where the runs are not of one log and the same arms.
+    """
+    names, runs = _several("robustness", folders)
+    experiments = [read_experiment(run) for run in runs]
+    for run, its in zip(runs[1:], experiments[1:], strict=True):
+        if its.data != experiments[0].data:
+            raise RunError(f"{run}: replayed {its.data} and {runs[0]} {experiments[0].data}; give runs of one log")
+        if odd := sorted(its.arms.keys() ^ experiments[0].arms.keys()):
+            raise RunError(f"{run} and {runs[0]}: only one of them has arm {odd[0]}; give runs of the same arms")
+
+    import pyarrow.parquet as pq
+
+    from simulator.measure.evaluate import evaluate
+    from simulator.record.robustness import write_robustness
+    from simulator.report.numbers import Numbers
+    from simulator.report.page import write_report
+    from simulator.report.robustness import robustness, share, table
+
+    tables = [pq.read_table(run.results) if run.results.exists() else evaluate(run) for run in runs]
+    found = robustness(experiments[0], names, [Numbers(each) for each in tables], [_settings(run) for run in runs])
+    write_robustness(runs[0], found)
+    console.print(table(found))
+    say(console, share(found))
+    say(console, f"robustness: {runs[0].robustness}")
+    if runs[0].report.exists():
+        write_report(runs[0])
+        say(console, f"report:     {runs[0].report}")
+
+
+def _several(command: str, folders: Sequence[Path]) -> tuple[list[str], list[RunFolder]]:
+    """Two or more different runs, and a name for each that tells it from the others."""
+    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
+        raise RunError(f"{command}: takes two or more different runs; given {' '.join(map(str, folders))}")
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    return names, [RunFolder(folder) for folder in folders]
+
+
+def _settings(run: RunFolder) -> dict[str, Any]:
+    """The settings of a run, resolved and flat, without the registries that reading them as settings needs."""
+    import yaml
+
+    from simulator.config.kinds import flat
+
+    return flat(yaml.safe_load(run.config.read_text()) or {}) if run.config.exists() else {}
 
 
 def say(console: Console, line: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.typing import RcKeyType
+from matplotlib.typing import LineStyleType, RcKeyType
 
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers, average
@@ -24,6 +24,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 INK, QUIET, FAINT = "#3b4252", "#808792", "#c9ced6"
 DASHED = (0, (4, 2))
+DASHES: tuple[LineStyleType, ...] = ((0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 2, 2)))
 SHADES = mpl.colormaps["YlGnBu"].resampled(32)  # few enough for the scale to be drawn as vectors
 MOST_PRINTED = 16  # periods in a heat map whose cells have room for their number
 MOST_SHADED = 4  # arms whose intervals can be told apart where they overlap
@@ -50,19 +51,25 @@ STYLE: dict[RcKeyType, Any] = {
 
 
 def colour(numbers: Numbers, arm: str) -> str:
-    """Choose the colour of an arm in every figure and table."""
+    """Choose the colour of an arm in every figure and table; yardsticks are grey."""
+    if arm in numbers.yardsticks:
+        return QUIET
     return COLOURS[numbers.arms.index(arm) % len(COLOURS)]
 
 
 def auc_over_periods(numbers: Numbers) -> str:
-    """Draw the prequential AUC of each arm and period, with intervals for few arms; empty where there is one period."""
-    if len(numbers.periods) < 2:
+    """Draw the prequential AUC of each arm and period, with intervals for few arms; empty for less than two."""
+    if len(numbers.periods) < 2 or not _has_auc(numbers):
         return ""
     with _figure(11.2, 4.0) as (figure, svg):
         axes = figure.subplots()
         if numbers.has_best_attainable:
             x, middle, _, _ = _series(numbers, "auc", BEST_ATTAINABLE)
-            axes.plot(x, middle, color=QUIET, linestyle=DASHED, linewidth=1.4, label="best attainable")
+            axes.plot(x, middle, color=INK, linestyle=DASHED, linewidth=1.4, label="best attainable")
+        for name in numbers.yardsticks:
+            x, middle, _, _ = _series(numbers, "auc", name)
+            style = _dashes(numbers, name)
+            axes.plot(x, middle, color=QUIET, linestyle=style, linewidth=1.2, label=f"{name} (yardstick)")
         for arm in numbers.arms:
             x, middle, low, high = _series(numbers, "auc", arm)
             if len(numbers.arms) <= MOST_SHADED:
@@ -70,13 +77,18 @@ def auc_over_periods(numbers: Numbers) -> str:
             _line(axes, numbers, arm, x, middle, label=arm)
         _period_axis(axes, numbers)
         axes.set_ylabel("prequential AUC")
-        figure.legend(loc="outside lower center", ncols=min(6, len(numbers.arms) + 1))
+        figure.legend(loc="outside lower center", ncols=min(6, len(numbers.arms) + len(numbers.yardsticks) + 1))
     return svg.getvalue()
 
 
 def headline(numbers: Numbers) -> str:
-    """Draw each arm's AUC over the whole run with its 95 % interval, best first; a hollow point is a seed."""
-    arms = numbers.ranked
+    """Draw each arm's AUC over the whole run with its 95 % interval, best first; a hollow point is a seed.
+
+    Yardsticks stand below, with a line through all arms. Empty where no AUC is defined.
+    """
+    if not _has_auc(numbers):
+        return ""
+    arms = [*numbers.ranked, *numbers.yardsticks]
     with _figure(11.2, 0.9 + 0.3 * len(arms)) as (figure, svg):
         axes = figure.subplots()
         for place, arm in enumerate(arms):
@@ -85,6 +97,8 @@ def headline(numbers: Numbers) -> str:
                 continue
             if value.low is not None and value.high is not None:
                 axes.plot([value.low, value.high], [place, place], color=own, linewidth=2.2, alpha=0.55)
+            if arm in numbers.yardsticks:
+                axes.axvline(value.value, color=QUIET, linestyle=_dashes(numbers, arm), linewidth=1.1)
             axes.plot([value.value], [place], color=own, marker=_marker(numbers, arm), markersize=6)
             seeds = [row["value"] for row in numbers.rows("auc_prequential", arm)]
             if len(seeds) > 1:
@@ -100,7 +114,7 @@ def headline(numbers: Numbers) -> str:
 def gain_over_periods(numbers: Numbers) -> str:
     """Draw what knowledge changed in each period's AUC, with DeLong's 95 % interval; empty where there is none."""
     arms = [arm for arm in numbers.arms if numbers.reference(arm) and numbers.rows("auc_difference", arm)]
-    if not arms or len(numbers.periods) < 2:
+    if not arms or len(numbers.periods) < 2 or not _has_auc(numbers):
         return ""
     with _figure(11.2, 2.9) as (figure, svg):
         axes = figure.subplots()
@@ -221,8 +235,13 @@ def _line(axes: Axes, numbers: Numbers, arm: str, x: Sequence[float], y: Sequenc
     axes.plot(x, y, color=own, marker=marker, markersize=4.5, linewidth=1.6, linestyle=style, label=label)
 
 
+def _dashes(numbers: Numbers, name: str) -> LineStyleType:
+    """Choose how a yardstick's line is broken, since all are grey."""
+    return DASHES[numbers.yardsticks.index(name) % len(DASHES)]
+
+
 def _marker(numbers: Numbers, arm: str) -> str:
-    return MARKERS[numbers.arms.index(arm) % len(MARKERS)]
+    return "|" if arm in numbers.yardsticks else MARKERS[numbers.arms.index(arm) % len(MARKERS)]
 
 
 def _period_axis(axes: Axes, numbers: Numbers) -> None:
@@ -232,15 +251,22 @@ def _period_axis(axes: Axes, numbers: Numbers) -> None:
     axes.set_xlim(periods[0] - 0.3, periods[-1] + 0.3)
 
 
+def _has_auc(numbers: Numbers) -> bool:
+    """Whether any AUC is defined: with clicks alone, or none, there is nothing to draw."""
+    return any(row["value"] is not None for row in numbers.rows("auc", holdout=False))
+
+
 def _shown(numbers: Numbers) -> list[int]:
-    """The periods that count: at the first one nothing has been learned yet."""
-    return numbers.periods[1:] or numbers.periods
+    """The periods that count: before, nothing had been learned yet."""
+    return numbers.counted or numbers.periods
 
 
 def _scale(numbers: Numbers) -> tuple[float, float]:
     """From the lowest to the highest AUC on a holdout of any model that has learned something."""
     rows = [row for arm in numbers.arms for row in numbers.rows("auc", arm, holdout=True)]
-    values = [row["value"] for row in rows if row["value"] is not None and row["trained_through"] >= 0]
+    values = [
+        row["value"] for row in rows if row["value"] is not None and row["trained_through"] >= numbers.counted_from - 1
+    ]
     return (min(values), max(values)) if values else (0.5, 1.0)
 
 

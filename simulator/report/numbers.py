@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from simulator.measure.results import data_name
+from simulator.measure.results import about
 from simulator.measure.value import Value, undefined
 from simulator.record.predictions import BEST_ATTAINABLE
 
@@ -18,12 +18,14 @@ class Numbers:
     """Results over all seeds (and averaged over periods where a figure is of the whole run)."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.data = data_name(table)
+        what = about(table)
+        self.data, self.counted_from = what.data, what.counted_from
         self._rows: dict[tuple[str, str, str], list[Row]] = {}  # by metric, arm and slice
         for row in table.to_pylist():
             self._rows.setdefault((row["metric"], row["arm"], row["slice"]), []).append(row)
         self._everyone = sorted({arm for _, arm, _ in self._rows})
-        self.arms = [arm for arm in self._everyone if arm != BEST_ATTAINABLE]
+        self.yardsticks = [name for name in what.yardsticks if name in self._everyone]
+        self.arms = [arm for arm in self._everyone if arm not in (BEST_ATTAINABLE, *self.yardsticks)]
         self.has_best_attainable = BEST_ATTAINABLE in self._everyone
         whole = [row for arm in self.arms for row in self.rows("auc_prequential", arm)]
         self.run = str(whole[0]["run"]) if whole else ""
@@ -40,6 +42,11 @@ class Numbers:
     @property
     def periods(self) -> list[int]:
         return sorted({row["evaluated_on"] for row in self.rows("auc", holdout=False)})
+
+    @property
+    def counted(self) -> list[int]:
+        """List the periods that stand in means: those predicted after something had been learned."""
+        return [period for period in self.periods if period >= self.counted_from]
 
     def rows(self, metric: str, arm: str | None = None, *, slice: str = "all", **where: Any) -> list[Row]:
         """Find rows of single seeds of a metric, of one arm or of all, whose columns have these values."""
@@ -59,23 +66,24 @@ class Numbers:
         return [row for row in found if where.items() <= row.items()]
 
     def prequential(self, metric: str, arm: str, *, slice: str = "all") -> Value:
-        """Average over the periods after the first, predicted before they were learned; none if stopped."""
-        whole = self.mean("auc_prequential", arm)
-        if whole.value is None:
+        """Average over the periods that count, predicted before they were learned; none if one of them is missing."""
+        whole = self.mean("logloss_prequential", arm)  # which is defined where the rows are of one class too
+        if whole.value is None and self.rows("logloss_prequential", arm):
             return whole
         rows = self.rows(metric, arm, slice=slice, holdout=False)
-        return average([row for row in rows if row["evaluated_on"] >= 1])
+        return average([row for row in rows if row["evaluated_on"] >= self.counted_from])
 
     def prequential_rows(self, slice: str) -> int:
-        """Count rows of a slice in all periods after the first."""
+        """Count rows of a slice in all periods that count."""
         sizes: dict[int, int] = {}
         for row in self.rows("logloss", slice=slice, holdout=False):
             sizes[row["evaluated_on"]] = max(row["n"], sizes.get(row["evaluated_on"], 0))
-        return sum(size for period, size in sizes.items() if period >= 1)
+        return sum(size for period, size in sizes.items() if period >= self.counted_from)
 
     def total(self, metric: str, arm: str) -> float:
         """Sum over periods, of one seed on average."""
-        return sum(row["value"] or 0.0 for row in self.rows(metric, arm)) / max(1, len(self.seeds))
+        rows = self.rows(metric, arm)
+        return sum(row["value"] or 0.0 for row in rows) / max(1, len({row["seed"] for row in rows}))
 
     def at_end(self, metric: str, arm: str) -> float | None:
         """Read a metric with a row a period as of the last one."""

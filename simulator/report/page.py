@@ -18,10 +18,11 @@ from simulator.record.groups import Groups, read_groups
 from simulator.record.layout import RunFolder
 from simulator.record.memory import read_peaks
 from simulator.record.provenance import read_environment
+from simulator.record.robustness import read_robustness
 from simulator.record.serving import read_serving
 from simulator.report import figures, sheets
 from simulator.report.numbers import Numbers
-from simulator.report.verdict import mixed_code, unfinished, verdict
+from simulator.report.verdict import verdict
 from simulator.report.words import count, megabytes, percent
 
 
@@ -32,7 +33,7 @@ def write_report(run: RunFolder) -> Path:
     numbers = Numbers(pq.read_table(run.results))
     experiment, served = read_experiment(run), read_serving(run)
     costs = read_costs(run, experiment.keys)
-    groups = read_groups(run)
+    groups, robustness = read_groups(run), read_robustness(run)
     offset = experiment.utc_offset_hours
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -43,16 +44,17 @@ def write_report(run: RunFolder) -> Path:
     )
     text = pages.get_template("page.html").render(
         numbers=numbers,
-        findings=[*mixed_code(costs), *unfinished(len(costs), run.begun()), *verdict(numbers, experiment)],
+        findings=verdict(numbers, experiment, costs, run.begun(), robustness),
         tiles=tiles(numbers, costs),
         span=span(costs, offset),
         played=played_in(groups, read_peaks(run)),
         holdout=percent(experiment.holdout_share, 0),
         sheets={
-            "contenders": sheets.contenders(numbers, experiment.arms),
+            "contenders": sheets.contenders(numbers, experiment),
             "periods": sheets.periods(costs, offset),
             "quality": sheets.quality(numbers),
-            "gains": sheets.gains(numbers),
+            "gains": sheets.gains(numbers, robustness),
+            "yardsticks": sheets.yardsticks(numbers),
             "new": sheets.slices(numbers, sheets.NEW),
             "activity": sheets.slices(numbers, numbers.slices("activity_")),
             "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from simulator.measure.value import Value
 from simulator.record.costs import PeriodCosts
-from simulator.record.experiment import Arm
+from simulator.record.experiment import Experiment
 from simulator.record.predictions import BEST_ATTAINABLE
+from simulator.record.robustness import Robustness
 from simulator.report.figures import colour
 from simulator.report.numbers import Numbers
+from simulator.report.robustness import in_other_runs
 from simulator.report.words import (
     between,
     count,
@@ -25,6 +27,8 @@ from simulator.report.words import (
 )
 
 NEW = ("all", "seen_user", "new_user", "seen_item", "new_item")
+FEW_ROWS = 50  # impressions of a slice below which its AUC is marked: half of them swap places by lot
+VAGUE = 0.2  # width of the interval above which an AUC is marked: it holds chance and a good ranking at once
 QUALITY = {  # headers by metric, in the order of columns
     "logloss": "log loss",
     "ne": "NE",
@@ -57,14 +61,16 @@ class Sheet:
     lines: list[Line] = field(default_factory=list)
 
 
-def contenders(numbers: Numbers, arms: dict[str, Arm]) -> Sheet:
-    """List what each arm is."""
+def contenders(numbers: Numbers, experiment: Experiment) -> Sheet:
+    """List what each arm is, and the yardsticks."""
     sheet = Sheet(headers=["arm", "backbone", "policy", "knowledge", "plug", "its own"], numeric=False)
-    for name, arm in arms.items():
+    for name, arm in experiment.arms.items():
         own = {"width": arm.width, "epochs": arm.epochs, "control": arm.control, **arm.options}
         told = ", ".join(f"{key} {value}" for key, value in own.items() if value is not None)
         cells = _cells(arm.backbone, arm.policy, arm.knowledge or "none", arm.plug if arm.knowledge else "", told)
         sheet.lines.append(Line(name=name, colour=_swatch(numbers, name), cells=cells))
+    for name in experiment.yardsticks:
+        sheet.lines.append(_line(numbers, name, _cells("yardstick", "", "", "", "")))
     return sheet
 
 
@@ -92,17 +98,20 @@ def quality(numbers: Numbers) -> Sheet:
     """List the mean of every metric over the prequential periods, with its interval where it has one."""
     shown = {metric: header for metric, header in QUALITY.items() if numbers.rows(metric, holdout=False)}
     sheet = Sheet(headers=["arm", "AUC", *shown.values()])
-    for arm in _with_best_attainable(numbers):
-        values = [_whole(numbers, metric, arm) for metric in ("auc", *shown)]
-        sheet.lines.append(_line(numbers, arm, [_interval(value) for value in values]))
+    for arm in _everyone(numbers):
+        auc, *values = [_whole(numbers, metric, arm) for metric in ("auc", *shown)]
+        bounds = between(auc) or ("no interval" if auc.value is not None else "")
+        cells = [Cell(text=fixed(auc.value), below=bounds), *(_interval(value) for value in values)]
+        sheet.lines.append(_line(numbers, arm, cells))
     return sheet
 
 
-def gains(numbers: Numbers) -> Sheet:
+def gains(numbers: Numbers, robustness: Robustness | None = None) -> Sheet:
     """Hold each arm against its baseline: the difference, whether it is chance, what could have been seen at all."""
+    others = [] if robustness is None else ["in other runs"]
     tests = ["p", "p (Holm)", "detectable"]
     headers = ["arm", "against", "AUC difference", *tests, "Rel. Impr., raw AUC", "Rel. Impr., AUC − 0.5"]
-    sheet = Sheet(headers=headers)
+    sheet = Sheet(headers=[*headers, *others])
     for arm in numbers.ranked:
         against = numbers.baseline(arm)
         if against is not None:
@@ -112,16 +121,29 @@ def gains(numbers: Numbers) -> Sheet:
             cells = [Cell(text=against), Cell(text=signed(gain.value), below=between(gain, sign=True))]
             cells += _cells(p_value(p), p_value(holm), fixed(least))
             cells += [_improvement(numbers, metric, arm) for metric in ("rel_impr_auc", "rel_impr_auc_minus_half")]
+            if robustness is not None:
+                told, where = in_other_runs(robustness, arm)
+                cells.append(Cell(text=told, below=where))
             sheet.lines.append(_line(numbers, arm, cells))
+    return sheet
+
+
+def yardsticks(numbers: Numbers) -> Sheet:
+    """Hold each arm against each yardstick."""
+    sheet = Sheet(headers=["arm minus", *numbers.yardsticks])
+    for arm in numbers.ranked if numbers.yardsticks else []:
+        gaps = [numbers.mean("auc_prequential_difference", arm, of=name) for name in numbers.yardsticks]
+        cells = [Cell(text=signed(gap.value), below=between(gap, sign=True)) for gap in gaps]
+        sheet.lines.append(_line(numbers, arm, cells))
     return sheet
 
 
 def slices(numbers: Numbers, names: Sequence[str]) -> Sheet:
     """List the AUC on slices of the impressions, and how many there are."""
     sheet = Sheet(headers=["arm", *(_slice_header(name) for name in names)])
-    for arm in _with_best_attainable(numbers):
-        values = [numbers.prequential("auc", arm, slice=name) for name in names]
-        sheet.lines.append(_line(numbers, arm, _cells(*(fixed(value.value) for value in values))))
+    for arm in _everyone(numbers):
+        values = {name: numbers.prequential("auc", arm, slice=name) for name in names}
+        sheet.lines.append(_line(numbers, arm, [_sliced(numbers, name, value) for name, value in values.items()]))
     sizes = [numbers.prequential_rows(name) for name in names]
     sheet.lines.append(Line(name="impressions", cells=_cells(*(count(size) for size in sizes))))
     return sheet
@@ -132,7 +154,7 @@ def continual(numbers: Numbers) -> Sheet:
     metrics = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
     headers = ["forgetting", "backward transfer", "forward transfer", "plasticity", "intransigence"]
     sheet = Sheet(headers=["arm", *headers])
-    for arm in numbers.ranked:
+    for arm in [*numbers.ranked, *numbers.yardsticks]:
         pairs = [[numbers.mean(metric, arm, of=of).value for of in ("auc", "logloss")] for metric in metrics]
         write = [fixed if metric == "plasticity" else signed for metric in metrics]
         cells = [Cell(text=form(auc), below=form(loss)) for form, (auc, loss) in zip(write, pairs, strict=True)]
@@ -147,7 +169,7 @@ def costs(numbers: Numbers) -> Sheet:
     headers += ["knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"]
     recall = ["recall of index"] if numbers.rows("dense_recall") else []
     sheet = Sheet(headers=["arm", *headers, *recall])
-    for arm in numbers.ranked:
+    for arm in [*numbers.ranked, *numbers.yardsticks]:
         cells = _cells(
             seconds(numbers.total("train_cpu_seconds", arm)),
             seconds(numbers.total("compress_cpu_seconds", arm)),
@@ -235,8 +257,16 @@ def _slice_header(name: str) -> str:
     return f"{name.replace('_', ' ')}s" if name.startswith(("new", "seen")) else name.replace("=", " ")
 
 
-def _with_best_attainable(numbers: Numbers) -> list[str]:
-    return [*numbers.ranked, *([BEST_ATTAINABLE] if numbers.has_best_attainable else [])]
+def _sliced(numbers: Numbers, name: str, auc: Value) -> Cell:
+    """An AUC on a slice; of a few rows, or with an interval of any width, it says nothing and is told so."""
+    vague = auc.low is None or auc.high is None or auc.high - auc.low > VAGUE
+    few = numbers.prequential_rows(name) < FEW_ROWS
+    return Cell(text=fixed(auc.value), below="too few to tell" if auc.value is not None and (few or vague) else "")
+
+
+def _everyone(numbers: Numbers) -> list[str]:
+    """Arms, yardsticks, and the best attainable one."""
+    return [*numbers.ranked, *numbers.yardsticks, *([BEST_ATTAINABLE] if numbers.has_best_attainable else [])]
 
 
 def _line(numbers: Numbers, arm: str, cells: list[Cell]) -> Line:
@@ -244,8 +274,8 @@ def _line(numbers: Numbers, arm: str, cells: list[Cell]) -> Line:
     return Line(name=name, colour=_swatch(numbers, arm), cells=cells)
 
 
-def _swatch(numbers: Numbers, arm: str) -> str | None:
-    return colour(numbers, arm) if arm in numbers.arms else None
+def _swatch(numbers: Numbers, name: str) -> str | None:
+    return None if name == BEST_ATTAINABLE else colour(numbers, name)
 
 
 def _cells(*texts: str) -> list[Cell]:

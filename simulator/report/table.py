@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from simulator.measure.value import Value
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers
 from simulator.report.words import between, count, fixed, megabytes, p_value, seconds, signed
@@ -41,8 +42,12 @@ def summary(table: pa.Table) -> Table:
         shown.add_column(header, justify="right", no_wrap=True)
     stopped = {arm for arm, _, _ in numbers.stopped()}
     for arm in numbers.ranked:
-        name = Text(arm) if arm not in stopped else Text.assemble(arm, ("\nstopped", "red"))
-        shown.add_row(name, *_cells(numbers, arm))
+        shown.add_row(_named(arm, stopped), *_cells(numbers, arm))
+    if numbers.yardsticks:
+        shown.add_section()
+        shown.add_row(Text("yardsticks", style="dim"))
+        for yardstick in numbers.yardsticks:
+            shown.add_row(_named(yardstick, stopped), *_cells(numbers, yardstick))
     if numbers.has_best_attainable:
         shown.add_section()
         shown.add_row(Text("best\nattainable", style="dim"), *_cells(numbers, BEST_ATTAINABLE)[:3])
@@ -73,7 +78,15 @@ def side_by_side(table: pa.Table) -> Table:
         shown.add_column(header, justify="right", no_wrap=True)
     for arm in numbers.ranked:
         shown.add_row(Text(arm), *_comparison(numbers, arm))
+    if numbers.yardsticks:
+        shown.add_section()
+        for name in numbers.yardsticks:
+            shown.add_row(Text(name, style="dim"), *_comparison(numbers, name))
     return shown
+
+
+def _named(arm: str, stopped: set[str]) -> Text:
+    return Text.assemble(arm, ("\nstopped", "red")) if arm in stopped else Text(arm)
 
 
 def _comparison(numbers: Numbers, arm: str) -> list[str]:
@@ -100,7 +113,7 @@ def _comparison(numbers: Numbers, arm: str) -> list[str]:
 def _cells(numbers: Numbers, arm: str) -> list[str]:
     against = numbers.baseline(arm)
     auc = numbers.mean("auc_prequential", arm)
-    cells = [f"{fixed(auc.value)}\n{between(auc)}{_over_seeds(numbers, arm)}"]
+    cells = [f"{fixed(auc.value)}\n{_bounds(auc)}{_over_seeds(numbers, arm)}"]
     if against is None:
         cells.append("")
     else:
@@ -118,6 +131,11 @@ def _cells(numbers: Numbers, arm: str) -> list[str]:
         latencies = [numbers.latency(f"latency_{q}_ms", arm, numbers.rates()[0]).value for q in ("p50", "p99")]
         cells.append("\n".join(fixed(value, 1) for value in latencies))
     return cells
+
+
+def _bounds(auc: Value) -> str:
+    """The interval; a number without one says so, as of a few rows any AUC may come out."""
+    return between(auc) or ("" if auc.value is None else "no interval")
 
 
 def _over_seeds(numbers: Numbers, arm: str) -> str:

@@ -34,6 +34,17 @@ def signed_percent(value: float | None, digits: int = 2) -> str:
     return DASH if value is None else f"{signed(100 * value, digits)} %"
 
 
+def moved(lost: float) -> str:
+    """Write a loss as what has happened: `fallen by 0.0123`, or `risen by 0.0100` where it is below zero."""
+    return f"{'fallen' if lost >= 0 else 'risen'} by {abs(lost):.4f}"
+
+
+def interval(value: Value, *, sign: bool = False) -> str:
+    """Write the interval in brackets, with a space before them, or that there is none."""
+    bounds = between(value, sign=sign)
+    return f" (95 % interval {bounds})" if bounds else " (no interval)"
+
+
 def between(value: Value, digits: int = 4, *, sign: bool = False) -> str:
     """Write the interval, `0.7081–0.7165` or `+0.0010…+0.0052`; empty where there is none."""
     if value.low is None or value.high is None:
@@ -48,7 +59,16 @@ def count(value: float | None) -> str:
 
 
 def megabytes(value: float | None) -> str:
-    return DASH if value is None else f"{value / 1e6:.1f}"
+    """Write bytes as a number of megabytes; what would round to none of them as kilobytes, with the unit."""
+    if value is None:
+        return DASH
+    return f"{value / 1e3:.1f} kB" if 0 < value < 5e4 else f"{value / 1e6:.1f}"
+
+
+def size(value: float | None) -> str:
+    """Write bytes with their unit."""
+    text = megabytes(value)
+    return text if text.endswith("kB") else f"{text} MB"
 
 
 def seconds(value: float) -> str:
@@ -58,3 +78,9 @@ def seconds(value: float) -> str:
 def listed(names: list[str]) -> str:
     """Join names: `a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number with its noun: `1 click`, `1,200 clicks`."""
+    head, _, tail = what.partition(" ")
+    return f"{number:,} {head}{'' if number == 1 else 's'}{f' {tail}' if tail else ''}"

@@ -81,12 +81,18 @@ class FakeRun:
     data: str = "eleme-synthetic"
     notes: dict[str, dict[str, float]] = field(default_factory=dict)  # of an arm's knowledge base, in every period
     behind: dict[str, int] = field(default_factory=dict)  # arm: the last period that it has come to
+    its: dict[str, Arm] = field(default_factory=dict)  # arms that are not as in ARMS
+    yardsticks: dict[str, float] = field(default_factory=dict)  # the noise of each one's logit
+    random_labels: bool = False  # that have nothing to do with what anybody predicts
+    too_sure: dict[str, float] = field(default_factory=dict)  # factor of an arm's logit, whose ranking stays
+    label_delay: int = 0  # periods until labels come, so that so many first lessons are empty
     split: bool = False  # the papers' protocol: only the last period is predicted, and nothing is held out
 
     @property
     def experiment(self) -> Experiment:
-        arms = {name: ARMS.get(name, an_arm()) for name in self.noise}
-        return an_experiment(arms, data=self.data, seeds=self.seeds, protocol="split" if self.split else "stream")
+        arms = {name: self.its.get(name) or ARMS.get(name, an_arm()) for name in self.noise}
+        its = {"data": self.data, "seeds": self.seeds, "yardsticks": [*self.yardsticks]}
+        return an_experiment(arms, protocol="split" if self.split else "stream", **its)
 
     def write(self, folder: Path) -> RunFolder:
         """Write the run to this folder."""
@@ -114,9 +120,8 @@ class FakeRun:
         return period < self.stopped.get(arm, self.periods)
 
     def _playing(self, period: int) -> list[ArmAndSeed]:
-        return [
-            (arm, seed) for arm in self.noise for seed in self.seeds if period <= self.behind.get(arm, self.periods)
-        ]
+        everyone = self.experiment.everyone
+        return [(arm, seed) for arm, seed in everyone if period <= self.behind.get(arm, self.periods)]
 
     def _predicts(self, period: int) -> bool:
         return not self.split or period == self.periods - 1
@@ -140,7 +145,7 @@ class FakeRun:
         stop = self.stopped.get(arm)
         stages = {
             "predict": _stage(0.5, self.rows),
-            "learn": _stage(2.0 + (arm == "retrain_all") * rows.index, self.rows),
+            "learn": _stage(2.0 + (arm == "retrain_all") * rows.index, self.rows * (rows.index >= self.label_delay)),
             "measure": _stage(0.1, self.rows // 10),
         }
         if arm == "finetune_edk" and rows.index > 0:
@@ -212,7 +217,7 @@ class _Rows:
         center = np.log(run.click_rate / (1 - run.click_rate)) - 0.5
         self.logit = center + rng.normal(0, 1.1, n) + 0.3 * np.sin(self.user)
         self.p_true = 1 / (1 + np.exp(-self.logit))
-        self.label = (rng.random(n) < self.p_true).astype(np.int8)
+        self.label = (rng.random(n) < (run.click_rate if run.random_labels else self.p_true)).astype(np.int8)
         if run.one_class == index:
             self.label[:] = 0
         self.new_user = rng.random(n) < 0.8**index
@@ -234,14 +239,16 @@ class _Rows:
 
     def predicted(self, who: ArmAndSeed, through: int) -> pa.Table:
         arm, seed = who
-        rng = np.random.default_rng([11, list(self.run.noise).index(arm), seed, self.index])
+        noises = {**self.run.noise, **self.run.yardsticks}
+        rng = np.random.default_rng([11, list(noises).index(arm), seed, self.index])
         own, since = rng.normal(size=(2, len(self.logit)))
-        if through < 0:
+        if through < self.run.label_delay:
             return self.table(who, through, 1 / (1 + np.exp(2 + 0.3 * since)))
         learned = 0.15 if through >= self.index else 0.0
-        noise = self.run.noise[arm] - learned
+        noise = noises[arm] - learned
         distance = abs(through - self.index) * self.run.forgetting
-        return self.table(who, through, 1 / (1 + np.exp(-(self.logit + noise * own + distance * since))))
+        logit = self.run.too_sure.get(arm, 1.0) * (self.logit + noise * own + distance * since)
+        return self.table(who, through, 1 / (1 + np.exp(-logit)))
 
     def table(self, who: ArmAndSeed, through: int, probability: np.ndarray) -> pa.Table:
         n, (arm, seed) = len(self.row_id), who

@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from simulator.measure.evaluate import add_serving, evaluate
 from simulator.measure.opponents import references
-from simulator.measure.results import RESULTS, data_name
+from simulator.measure.results import RESULTS, about
 from simulator.record.experiment import read_experiment, write_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import frequent_scenarios
@@ -240,7 +240,7 @@ def test_what_is_written_is_what_is_returned(run: RunFolder) -> None:
     written = pq.read_table(run.results)
     assert written.equals(table)
     assert written.schema.equals(RESULTS)
-    assert data_name(written) == "eleme-synthetic"
+    assert about(written).data == "eleme-synthetic"
     assert not list(run.path.glob("*.partial"))
     assert all((row["value"] is None) == (row["reason"] is not None) for row in table.to_pylist())
 

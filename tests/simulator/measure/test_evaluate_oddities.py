@@ -70,7 +70,7 @@ def test_a_log_without_requests_and_a_run_without_serving_have_no_such_rows(tmp_
     assert "auc_request" not in metrics
     assert "latency_p50_ms" not in metrics
     row = one(table, arm="finetune", metric="auc_prequential")
-    assert row["reason"] == "no period after the first holds both classes"
+    assert row["reason"] == "no period after the first lesson holds both classes"
 
 
 def test_a_run_that_has_committed_nothing_has_nothing_to_measure(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from simulator.report.figures import auc_over_periods
 from simulator.report.numbers import Numbers
 from simulator.report.page import write_report
 from simulator.report.table import summary
+from simulator.report.words import megabytes, size
 from tests.simulator.measure.fake_run import ARMS, FakeRun
 
 
@@ -165,7 +166,7 @@ def test_a_stopped_arm_is_named_with_its_reason(tmp_path: Path) -> None:
 
 def test_a_log_may_hold_one_period_and_a_run_one_arm(tmp_path: Path) -> None:
     page = report(FakeRun(periods=1, noise={"finetune": 0.5}, served=False, p_true=False), tmp_path / "run")
-    assert "no period after the first holds both classes" in page.text
+    assert "no period after the first lesson holds both classes" in page.text
 
 
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
@@ -191,6 +192,50 @@ def test_the_table_fits_the_terminal_and_names_run_and_data(run: Path, page: Pag
     assert all(re.search(rf"^{arm} ", text, re.MULTILINE) for arm in ARMS), "no name is folded"
     assert "attainable" in text
     assert "…" not in text.replace("…+", "").replace("…−", ""), "no cell is cut off"
+
+
+def test_yardsticks_stand_under_the_arms_in_table_page_and_figures(tmp_path: Path) -> None:
+    fake = FakeRun(noise={"finetune": 0.5}, yardsticks={"popularity": 1.2}, periods=3, served=False, p_true=False)
+    page = report(fake, tmp_path / "run")
+    results = pq.read_table(tmp_path / "run" / "results.parquet")
+    assert "Against the yardsticks" in page.text
+    assert page.text.index("arm minus popularity finetune +0.") > 0
+    assert "popularity (yardstick)" in page.text
+    console = Console(width=110, record=True, file=io.StringIO())
+    console.print(summary(results))
+    lines = [line.split()[0] for line in console.export_text().splitlines() if line.strip()]
+    assert lines.index("finetune") < lines.index("yardsticks") < lines.index("popularity")
+
+
+def test_where_rows_are_of_one_class_their_log_loss_is_shown(tmp_path: Path) -> None:
+    fake = FakeRun(noise={"finetune": 0.5}, periods=3, click_rate=1e-9, served=False, p_true=False)
+    page = report(fake, tmp_path / "run")
+    console = Console(width=110, record=True, file=io.StringIO())
+    console.print(summary(pq.read_table(tmp_path / "run" / "results.parquet")))
+    assert re.search(r"finetune +– +0\.0000", console.export_text())
+    assert "mean prequential AUC" not in page.text, "there is no figure of what is undefined"
+
+
+def test_an_auc_of_a_few_rows_is_not_shown_without_a_warning(tmp_path: Path) -> None:
+    page = report(FakeRun(rows=12, periods=3, served=False), tmp_path / "run")
+    assert "too few to tell" in page.text
+    assert "too few clicks" in page.text
+
+
+def test_the_page_says_from_when_on_something_had_been_learned(tmp_path: Path) -> None:
+    page = report(FakeRun(periods=4, label_delay=1, served=False), tmp_path / "run")
+    assert "Means are over the periods from period 2 on: before it nothing had been learned" in page.text
+
+
+def test_few_bytes_are_not_shown_as_none() -> None:
+    assert [megabytes(value) for value in (0, 900, 49_000, 50_000, 2_500_000)] == [
+        "0.0",
+        "0.9 kB",
+        "49.0 kB",
+        "0.1",
+        "2.5",
+    ]
+    assert [size(value) for value in (900, 2_500_000)] == ["0.9 kB", "2.5 MB"]
 
 
 def test_the_table_says_why_an_arm_was_stopped(tmp_path: Path) -> None:

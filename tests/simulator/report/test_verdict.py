@@ -9,14 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from simulator.measure.results import Result, to_table
+from simulator.measure.results import About, Result, to_table
 from simulator.measure.value import Value, undefined
 from simulator.record.costs import PeriodCosts, read_costs
 from simulator.record.predictions import BEST_ATTAINABLE
+from simulator.report.finding import Finding
 from simulator.report.numbers import Numbers
-from simulator.report.verdict import Finding, mixed_code, unfinished, verdict
+from simulator.report.verdict import mixed_code, unfinished, verdict
 from tests.simulator.measure.fake_run import FakeRun, an_arm, an_experiment
 
+DATA = About(data="data")
 TWO = an_experiment({"plain": an_arm(), "edk": an_arm(knowledge="edk")})
 
 
@@ -39,7 +41,7 @@ def results(gain: Value, over: Value | None = None, p_holm: Value | None = None)
     if over is not None:
         rows.append(result(BEST_ATTAINABLE, "auc_prequential", Value(value=0.8, low=0.79, high=0.81, n=3)))
         rows.append(result("edk", "auc_prequential_difference", over, of=BEST_ATTAINABLE))
-    return to_table(rows, "run", "data")
+    return to_table(rows, "run", DATA)
 
 
 def findings(*given: Any) -> dict[str, Finding]:
@@ -93,12 +95,12 @@ def test_the_verdict_holds_knowledge_against_its_control(low: float, high: float
         arm="edk", seed=0, metric="auc_prequential_difference", value=more, of="none", trained_through=3, holdout=False
     )
     control = replace(against, arm="none", metric="auc_prequential", of=None)
-    rows = pa.concat_tables([results(gain), to_table([against, control], "run", "data")])
+    rows = pa.concat_tables([results(gain), to_table([against, control], "run", DATA)])
     three = replace(TWO, arms={**TWO.arms, "none": an_arm(knowledge="edk", control="untrained")})
     found = {f.tag: f for f in verdict(Numbers(rows), three)}
     assert [f for f in found if f.startswith("control")] == [tag]
     assert found[tag].text.startswith("edk scores ")
-    assert "against none, whose base has learned nothing" in found[tag].text
+    assert "against none, whose base learned nothing" in found[tag].text
     assert ("No lead beyond chance over none" in found[tag].text) == (low < 0)
 
 
@@ -131,7 +133,7 @@ def test_the_price_is_told_in_cpu_seconds() -> None:
     cpu = [spent("plain", "train_cpu_seconds", 2.0), spent("edk", "train_cpu_seconds", 5.0)]
     wall = [spent("plain", "train_seconds", 30.0), spent("edk", "train_seconds", 90.0)]
     rows = pa.concat_tables(
-        [results(Value(value=0.02, low=0.01, high=0.03, n=3)), to_table([*cpu, *wall], "run", "data")]
+        [results(Value(value=0.02, low=0.01, high=0.03, n=3)), to_table([*cpu, *wall], "run", DATA)]
     )
     [price] = [finding.text for finding in verdict(Numbers(rows), TWO) if finding.tag == "its price"]
     assert "2.5 times the CPU time of plain in training" in price
@@ -151,7 +153,7 @@ def test_the_verdict_passes_on_what_a_base_advises_where_its_vectors_have_collap
     told = Result(
         arm="edk", seed=0, metric="knowledge_rank_next", value=Value(value=rank, n=1), trained_through=3, holdout=None
     )
-    rows = pa.concat_tables([results(Value(value=0.02, low=0.01, high=0.03, n=3)), to_table([told], "run", "data")])
+    rows = pa.concat_tables([results(Value(value=0.02, low=0.01, high=0.03, n=3)), to_table([told], "run", DATA)])
     advised = replace(TWO, arms={**TWO.arms, "edk": an_arm(knowledge="edk", remedies=remedies)})
     texts = [finding.text for finding in verdict(Numbers(rows), advised) if finding.tag == "collapsed"]
     assert [text.endswith(end or "") for text in texts] == ([] if end is None else [True])
