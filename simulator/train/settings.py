@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from pkb.errors import SettingError
+from pkb.space import Between, OneOf
 from simulator.config.checks import above_zero, at_least, between, one_of
 
 
@@ -14,10 +16,11 @@ class TrainSettings:
     groups: str = "auto"  # of workers, among which contenders are shared out; auto: one for each core, or a number
     workers: int = 1  # processes of each group, which train the same contenders together
     threads: int = 0  # of torch in each worker; 0: one, or with one group as many as a short trial shows to pay
-    batch_size: int = 1024  # rows of a minibatch over all workers together
-    learning_rate: float = 1e-3  # of Adam, for the dense parameters
-    embedding_learning_rate: float = 0.02  # of row-wise Adagrad, for the embedding tables
-    epochs: int = 1  # passes over the rows of a lesson
+    batch_size: Annotated[int, OneOf((64, 128, 256, 512, 1024))] = 1024  # rows of a minibatch over all workers together
+    learning_rate: Annotated[float, Between(1e-4, 1e-2, log=True)] = 1e-3  # of Adam, for the dense parameters
+    # Of row-wise Adagrad, for the embedding tables.
+    embedding_learning_rate: Annotated[float, Between(0.005, 0.2, log=True)] = 0.02
+    epochs: Annotated[int, OneOf((1, 2, 3))] = 1  # passes over the rows of a lesson
     precision: str = "auto"  # of dense layers in training: float32, bfloat16, or auto: the latter where the CPU has it
     patience: int = 1  # epochs without a better validation AUC that end a lesson (protocol `split`)
     evict_after: int = 0  # an id unseen in so many periods loses its embedding; 0 keeps all
