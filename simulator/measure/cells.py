@@ -53,9 +53,9 @@ def continual_results(
             elif (arm, seed) in stopped:
                 values = dict.fromkeys(CONTINUAL, undefined(stopped[arm, seed]))
             else:
-                R = matrix(cells, metric)
+                R = matrix(cells, metric, experiment.tuned_on)
                 missed = (
-                    intransigence(R, matrix(everyone[teacher], metric), larger_is_better=larger)
+                    intransigence(R, matrix(everyone[teacher], metric, experiment.tuned_on), larger_is_better=larger)
                     if teacher in everyone and teacher not in stopped
                     else undefined(f"no sound retrain_all arm of {backbone} without knowledge to compare with")
                 )
@@ -73,7 +73,7 @@ def continual_results(
                 )
 
 
-def matrix(cells: Cells, metric: str) -> Matrix:
-    """Gather R of one arm and seed, from its defined holdout cells."""
-    found = {(i, j): numbers[metric] for (i, j, holdout), numbers in cells.items() if holdout}
+def matrix(cells: Cells, metric: str, first: int = 0) -> Matrix:
+    """Gather R of one arm and seed, from its defined cells of holdouts from period `first` on."""
+    found = {(i, j): numbers[metric] for (i, j, holdout), numbers in cells.items() if holdout and j >= first}
     return {cell: value for cell, value in found.items() if value is not None}

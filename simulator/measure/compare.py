@@ -42,7 +42,8 @@ def compare(runs: Sequence[Played]) -> pa.Table:
         for run in runs
         for (arm, seed), reason in stop_reasons(read_costs(run.folder, run.experiment.keys)).items()
     }
-    prequential = Prequential(first.bootstrap, first.seeds, {}, baselines(runs), stopped)
+    since = max(run.experiment.first_measured for run in runs)  # no run has a period that another was tuned by
+    prequential = Prequential(first.bootstrap, first.seeds, {}, baselines(runs), stopped, since)
     results: list[Result] = []
     periods = [_Periods(run) for run in runs]
     last = 0
@@ -57,7 +58,7 @@ def compare(runs: Sequence[Played]) -> pa.Table:
         (run.rename(arm), seed) for run in runs for arm in run.experiment.arms for seed in first.seeds
     ]
     results += prequential.results(everyone, last)
-    return to_table(results, " and ".join(run.name for run in runs), first.data)
+    return to_table(results, " and ".join(run.name for run in runs), first.data, since)
 
 
 def baselines(runs: Sequence[Played]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from simulator.measure.costs import SERVED, cost_results, serving_results
 from simulator.measure.opponents import baselines, references
 from simulator.measure.prequential import Prequential
 from simulator.measure.quality import MOST_SCENARIOS, quality
-from simulator.measure.results import Result, data_name, sorted_by_keys, to_table
+from simulator.measure.results import Result, data_name, first_measured, sorted_by_keys, to_table
 from simulator.record.costs import read_costs, stop_reasons
 from simulator.record.experiment import ArmAndSeed, read_experiment
 from simulator.record.files import write_parquet
@@ -29,7 +29,12 @@ def evaluate(run: RunFolder) -> pa.Table:
     periods = read_costs(run, experiment.keys)
     stopped = stop_reasons(periods)
     prequential = Prequential(
-        experiment.bootstrap, experiment.seeds, references(experiment), baselines(experiment), stopped
+        experiment.bootstrap,
+        experiment.seeds,
+        references(experiment),
+        baselines(experiment),
+        stopped,
+        experiment.first_measured,
     )
     scenarios = frequent_scenarios(run, experiment.keys, MOST_SCENARIOS)
     results: list[Result] = []
@@ -56,7 +61,7 @@ def evaluate(run: RunFolder) -> pa.Table:
         results += cost_results(period)
     if serving is not None:
         results += serving_results(serving, last)
-    table = to_table(results, run.name, experiment.data)
+    table = to_table(results, run.name, experiment.data, experiment.first_measured)
     write_parquet(run.results, table)
     return table
 
@@ -66,7 +71,7 @@ def add_serving(run: RunFolder, results: pa.Table) -> pa.Table:
     serving = read_serving(run)
     assert serving is not None, f"{run} was not served"
     last = pc.max(results.column("evaluated_on")).as_py()
-    fresh = to_table(list(serving_results(serving, last)), run.name, data_name(results))
+    fresh = to_table(list(serving_results(serving, last)), run.name, data_name(results), first_measured(results))
     others = results.filter(~pc.field("metric").isin(SERVED))
     table = sorted_by_keys(pa.concat_tables([others, fresh]))
     write_parquet(run.results, table)

@@ -1,7 +1,7 @@
 """The headline of a run: each arm's metrics over the periods, and how arms differ in them.
 
-Every mean is over the periods after the first, each predicted before it was learned; under the protocol `split` that
-is the test period alone.
+Every mean is over the periods after the first, each predicted before it was learned, and after those by which arms
+were tuned; under the protocol `split` that is the test period alone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Prequential:
         references: Mapping[str, str | None],
         baselines: Mapping[str, str],
         stopped: Mapping[ArmAndSeed, str],
+        first: int = 1,
     ) -> None:
+        self.first = first  # period in a mean
         self.replicates, self.seeds = replicates, seeds
         self.references = references  # of each arm with knowledge, the same arm without it
         self.baselines = baselines  # of each arm, the one that it is tested against
@@ -70,7 +72,7 @@ class Prequential:
         sound = [p for p in pieces if np.isfinite(p.probability).all()]
         for p in sound:
             _same_rows(p, sound[0])
-        if sound and sound[0].evaluated_on >= 1:
+        if sound and sound[0].evaluated_on >= self.first:
             for metric, values in redraws(sound, self.replicates, self.seeds[0]).items():
                 self._note(metric, sound, values)
         by_who = {(p.arm, p.seed): p for p in sound}
@@ -173,7 +175,8 @@ class Prequential:
             return undefined(self.stopped[who])
         periods = sorted(self.defined.get(metric, set()))
         if not periods:
-            return undefined("no period after the first holds both classes")
+            after = "after the first" if self.first == 1 else f"from number {self.first} on"
+            return undefined(f"no period {after} holds both classes")
         mine = self.samples[metric].get(who, {})
         missing = [period for period in periods if period not in mine]
         if missing:

@@ -45,11 +45,15 @@ class Result:
     of: str | None = None
 
 
-def to_table(results: list[Result], run: str, data: str) -> pa.Table:
-    """Sort results, whatever order they came in; the data set's name goes into the schema's metadata."""
+def to_table(results: list[Result], run: str, data: str, first: int = 1) -> pa.Table:
+    """Sort results, whatever order they came in.
+
+    The data set's name and the first period that is in a mean go into the schema's metadata.
+    """
+    about = {"data": data, "first_measured": str(first)}
     columns = {name: [getattr(result, name) for result in results] for name in KEYS[1:]}
     columns |= {name: [getattr(result.value, name) for result in results] for name in RESULTS.names[len(KEYS) :]}
-    table = pa.table({"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata({"data": data}))
+    table = pa.table({"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata(about))
     return sorted_by_keys(table)
 
 
@@ -61,3 +65,8 @@ def sorted_by_keys(table: pa.Table) -> pa.Table:
 def data_name(table: pa.Table) -> str:
     """Read the name of the data set that a table of results is about."""
     return str((table.schema.metadata or {}).get(b"data", b"unknown data"), "utf-8")
+
+
+def first_measured(table: pa.Table) -> int:
+    """Read the number of the first period that is in a mean of these results."""
+    return int((table.schema.metadata or {}).get(b"first_measured", b"1"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from simulator.measure.results import data_name
+from simulator.measure.results import data_name, first_measured
 from simulator.measure.value import Value, undefined
 from simulator.record.predictions import BEST_ATTAINABLE
 
@@ -18,7 +18,7 @@ class Numbers:
     """Results over all seeds (and averaged over periods where a figure is of the whole run)."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.data = data_name(table)
+        self.data, self.first = data_name(table), first_measured(table)
         self._rows: dict[tuple[str, str, str], list[Row]] = {}  # by metric, arm and slice
         for row in table.to_pylist():
             self._rows.setdefault((row["metric"], row["arm"], row["slice"]), []).append(row)
@@ -59,19 +59,19 @@ class Numbers:
         return [row for row in found if where.items() <= row.items()]
 
     def prequential(self, metric: str, arm: str, *, slice: str = "all") -> Value:
-        """Average over the periods after the first, predicted before they were learned; none if stopped."""
+        """Average over the periods that are in means, predicted before they were learned; none if stopped."""
         whole = self.mean("auc_prequential", arm)
         if whole.value is None:
             return whole
         rows = self.rows(metric, arm, slice=slice, holdout=False)
-        return average([row for row in rows if row["evaluated_on"] >= 1])
+        return average([row for row in rows if row["evaluated_on"] >= self.first])
 
     def prequential_rows(self, slice: str) -> int:
-        """Count rows of a slice in all periods after the first."""
+        """Count rows of a slice in the periods that are in means."""
         sizes: dict[int, int] = {}
         for row in self.rows("logloss", slice=slice, holdout=False):
             sizes[row["evaluated_on"]] = max(row["n"], sizes.get(row["evaluated_on"], 0))
-        return sum(size for period, size in sizes.items() if period >= 1)
+        return sum(size for period, size in sizes.items() if period >= self.first)
 
     def total(self, metric: str, arm: str) -> float:
         """Sum over periods, of one seed on average."""

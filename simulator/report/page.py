@@ -19,8 +19,10 @@ from simulator.record.layout import RunFolder
 from simulator.record.memory import read_peaks
 from simulator.record.provenance import read_environment
 from simulator.record.serving import read_serving
+from simulator.record.tuning import read_tuning
 from simulator.report import figures, sheets
 from simulator.report.numbers import Numbers
+from simulator.report.tuned import tuned
 from simulator.report.verdict import mixed_code, unfinished, verdict
 from simulator.report.words import count, megabytes, percent
 
@@ -32,7 +34,7 @@ def write_report(run: RunFolder) -> Path:
     numbers = Numbers(pq.read_table(run.results))
     experiment, served = read_experiment(run), read_serving(run)
     costs = read_costs(run, experiment.keys)
-    groups = read_groups(run)
+    groups, tuning = read_groups(run), read_tuning(run)
     offset = experiment.utc_offset_hours
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -58,6 +60,7 @@ def write_report(run: RunFolder) -> Path:
             "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,
             "continual": sheets.continual(numbers),
             "costs": sheets.costs(numbers),
+            "tuned": None if tuning is None else tuned(numbers, tuning),
             "imitation": sheets.imitation(numbers),
             "serving": sheets.serving(numbers),
         },
@@ -72,6 +75,7 @@ def write_report(run: RunFolder) -> Path:
         },
         shaded=len(numbers.arms) <= figures.MOST_SHADED,
         served=served,
+        tuning=tuning,
         environment=flat(read_environment(run) | ({"groups": groups.chosen} if groups else {})),
         config=run.config.read_text(errors="replace") if run.config.exists() else "",
     )

@@ -22,3 +22,8 @@ class TuneSettings:
         at_least(self, "trials", 1)
         if self.against_default and not self.periods:
             raise SettingError("against_default=True: there is no tuning; set periods, too")
+
+    def check_leaves_some(self, of: int) -> None:
+        """Raise SettingError where of so many periods none would be left to report on."""
+        if self.periods >= of:
+            raise SettingError(f"tune.periods={self.periods}: must be below {of}, the number of the log's periods")
