@@ -18,6 +18,7 @@ import faiss
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.search import Searcher
 
 from pkb.errors import Error, RunError, SettingError
@@ -50,8 +51,11 @@ def tuned(settings: TuneSettings, play: Play, log: Log, run: RunFolder, tell: Te
     )
     search = Search(settings, play, first, run, tell)
     if search.left:
-        tell(f"tuning {len(play.recipes)} arms on the first {settings.periods} periods: {search.left} trials to play")
-        _provide(play, first, run.trials)
+        tell(f"tuning on the first {settings.periods} periods: {search.left} trials to play")
+        try:
+            ray.get(_provide.remote(play, first, run.trials))
+        except RayError as error:
+            raise cause_of(error, "reading the first periods") from error
         _fit(search, play, first, run.trials)
     shutil.rmtree(run.trials.path, ignore_errors=True)
     return {recipe.name: search.tuning.chosen(recipe.name).values for recipe in play.recipes}
@@ -68,7 +72,8 @@ class Search(Searcher):
         before = read_tuning(run)
         self.tuning = before or Tuning(periods=settings.periods, trials=settings.trials, ended=[])
         self.playing: dict[str, Trial] = {}  # by Ray Tune's name of a trial
-        self.failed: str | None = None
+        self.deaths, self.most_deaths = 0, play.train.max_failures
+        self.failed, self.reason = False, ""
 
     @property
     def left(self) -> int:
@@ -76,8 +81,8 @@ class Search(Searcher):
         return sum(self._left(arm) for arm in self.recipes)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Give a trial of the arm with the fewest so far; none while every arm with trials left plays one."""
-        if self.failed or not self.left:
+        """Give a trial of the arm with the fewest so far; None while all that is left waits for one that is played."""
+        if self.failed or not (self.left or self.playing):
             return str(Searcher.FINISHED)
         busy = {trial.arm for trial in self.playing.values()}
         free = [arm for arm in self.recipes if arm not in busy and self._left(arm)]
@@ -91,11 +96,14 @@ class Search(Searcher):
         return {"arm": arm, "number": trial.number, "values": values}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Write down what a trial came to; one that failed ends the tuning."""
+        """Write down what a trial came to; one whose process died is suggested again."""
         trial = self.playing.pop(trial_id)
-        if error or not result or result["error"]:
-            self.failed = result["error"] if result else None
-            self.failed = self.failed or f"trial {trial.number} of {trial.arm} was not played to its end"
+        if error or not result:
+            self.deaths += 1
+            self.failed = self.deaths > self.most_deaths
+            return
+        if result["error"]:
+            self.failed, self.reason = True, result["error"]
             return
         trial = replace(trial, auc=result["auc"], reason=result["reason"], seconds=result["seconds"])
         order = list(self.recipes)
@@ -110,10 +118,11 @@ class Search(Searcher):
         """Nothing: a trial has one result."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: all that is known stands in `tuning.json`."""
+        """Nothing: all that is known stands in `tuning.json`, and no pickle is ever loaded."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a tuning goes on from tuning.json")
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, for the same reason."""
+        return {}
 
     def _trials(self, arm: str) -> int:
         """Count the trials of an arm; where there is nothing to tune, the first is all."""
@@ -148,6 +157,7 @@ class Player(tune.Trainable):
         return True
 
 
+@ray.remote(num_cpus=0)
 def _provide(play: Play, first: Log, run: RunFolder) -> None:
     """Write the shared files of the first periods once, for all trials."""
     SharedFiles(run, len(first.schema.fields)).clear()
@@ -159,6 +169,7 @@ def _provide(play: Play, first: Log, run: RunFolder) -> None:
 def _fit(search: Search, play: Play, first: Log, run: RunFolder) -> None:
     """Let Ray Tune play what is left."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints where it was told to be silent
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # with it an interrupted tuning would end as if it were done
     has_gpu = ray.cluster_resources().get("GPU", 0) >= 1
     if play.train.device == "cuda" and not has_gpu:
@@ -168,16 +179,15 @@ def _fit(search: Search, play: Play, first: Log, run: RunFolder) -> None:
     player = tune.with_parameters(Player, play=play, first=first, run=run)
     results = tune.Tuner(
         tune.with_resources(player, {"CPU": 1, "GPU": int(has_gpu and play.train.device != "cpu")}),
-        tune_config=tune.TuneConfig(search_alg=search, num_samples=search.left, reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=search, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name="trials",
             storage_path=str(storage),
-            failure_config=tune.FailureConfig(max_failures=play.train.max_failures),
+            # What dies while it is made ready for another trial Ray Tune would not start again; the search does.
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     ).fit()
-    for error in results.errors:
-        raise cause_of(error, "a trial") from error
     if search.failed:
-        raise RunError(search.failed)
+        raise RunError(search.reason) if search.reason else cause_of(results.errors[-1], "a trial")

@@ -105,7 +105,29 @@ def test_a_trial_that_fails_ends_the_tuning_and_is_tried_again_by_the_next_start
     suggested = search.suggest("one")
     assert isinstance(suggested, dict)
     search.on_trial_complete("one", {"auc": None, "error": "din needs a history"})
-    assert search.failed == "din needs a history"
+    assert (search.failed, search.reason) == (True, "din needs a history")
     assert search.suggest("two") == "FINISHED"
     again = searching(run, []).suggest("one")
     assert again == suggested
+
+
+def test_a_trial_whose_process_died_is_played_again_but_not_for_ever(run: RunFolder) -> None:
+    search = searching(run, [])
+    suggested = search.suggest("0")
+    for death in range(4):
+        assert not search.failed
+        search.on_trial_complete(str(death), error=True)
+        if death < 3:
+            assert search.suggest(str(death + 1)) == suggested
+    assert search.failed, "train.max_failures is 3"
+    assert search.suggest("another") == "FINISHED"
+
+
+def test_who_asks_waits_as_long_as_a_last_trial_may_have_to_be_played_again(run: RunFolder) -> None:
+    search = searching(run, [])
+    play_all(search, 1, most=len(ARMS) * TRIALS)
+    [(last, _)] = search.playing.items()
+    assert search.left == 0
+    assert search.suggest("another") is None
+    search.on_trial_complete(last, error=True)
+    assert isinstance(search.suggest("another"), dict)
