@@ -80,7 +80,7 @@ class Search(Searcher):
         """Count the trials that have not begun."""
         return sum(self._left(arm) for arm in self.recipes)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """Give a trial of the arm with the fewest so far; None while all that is left waits for one that is played."""
         if self.failed or not (self.left or self.playing):
             return str(Searcher.FINISHED)
@@ -136,7 +136,9 @@ class Search(Searcher):
 class Player(tune.Trainable):
     """Plays trials in a process of its own, one after the other."""
 
-    def setup(self, config: dict[str, Any], *, play: Play, first: Log, run: RunFolder) -> None:
+    def setup(  # type: ignore[override]  # `with_parameters` gives the rest
+        self, config: dict[str, Any], *, play: Play, first: Log, run: RunFolder
+    ) -> None:
         torch.set_num_threads(1)
         faiss.omp_set_num_threads(1)
         torch.use_deterministic_algorithms(True)

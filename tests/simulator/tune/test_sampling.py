@@ -15,10 +15,10 @@ TRIALS = 16
 
 def auc_of(values: Values) -> float | None:
     """Best at a rate of 0.02 and two passes; too high a rate diverges."""
-    rate = values["train.learning_rate"]
+    rate, epochs = float(values["train.learning_rate"]), int(values["train.epochs"])
     if rate > 0.05:
         return None
-    return 0.7 - 0.05 * abs(log10(rate / 0.02)) - 0.02 * abs(values["train.epochs"] - 2)
+    return 0.7 - 0.05 * abs(log10(rate / 0.02)) - 0.02 * abs(epochs - 2)
 
 
 def trial(number: int, values: Values) -> Trial:

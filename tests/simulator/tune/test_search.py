@@ -43,7 +43,8 @@ def come_to(config: dict[str, Any]) -> dict[str, Any]:
 
 def play_all(search: Search, at_once: int, most: int = 1000, seed: int = 0) -> None:
     """Play what is suggested, so many at once, which end in any order; be killed once `most` have begun."""
-    draw, playing, begun = Random(seed), {}, 0
+    playing: dict[str, dict[str, Any]] = {}
+    draw, begun = Random(seed), 0
     while True:
         while len(playing) < at_once and begun < most:
             suggested = search.suggest(f"trial-{begun}")
