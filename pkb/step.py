@@ -61,7 +61,7 @@ class Optimiser:
         groups: list[dict[str, Any]] | None = None,
         *,
         learning_rate: float = 1e-3,
-        embedding_learning_rate: float = 0.15,
+        embedding_learning_rate: float = 0.1,
         ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
         """Adam's parameter groups are `groups`, or all dense parameters at `learning_rate`."""

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pkb.bases import KNOWLEDGE_BASES
 from simulator.contender.settings import ArmSettings
 from simulator.record.experiment import Arm, Experiment
+from simulator.record.tuning import untuned
 from simulator.settings import Settings
 
 
 def describe(settings: Settings, data_set: str) -> Experiment:
     """Resolve what a run plays, on a data set of this name."""
+    arms = {name: describe_arm(arm) for name, arm in settings.arms.items()}
+    if settings.tune.against_default:
+        arms |= {untuned(name): replace(arm, untuned=True) for name, arm in arms.items()}
     return Experiment(
         name=settings.name,
         data=data_set,
         seeds=list(settings.seeds),
-        arms={name: describe_arm(arm) for name, arm in settings.arms.items()},
+        arms=arms,
         yardsticks=[],
         protocol=settings.stream.protocol,
         holdout_share=settings.stream.holdout_share,
         utc_offset_hours=settings.stream.utc_offset_hours,
         bootstrap=settings.measure.bootstrap,
+        tuned_on=settings.tune.periods,
     )
 
 

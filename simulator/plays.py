@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +10,22 @@ from pkb.bases import KNOWLEDGE_BASES
 from simulator.contender.recipe import Recipe
 from simulator.loop.budget import widest
 from simulator.loop.play import Play
+from simulator.record.tuning import Values, untuned
 from simulator.settings import Settings, knowledge_settings
 from simulator.stream.log import Log
+from simulator.tune.space import with_values
 
 
-def play_of(settings: Settings) -> Play:
-    """Resolve all that the loop needs."""
+def play_of(settings: Settings, chosen: Mapping[str, Values] | None = None) -> Play:
+    """Resolve all that the loop needs; once arms are tuned, with the values that were chosen for each."""
+    recipes = []
+    for seed in settings.seeds:
+        given = [recipe_of(settings, arm, seed) for arm in settings.arms]
+        recipes += given if chosen is None else [with_values(recipe, chosen[recipe.name]) for recipe in given]
+        if chosen is not None and settings.tune.against_default:
+            recipes += [replace(recipe, name=untuned(recipe.name)) for recipe in given]
     return Play(
-        recipes=tuple(recipe_of(settings, arm, seed) for seed in settings.seeds for arm in settings.arms),
+        recipes=tuple(recipes),
         stream=settings.stream,
         train=settings.train,
         compress=settings.compress,

@@ -41,6 +41,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     log = ingest(settings.stream, settings.ingest, tell)
     if log.manifest.source == "world" != settings.stream.source:  # what stands in for a real log says so in its name
         settings = replace(settings, name=f"{settings.name}-synthetic")
+    settings.tune.check_leaves_some(len(log.periods))
     settings = within_budget(settings, log)
     folder = open_run(settings, log.manifest.name)
     tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
@@ -49,10 +50,16 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
             verify(folder.checkpoint(key, committed))
     if settings.serve.enabled:
         free_port(settings.serve)  # and so is a busy port
+    played = RunFolder(folder.path.resolve())  # workers have another working directory
     with ray_session(address):
+        chosen = None
+        if settings.tune.periods:
+            from simulator.tune.tuning import tuned  # imports Optuna and Ray Tune
+
+            chosen = tuned(settings.tune, play_of(settings), log, played, tell)
         board = Board.remote()  # type: ignore[attr-defined]
         with shown(board, console, len(log.periods)):
-            train(play_of(settings), log, RunFolder(folder.path.resolve()), board, tell)
+            train(play_of(settings, chosen), log, played, board, tell)
         finish(folder, settings, log, console, tell)
     return folder.path
 

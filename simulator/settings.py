@@ -24,10 +24,12 @@ from simulator.contender.searching import encodes
 from simulator.contender.settings import ArmSettings, BudgetSettings, CompressSettings
 from simulator.measure.settings import MeasureSettings
 from simulator.policies import POLICIES
+from simulator.record.tuning import untuned
 from simulator.serve.request import MAX_HISTORY
 from simulator.serve.settings import ServeSettings
 from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.train.settings import TrainSettings
+from simulator.tune.settings import TuneSettings
 
 LARGEST_SEED = 2**31 - 1  # results hold them in 32 bits
 
@@ -54,6 +56,7 @@ class Settings:
     ingest: IngestSettings = field(default_factory=IngestSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     compress: CompressSettings = field(default_factory=CompressSettings)
+    tune: TuneSettings = field(default_factory=TuneSettings)
     arms: dict[str, ArmSettings] = field(default_factory=dict)
     backbones: Backbones = field(default_factory=Backbones)  # type: ignore[valid-type]
     knowledge: KnowledgeBases = field(default_factory=KnowledgeBases)  # type: ignore[valid-type]
@@ -81,6 +84,8 @@ class Settings:
             raise SettingError(
                 f"stream.history_length={self.stream.history_length}: must be at most {MAX_HISTORY}, to be served"
             )
+        if self.tune.periods and self.stream.protocol == "split":
+            raise SettingError(f"tune.periods={self.tune.periods}: must be 0 where stream.protocol=split")
         for name in self.arms:
             _check_arm(self, name)
 
@@ -118,6 +123,8 @@ def _check_layers(key: str, backbone: Any) -> None:
 
 def _check_arm(settings: Settings, name: str) -> None:
     arm, key = settings.arms[name], f"arms.{name}"
+    if settings.tune.against_default and untuned(name) in settings.arms:
+        raise SettingError(f"arms.{untuned(name)}: is what tune.against_default calls {name} untuned; rename it")
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
         raise SettingError(f"{key}: name arms with letters, digits, _, - and . only")
     among(f"{key}.backbone", arm.backbone, MODELS)

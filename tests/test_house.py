@@ -16,10 +16,10 @@ MAY_IMPORT = {
 }
 ROOMS = (  # from the ground up: a room imports from those before it
     *("config", "record", "measure", "stream", "train", "policies", "contender"),
-    *("loop", "serve", "cluster", "report"),
+    *("loop", "serve", "cluster", "tune", "report"),
 )
 TOP = ("settings", "describe", "plays", "multirun", "run", "cli", "__main__")  # files above all rooms
-KNOW_RAY = {"stream", "loop", "serve", "cluster"}
+KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune"}
 KNOW_TORCH_NOT = {"config", "record", "measure", "report"}
 LONGEST = 300  # lines of a file
 PACKAGES = tuple(MAY_IMPORT)

@@ -21,6 +21,7 @@ from pkb.backbones.base import Backbone, Tower, enter
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 
 class FieldAttention(nn.Module):
@@ -50,7 +51,7 @@ class AutoInt(Backbone):
         heads: int = 2
         head_width: int = 16
         hidden: tuple[int, ...] = (256, 128)  # of the MLP beside the attention; none leaves it out
-        dropout: float = 0.0
+        dropout: Dropout = 0.0
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

@@ -20,6 +20,7 @@ from pkb.backbones.base import Backbone, Tower
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 
 class Cross(nn.Module):
@@ -41,7 +42,7 @@ class DCN(Backbone):
         width: int = 16  # embedding width D
         layers: int = 3  # of the cross network
         hidden: tuple[int, ...] = (256, 128)  # widths of the deep part
-        dropout: float = 0.0
+        dropout: Dropout = 0.0
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

@@ -23,6 +23,7 @@ from pkb.backbones.base import Backbone, Tower
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 
 class MatrixCross(nn.Module):
@@ -70,7 +71,7 @@ class DCNv2(Backbone):
         rank: int = 0  # R of the low-rank experts; 0 takes one full matrix a layer instead
         experts: int = 4  # E, with a rank
         hidden: tuple[int, ...] = (256, 128)  # widths of the deep part
-        dropout: float = 0.0
+        dropout: Dropout = 0.0
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

@@ -19,6 +19,7 @@ from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.layers import bi_interaction
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 
 class DeepFM(Backbone):
@@ -26,7 +27,7 @@ class DeepFM(Backbone):
     class Settings:
         width: int = 16  # embedding width D
         hidden: tuple[int, ...] = (256, 128)  # widths of the deep part
-        dropout: float = 0.0
+        dropout: Dropout = 0.0
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

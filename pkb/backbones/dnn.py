@@ -15,6 +15,7 @@ from pkb.backbones.base import Backbone, Tower
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 
 class DNN(Backbone):
@@ -22,7 +23,7 @@ class DNN(Backbone):
     class Settings:
         width: int = 16  # embedding width D
         hidden: tuple[int, ...] = (256, 128)
-        dropout: float = 0.0
+        dropout: Dropout = 0.0
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

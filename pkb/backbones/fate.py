@@ -29,6 +29,7 @@ from pkb.backbones.base import Backbone, Tower
 from pkb.batch import MISSING, Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 
 class Graph:
@@ -86,7 +87,7 @@ class FATE(Backbone):
         width: int = 16  # embedding width D
         layers: int = 2  # rounds of messages L
         hidden: tuple[int, ...] = (256, 128)  # widths of the tower
-        dropout: float = 0.0  # of the tower
+        dropout: Dropout = 0.0  # of the tower
         cut: float = 0.5  # share of the graph's edges that a training step leaves out
         hide: float = 0.1  # share of a minibatch's values that are taken for new ones in training
 

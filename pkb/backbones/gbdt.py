@@ -17,7 +17,7 @@ Shapes: B rows, F fields, N ids, X columns of knowledge.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from torch.nn import functional
 from pkb.backbones.base import FittedBackbone
 from pkb.batch import MISSING, Batch, Schema
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Between, OneOf
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -42,9 +43,9 @@ class GBDT(FittedBackbone):
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        trees: int = 100
-        leaves: int = 31
-        learning_rate: float = 0.1
+        trees: Annotated[int, OneOf((25, 50, 100, 200))] = 100
+        leaves: Annotated[int, OneOf((7, 15, 31, 63))] = 31
+        learning_rate: Annotated[float, Between(0.01, 0.3, log=True)] = 0.1
         smoothing: float = 20.0  # impressions at the overall rate that every value starts with
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:

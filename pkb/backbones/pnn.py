@@ -25,6 +25,7 @@ from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
 from pkb.layers import inner_products
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 PRODUCTS = ("inner", "outer", "both")
 
@@ -42,7 +43,7 @@ class PNN(Backbone):
         width: int = 16  # embedding width D
         product: str = "inner"  # inner, outer or both
         hidden: tuple[int, ...] = (256, 128)
-        dropout: float = 0.0
+        dropout: Dropout = 0.0
 
         def __post_init__(self) -> None:
             if self.product not in PRODUCTS:

@@ -23,6 +23,7 @@ from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
 from pkb.sequence import Interest, read_past
+from pkb.space import Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class SequentialSettings:
 
     width: int = 16  # embedding width D
     hidden: tuple[int, ...] = (256, 128)  # widths of the tower
-    dropout: float = 0.0  # of the tower
+    dropout: Dropout = 0.0  # of the tower
 
 
 def history_columns(schema: Schema, model: str) -> list[tuple[str, int]]:

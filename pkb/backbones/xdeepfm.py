@@ -22,6 +22,7 @@ from pkb.backbones.base import Backbone, Tower
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
+from pkb.space import Dropout
 
 
 class CIN(nn.Module):
@@ -63,7 +64,7 @@ class XDeepFM(Backbone):
         width: int = 16  # embedding width D
         maps: tuple[int, ...] = (32, 32)  # feature maps H of each CIN layer (the paper: 200 each, on GPUs)
         hidden: tuple[int, ...] = (256, 128)  # widths of the deep part
-        dropout: float = 0.0
+        dropout: Dropout = 0.0
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

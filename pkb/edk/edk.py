@@ -12,7 +12,7 @@ Shapes: B rows, F fields, K patterns, d width, X = F d.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
 from pkb.knowledge import Knowledge, KnowledgeBase, Part
 from pkb.layers import mlp
+from pkb.space import Between
 
 
 class EDK(KnowledgeBase):
@@ -51,7 +52,7 @@ class EDK(KnowledgeBase):
         hidden: int = 32  # width of the one hidden layer in each MLP; ours
         alpha: float = 1.0  # weight of the essential information in eq. 13; ours
         beta: float = 3.0  # weight of disentanglement in eq. 13 (eq. 23 calls its temperature beta, too); ours
-        lambda1: float = 0.02  # weight of both principles in eq. 32; ours, see below
+        lambda1: Annotated[float, Between(1e-3, 0.3, log=True)] = 0.02  # weight of both principles in eq. 32; ours
         lambda2: float = 1e-3  # weight of the L0 penalty in eq. 32; L0-SIGN's
         draws: int = 1  # of c+ and of c- for each row, eq. 14; related code
         dropout: float = 0.1  # of the views in eq. 17; related code

@@ -14,7 +14,7 @@ E = D / 2 width of f, X = A D, R rows for which a neighbour was found.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from pkb.errors import SettingError
 from pkb.knowledge import Knowledge, KnowledgeBase, Part, evaluating
 from pkb.layers import mlp
 from pkb.rok.teacher import Teacher
+from pkb.space import Between
 
 
 class ROK(KnowledgeBase):
@@ -50,7 +51,7 @@ class ROK(KnowledgeBase):
         """
 
         teacher: str = "rim"  # the retrieval model whose reading is imitated (section 4.1)
-        alpha: float = 0.01  # weight of the contrast in eq. 8; ours
+        alpha: Annotated[float, Between(1e-3, 0.3, log=True)] = 0.01  # weight of the contrast in eq. 8; ours
         hidden: tuple[int, ...] = (256, 256)  # hidden widths of g; ours
         projector: int = 64  # width of the one hidden layer of h, a bottleneck as SimSiam's; ours
         positive: str = "nearest"  # neighbour to agree with: nearest, random (section 5.5.1)

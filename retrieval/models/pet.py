@@ -33,6 +33,7 @@ from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
 from pkb.rok.teacher import Teacher
+from pkb.space import Dropout
 from retrieval.models.neighbourhood import neighbours_of
 
 UNKNOWN = 2  # the row's own label
@@ -102,7 +103,7 @@ class PET(Teacher):
         width: int = 16  # embedding width D, of values, labels and edges
         layers: int = 3  # rounds of messages L, one or more
         hidden: tuple[int, ...] = (200, 80)  # widths of the tower
-        dropout: float = 0.1  # of states and of the tower
+        dropout: Dropout = 0.1  # of states and of the tower
 
         def __post_init__(self) -> None:
             if self.layers < 1:

@@ -33,6 +33,7 @@ from pkb.layers import inner_products
 from pkb.plug import EMPTY, Plugged, Sockets
 from pkb.rok.teacher import Teacher
 from pkb.sequence import masked_softmax, weighted_sum
+from pkb.space import Dropout
 from retrieval.models.neighbourhood import neighbours_of
 
 
@@ -43,7 +44,7 @@ class RIM(Teacher):
     class Settings:
         width: int = 16  # embedding width D, of fields and of labels
         hidden: tuple[int, ...] = (200, 80)  # widths of the tower
-        dropout: float = 0.2  # of the tower
+        dropout: Dropout = 0.2  # of the tower
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

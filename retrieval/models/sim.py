@@ -36,6 +36,7 @@ from pkb.layers import mlp
 from pkb.plug import EMPTY, Plugged, Sockets
 from pkb.rok.teacher import Teacher
 from pkb.sequence import masked_softmax, weighted_sum
+from pkb.space import Dropout
 from retrieval.models.neighbourhood import neighbours_of
 
 GAPS = 32  # buckets of a time gap: of 0 seconds, 1, 2 to 3, 4 to 7, ... to the largest int32
@@ -118,7 +119,7 @@ class SIM(Teacher):
         heads: int = 2  # I
         attention: int = 16  # width A of a head's queries and keys
         hidden: tuple[int, ...] = (200, 80)  # widths of the tower
-        dropout: float = 0.0  # of the tower
+        dropout: Dropout = 0.0  # of the tower
 
     def __init__(self, schema: Schema, settings: Any, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)

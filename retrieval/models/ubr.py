@@ -37,6 +37,7 @@ from pkb.layers import mlp
 from pkb.plug import EMPTY, Plugged, Sockets
 from pkb.rok.teacher import Teacher
 from pkb.sequence import masked_softmax, weighted_sum
+from pkb.space import Dropout
 from retrieval.models.neighbourhood import neighbours_of
 from retrieval.models.sim import best_places
 
@@ -94,7 +95,7 @@ class UBR(Teacher):
         width: int = 16  # embedding width D; `heads` must divide it
         retrieved: int = 20  # behaviours that are read
         hidden: tuple[int, ...] = (200, 80)  # widths of the tower
-        dropout: float = 0.0  # of the tower
+        dropout: Dropout = 0.0  # of the tower
         heads: int = 2  # of the attention between the fields to ask with
         query_hidden: tuple[int, ...] = (20, 10)  # widths of the MLP of each field to ask with
         query_dropout: float = 0.2  # of the attention's weights

@@ -66,8 +66,8 @@ def train(play: Play, log: Log, run: RunFolder, board: Any, tell: Tell) -> None:
     threading.Thread(target=_provide, args=(play, log, run, ended), daemon=True).start()
     for _ in groups.groups:
         if error := ended.get():  # the first of anybody's ends the run
-            files.fail(str(_cause(error)))
-            raise _cause(error) from error
+            files.fail(str(cause_of(error)))
+            raise cause_of(error) from error
     _tidy(run)
 
 
@@ -181,8 +181,8 @@ def _silent(**_: Any) -> None:
     pass
 
 
-def _cause(error: BaseException) -> Error:
-    """Find the error of this project's tree inside what Ray wraps around it, else make a RunError of its text."""
+def cause_of(error: BaseException, what: str = "a training group") -> Error:
+    """Find the error of this project's tree inside what Ray wraps around it, else a RunError says what failed."""
     worker_errors = getattr(error, "worker_failures", None) or {}
     innermost = error
     for failure in [*worker_errors.values(), error]:
@@ -193,4 +193,4 @@ def _cause(error: BaseException) -> Error:
             innermost = node if failure is not error else innermost
             node = getattr(node, "cause", None) or node.__cause__
     lines = [line.strip() for line in str(innermost).splitlines() if line.strip()] or [""]
-    return RunError(f"a training group failed: {type(innermost).__name__}: {lines[-1][-400:]}")
+    return RunError(f"{what} failed: {type(innermost).__name__}: {lines[-1][-400:]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,9 +17,8 @@ from pkb.plug import EMPTY, Plugged
 from pkb.seeding import derived_seed, generator
 from pkb.step import Addition, DivergedError, Optimiser, click_loss
 from simulator.contender.contender import Contender
-from simulator.contender.pace import MOST_PASSES, batch_size, log_likelihood, newest
+from simulator.contender.pace import MOST_PASSES, Likelihood, ValidationAUC, batch_size, newest
 from simulator.contender.prediction import Progress
-from simulator.measure.ranking import auc
 from simulator.policies.base import Rows
 from simulator.record.costs import Lesson
 from simulator.stream.log import Period
@@ -92,20 +90,18 @@ def _make_passes(
     late = None
     if not recipe.epochs and not recipe.row_updates and validation is None:
         late = newest(rows, now.start - recipe.label_delay)
-    early = rows if late is None else rows.select(~late)
-    judges = validation if late is None else rows.select(late)
-    merit = auc_of if late is None else log_likelihood
-    most = recipe.epochs or (1 if judges is None else MOST_PASSES)
+    early, judges = (rows, validation) if late is None else (rows.select(~late), rows.select(late))
+    judge = None if judges is None else ValidationAUC(judges) if late is None else Likelihood(judges)
 
     stopping, made = EarlyStopping(contender.model_optimiser.module, recipe.train.patience), 0
-    for order in orders(len(early), most):
+    for order in orders(len(early), recipe.epochs or (MOST_PASSES if judges is not None else 1)):
         make_pass(early, order)
         made += 1
-        if judges is not None and stopping.stop(merit(judges.label.numpy(), contender.predict(judges))):
+        if judges is not None and judge is not None and stopping.stop(judge.improved(contender.predict(judges))):
             break
     stopping.restore()
     made -= stopping.since
-    if late is not None:
+    if late is not None and judges is not None:
         for order in orders(len(judges), made):
             make_pass(judges, order)
     return made
@@ -136,11 +132,6 @@ def _make_pass(
             ledger(part.row_id)
         if progress:
             progress(len(minibatch))
-
-
-def auc_of(label: np.ndarray, probability: np.ndarray) -> float | None:
-    """Compute the AUC; None where it is undefined."""
-    return auc(label, probability).value
 
 
 def _fit_whole(

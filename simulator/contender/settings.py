@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from pkb.errors import SettingError
 from pkb.plug import PLUGS
+from pkb.space import Between, OneOf
 from simulator.config.checks import above_zero, at_least, between, one_of
 
 MOST_ROWS = 2**31 - 1  # of a minibatch
@@ -18,8 +19,8 @@ class CompressSettings:
     """When and from what knowledge bases are compressed."""
 
     batch_size: int = 1024
-    learning_rate: float = 1e-3
-    epochs: int = 1
+    learning_rate: Annotated[float, Between(1e-4, 1e-2, log=True)] = 1e-3
+    epochs: Annotated[int, OneOf((1, 2, 3))] = 1
     lag: int = 1  # a period becomes old this many periods after it was learned by the backbones
     every: int = 1  # periods between two compressions, each of all that has become old meanwhile
 

@@ -30,6 +30,9 @@ class Plan:
         return self.old if compresses == "old" else self.found
 
 
+PREDICT_ALONE = Plan(predict=True, old=range(0), found=range(0), learn=range(0))
+
+
 def plan(stream: StreamSettings, compress: CompressSettings, periods: tuple[Period, ...], number: int) -> Plan:
     """Plan one period."""
     if stream.protocol == "split":

@@ -22,3 +22,4 @@ class Play:
     compress: CompressSettings
     retrieval: RetrievalSettings
     measure: MeasureSettings
+    learns_last: bool = True  # the last period too, of which nothing more will be asked where arms are tuned

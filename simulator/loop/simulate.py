@@ -11,7 +11,7 @@ from simulator.contender.recipe import Recipe
 from simulator.loop.book import Book
 from simulator.loop.commit import commit
 from simulator.loop.past import Past
-from simulator.loop.plan import plan
+from simulator.loop.plan import PREDICT_ALONE, plan
 from simulator.loop.play import Play
 from simulator.loop.stages import Stages, Tell
 from simulator.record.layout import RunFolder
@@ -31,7 +31,8 @@ def simulate(play: Play, group: int, share: list[str], log: Log, run: RunFolder,
         waiting = time.perf_counter()
         past.arrive(period, past.shared.rows(period))
         book = Book(run, period, past.present_rows, time.perf_counter() - waiting, since)
-        todo = plan(play.stream, play.compress, log.periods, period.index)
+        learns = play.learns_last or period != log.periods[-1]
+        todo = plan(play.stream, play.compress, log.periods, period.index) if learns else PREDICT_ALONE
         stages = Stages(period, todo, past, book, tell)
         due = [c for c in contenders if c.next_period <= period.index]  # the others were further when the run stopped
         playing = active(due)

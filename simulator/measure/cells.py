@@ -62,9 +62,11 @@ def continual_results(
             elif (arm, seed) in stopped:
                 values = dict.fromkeys(CONTINUAL, undefined(stopped[arm, seed]))
             else:
-                R = matrix(cells, metric, counted_from)
+                R = matrix(cells, metric, counted_from, experiment.tuned_on)
                 missed = (
-                    intransigence(R, matrix(everyone[teacher], metric, counted_from), larger_is_better=larger)
+                    intransigence(
+                        R, matrix(everyone[teacher], metric, counted_from, experiment.tuned_on), larger_is_better=larger
+                    )
                     if teacher in everyone and teacher not in stopped
                     else undefined(f"no sound retrain_all arm of {backbone} without knowledge to compare with")
                 )
@@ -84,11 +86,11 @@ def continual_results(
                 )
 
 
-def matrix(cells: Cells, metric: str, counted_from: int) -> Matrix:
-    """Gather R of one arm and seed, from its defined holdout cells.
+def matrix(cells: Cells, metric: str, counted_from: int = 1, tuned_on: int = 0) -> Matrix:
+    """Gather R of one arm and seed, from its defined cells of holdouts after the periods that it was tuned on.
 
     A model that has been through periods but has learned nothing of them, as no label had come, is in no row.
     """
     learned = {cell: numbers for cell, numbers in cells.items() if not 0 <= cell[0] < counted_from - 1}
-    found = {(i, j): numbers[metric] for (i, j, holdout), numbers in learned.items() if holdout}
+    found = {(i, j): numbers[metric] for (i, j, holdout), numbers in learned.items() if holdout and j >= tuned_on}
     return {cell: value for cell, value in found.items() if value is not None}

@@ -42,7 +42,7 @@ def compare(runs: Sequence[Played]) -> pa.Table:
     for run in runs:
         costs = read_costs(run.folder, run.experiment.keys)
         stopped |= {(run.rename(arm), seed): reason for (arm, seed), reason in stop_reasons(costs).items()}
-        counted_from = max(counted_from, learned_from(costs, run.experiment.arms))
+        counted_from = max(counted_from, learned_from(costs, run.experiment.arms), run.experiment.first_measured)
     yardsticks = [run.rename(name) for run in runs for name in run.experiment.yardsticks]
     prequential = Prequential(
         replicates=first.bootstrap,
@@ -65,7 +65,13 @@ def compare(runs: Sequence[Played]) -> pa.Table:
             each.advance()
     everyone = [(run.rename(arm), seed) for run in runs for arm, seed in run.experiment.everyone]
     results += prequential.results(everyone, last)
-    about = About(data=first.data, yardsticks=yardsticks, counted_from=counted_from)
+    tuned_on = max(run.experiment.tuned_on for run in runs)
+    about = About(
+        data=first.data,
+        yardsticks=yardsticks,
+        counted_from=counted_from,
+        tuned_on=tuned_on,
+    )
     return to_table(results, " and ".join(run.name for run in runs), about)
 
 

@@ -29,7 +29,7 @@ def evaluate(run: RunFolder) -> pa.Table:
     experiment, serving = read_experiment(run), read_serving(run)
     periods = read_costs(run, experiment.keys)
     stopped = stop_reasons(periods)
-    counted_from = learned_from(periods, experiment.arms)
+    counted_from = max(learned_from(periods, experiment.arms), experiment.first_measured)
     singles = {**dict.fromkeys(experiment.yardsticks, experiment.seeds[0]), BEST_ATTAINABLE: 0}
     prequential = Prequential(
         replicates=experiment.bootstrap,
@@ -69,7 +69,9 @@ def evaluate(run: RunFolder) -> pa.Table:
         results += cost_results(period)
     if serving is not None:
         results += serving_results(serving, last)
-    what = About(data=experiment.data, yardsticks=experiment.yardsticks, counted_from=counted_from)
+    what = About(
+        data=experiment.data, yardsticks=experiment.yardsticks, counted_from=counted_from, tuned_on=experiment.tuned_on
+    )
     table = to_table(results, run.name, what)
     write_parquet(run.results, table)
     return table

@@ -30,7 +30,7 @@ class Forgotten:
     def __init__(self, experiment: Experiment, stopped: Mapping[ArmAndSeed, str], counted_from: int) -> None:
         self.seeds, self.replicates = experiment.seeds, min(experiment.bootstrap, REDRAWS)
         self.arms = [*experiment.arms]
-        self.stopped, self.counted_from = stopped, counted_from
+        self.stopped, self.counted_from, self.tuned_on = stopped, counted_from, experiment.tuned_on
         self.last = -1  # the period that models were trained through at the end
         self.cells: dict[ArmAndSeed, dict[int, dict[int, Floats]]] = {}  # by holdout and model: [1 + R]
 
@@ -43,7 +43,7 @@ class Forgotten:
             and p.trained_through >= max(p.evaluated_on, self.counted_from - 1)
             and np.isfinite(p.probability).all()
         ]
-        if not mine:
+        if not mine or mine[0].evaluated_on < self.tuned_on:
             return
         label, user = mine[0].label, mine[0].user
         mine = [p for p in mine if p.same_rows(mine[0])]  # others pair up with nothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from simulator.record.experiment import Arm, Experiment
+from simulator.record.tuning import untuned
 
 
 def references(experiment: Experiment) -> dict[str, str | None]:
@@ -15,15 +16,19 @@ def references(experiment: Experiment) -> dict[str, str | None]:
     """
     plain = {name: arm for name, arm in experiment.arms.items() if arm.knowledge is None}
     by_changes = sorted(plain, key=lambda name: (plain[name].epochs is not None) + (plain[name].width is not None))
-    bare = {(plain[name].backbone, plain[name].policy): name for name in reversed(by_changes)}
+    bare = {_kind(plain[name]): name for name in reversed(by_changes)}
     arms = experiment.arms.items()
-    return {name: bare.get((arm.backbone, arm.policy)) for name, arm in arms if arm.knowledge is not None}
+    return {name: bare.get(_kind(arm)) for name, arm in arms if arm.knowledge is not None}
 
 
 def baselines(experiment: Experiment) -> dict[str, str]:
-    """Find what each arm is tested against: itself without knowledge, where there is such an arm, else the first."""
+    """Find what each arm is tested against: itself without knowledge, where there is such an arm, else the first.
+
+    An arm that is played untuned as well is tested against itself, tuned.
+    """
     found, first = references(experiment), next(iter(experiment.arms))
-    against = {name: found.get(name) or first for name in experiment.arms}
+    tuned = {untuned(name): name for name, arm in experiment.arms.items() if not arm.untuned}
+    against = {name: tuned[name] if arm.untuned else found.get(name) or first for name, arm in experiment.arms.items()}
     return {name: other for name, other in against.items() if other != name}
 
 
@@ -51,7 +56,7 @@ def controls(experiment: Experiment) -> dict[str, list[str]]:
 
     def holds(control: Arm, arm: Arm) -> bool:
         if control.base_is_control and not arm.base_is_control:
-            return (control.backbone, control.policy) == (arm.backbone, arm.policy)
+            return _kind(control) == _kind(arm)
         return control.control is not None and replace(control, control=None) == arm
 
     return {
@@ -68,3 +73,8 @@ def retrained_on_all(experiment: Experiment) -> dict[str, str]:
         for name, arm in reversed(experiment.arms.items())
         if arm.policy == "retrain_all" and arm.knowledge is None
     }
+
+
+def _kind(arm: Arm) -> tuple[str, str, bool]:
+    """What an arm shares with the same one without knowledge."""
+    return arm.backbone, arm.policy, arm.untuned

@@ -53,7 +53,10 @@ class About:
 
     data: str  # the data set's name
     yardsticks: list[str] = field(default_factory=list)  # those of its arms that are none, in order
-    counted_from: int = 1  # the first period that stands in means: before it nothing had been learned
+    counted_from: int = (
+        1  # the first period that stands in means: before it nothing had been learned, or arms were tuned
+    )
+    tuned_on: int = 0  # periods, the first ones, by which arms were tuned
 
 
 def to_table(results: list[Result], run: str, about: About) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pkb.batch import Batch
 from pkb.errors import SettingError
 from pkb.parameters import nbytes
+from pkb.space import Between
 from simulator.policies.base import Learner, Lesson, Policy, Rows
 
 
@@ -23,7 +24,8 @@ class Distil(Policy):
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        weight: float = 1.0  # of the cross entropy to the former model's probabilities, beside the labels'
+        # Of the cross entropy to the former model's probabilities, beside the labels'.
+        weight: Annotated[float, Between(0.1, 10.0, log=True)] = 1.0
 
         def __post_init__(self) -> None:
             if self.weight < 0:

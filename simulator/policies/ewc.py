@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
 from pkb.parameters import dense_parameters, tables_of
 from pkb.seeding import generator
+from pkb.space import Between
 from simulator.policies.base import Learner, Lesson, Policy, Rows
 
 
@@ -31,7 +32,7 @@ class Ewc(Policy):
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        weight: float = 1.0  # 1 weighs a former row as much as a new one
+        weight: Annotated[float, Between(0.01, 10.0, log=True)] = 1.0  # 1 weighs a former row as much as a new one
         decay: float = 0.95  # of F from one lesson to the next
         rows: int = 8192  # of the lesson that F is estimated on
         group: int = 32  # rows whose gradients are squared together

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from pkb.batch import Batch, Neighbours, concatenate
 from pkb.errors import SettingError
 from pkb.seeding import generator
+from pkb.space import Between
 from simulator.policies.base import Learner, Lesson, Policy, Rows
 
 
@@ -26,7 +27,8 @@ class Replay(Policy):
     @dataclass(frozen=True, kw_only=True)
     class Settings:
         bytes: int = 8_000_000  # of the sample
-        ratio: float = 1.0  # old rows in a lesson to each new one, while the sample has so many
+        # Old rows in a lesson to each new one, while the sample has so many.
+        ratio: Annotated[float, Between(0.1, 2.0, log=True)] = 1.0
 
         def __post_init__(self) -> None:
             if self.bytes < 1:

@@ -45,6 +45,7 @@ class Arm:
     control: str | None  # untrained, shuffled: all of its base but what that learned
     base_is_control: bool  # the base tells only what any other can tell beside its knowledge
     remedies: dict[str, str]  # what to do, by the health figure of its base that is bad
+    untuned: bool = False  # a tuned arm once more, with its settings as they were given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,12 @@ class Experiment:
     holdout_share: float
     utc_offset_hours: int  # of the clock that days are cut at
     bootstrap: int  # redraws of users behind an interval
+    tuned_on: int = 0  # periods, the first ones, by which arms were tuned; no mean is over them
+
+    @property
+    def first_measured(self) -> int:
+        """Number of the first period that counts in a mean: before period 1 nothing has been learned."""
+        return max(1, self.tuned_on)
 
     @property
     def everyone(self) -> list[ArmAndSeed]:

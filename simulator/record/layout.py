@@ -3,6 +3,8 @@
     config.yaml                                   the settings, fully resolved
     experiment.json                               what measuring and reporting must know of them
     environment.json                              where and with what the run was made
+    tuning.json                                   what every arm was tuned to (`record.tuning`)
+    tuning/                                       a folder like this one, of the trials, while they are played
     groups.json                                   which group of workers plays which contender (`record.groups`)
     predictions/period-00003/<key>.parquet        a row per prediction of one contender (`record.predictions`)
     costs/period-00003/<key>.json                 its seconds, rows and bytes, by stage (`record.costs`)
@@ -59,6 +61,15 @@ class RunFolder:
     @property
     def groups(self) -> Path:
         return self.path / "groups.json"
+
+    @property
+    def tuning(self) -> Path:
+        return self.path / "tuning.json"
+
+    @property
+    def trials(self) -> RunFolder:
+        """The run in which an arm's trials play, each as a contender."""
+        return RunFolder(self.path / "tuning")
 
     @property
     def serving(self) -> Path:
@@ -128,6 +139,12 @@ class RunFolder:
         for folder in self.contender(key).glob("period-*"):
             if not committed - 1 <= _number(folder) <= committed:
                 shutil.rmtree(folder)
+
+    def drop(self, key: str) -> None:
+        """Remove all that a contender has left."""
+        self.committed_file(key).unlink(missing_ok=True)
+        self.drop_uncommitted(key)
+        shutil.rmtree(self.contender(key), ignore_errors=True)
 
     def drop_uncommitted(self, key: str) -> None:
         """Remove what a killed contender left beyond its last commit."""

@@ -14,7 +14,7 @@ from typing import Any
 from simulator.record.layout import RunFolder
 from simulator.record.typed_json import read_json, write_json
 
-PACKAGES = ("ray", "torch", "pyarrow", "numpy", "duckdb", "faiss-cpu", "faiss-gpu-cuvs")
+PACKAGES = ("ray", "torch", "pyarrow", "numpy", "duckdb", "faiss-cpu", "faiss-gpu-cuvs", "optuna")
 
 
 def write_environment(run: RunFolder, data: str) -> None:

@@ -19,7 +19,7 @@ class Numbers:
 
     def __init__(self, table: pa.Table) -> None:
         what = about(table)
-        self.data, self.counted_from = what.data, what.counted_from
+        self.data, self.counted_from, self.tuned_on = what.data, what.counted_from, what.tuned_on
         self._rows: dict[tuple[str, str, str], list[Row]] = {}  # by metric, arm and slice
         for row in table.to_pylist():
             self._rows.setdefault((row["metric"], row["arm"], row["slice"]), []).append(row)

@@ -20,8 +20,10 @@ from simulator.record.memory import read_peaks
 from simulator.record.provenance import read_environment
 from simulator.record.robustness import read_robustness
 from simulator.record.serving import read_serving
+from simulator.record.tuning import read_tuning
 from simulator.report import figures, sheets
 from simulator.report.numbers import Numbers
+from simulator.report.tuned import tuned
 from simulator.report.verdict import verdict
 from simulator.report.words import count, megabytes, percent
 
@@ -33,7 +35,7 @@ def write_report(run: RunFolder) -> Path:
     numbers = Numbers(pq.read_table(run.results))
     experiment, served = read_experiment(run), read_serving(run)
     costs = read_costs(run, experiment.keys)
-    groups, robustness = read_groups(run), read_robustness(run)
+    groups, robustness, tuning = read_groups(run), read_robustness(run), read_tuning(run)
     offset = experiment.utc_offset_hours
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -60,6 +62,7 @@ def write_report(run: RunFolder) -> Path:
             "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,
             "continual": sheets.continual(numbers),
             "costs": sheets.costs(numbers),
+            "tuned": None if tuning is None else tuned(numbers, tuning),
             "imitation": sheets.imitation(numbers),
             "serving": sheets.serving(numbers),
         },
@@ -74,6 +77,7 @@ def write_report(run: RunFolder) -> Path:
         },
         shaded=len(numbers.arms) <= figures.MOST_SHADED,
         served=served,
+        tuning=tuning,
         environment=flat(read_environment(run) | ({"groups": groups.chosen} if groups else {})),
         config=run.config.read_text(errors="replace") if run.config.exists() else "",
     )

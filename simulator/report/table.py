@@ -150,6 +150,8 @@ def _caption(numbers: Numbers) -> Text | None:
         if baseline := numbers.baseline(arm):
             against.setdefault(baseline, []).append(arm)
     lines = [f"baseline {baseline}: of {', '.join(arms)}" for baseline, arms in sorted(against.items())]
+    if numbers.tuned_on:
+        lines.append(f"means are over periods {numbers.counted_from} and later: arms were tuned by the earlier ones")
     caption = Text("\n".join(lines), style="dim")
     for arm, seed, reason in numbers.stopped():
         caption.append(f"\nstopped: {arm} (seed {seed}): {reason}", style="red")

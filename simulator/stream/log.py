@@ -8,7 +8,7 @@ and p_true (float64, a synthetic world's click probability).
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -99,6 +99,12 @@ class Log:
             return Dated(what="the empty vocabulary", value=self.schema.first_value_id, built_until=None)
         last = self.periods[period.index - 1]
         return Dated(what=f"the vocabulary of {last.file}", value=last.vocabulary_size, built_until=last.end)
+
+    def first(self, periods: int) -> Log:
+        """The log as it was after so many periods."""
+        log = Log(self.folder)
+        log.manifest = replace(self.manifest, periods=self.periods[:periods])
+        return log
 
     def path(self, period: Period) -> Path:
         return self.folder / period.file

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 
 from torch import Tensor, nn
@@ -13,14 +12,13 @@ class EarlyStopping:
 
     def __init__(self, module: nn.Module, patience: int) -> None:
         self.module, self.patience = module, patience
-        self.best = -math.inf
         self.since = 0  # epochs
         self.weights: dict[str, Tensor] | None = None
 
-    def stop(self, reached: float | None) -> bool:
-        """Whether to stop after an epoch that reached this AUC; None is no progress."""
-        if reached is not None and reached > self.best:
-            self.best, self.since = reached, 0
+    def stop(self, improved: bool) -> bool:
+        """Whether to stop after an epoch that is the best so far, or not."""
+        if improved:
+            self.since = 0
             self.weights = deepcopy(self.module.state_dict())
             return False
         self.since += 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from pkb.errors import SettingError
+from pkb.space import Between, OneOf
 from simulator.config.checks import above_zero, at_least, between, one_of
 
 
@@ -14,10 +16,13 @@ class TrainSettings:
     groups: str = "auto"  # of workers, among which contenders are shared out; auto: one for each core, or a number
     workers: int = 1  # processes of each group, which train the same contenders together
     threads: int = 0  # of torch in each worker; 0: one, or with one group as many as a short trial shows to pay
-    batch_size: int = 0  # rows of a minibatch over all workers together; 0: as many as make 128 steps of a lesson
-    learning_rate: float = 1e-3  # of Adam, for the dense parameters
-    embedding_learning_rate: float = 0.15  # of row-wise Adagrad, for the embedding tables
-    epochs: int = 0  # passes over the rows of a lesson; 0: until its newest rows gain no more, at most 4
+    # Rows of a minibatch over all workers together; 0: as many as make 128 steps of a lesson.
+    batch_size: Annotated[int, OneOf((0, 64, 128, 256, 512, 1024))] = 0
+    learning_rate: Annotated[float, Between(1e-4, 1e-2, log=True)] = 1e-3  # of Adam, for the dense parameters
+    # Of row-wise Adagrad, for the embedding tables.
+    embedding_learning_rate: Annotated[float, Between(0.02, 0.6, log=True)] = 0.1
+    # Passes over the rows of a lesson; 0: until its newest rows gain no more, at most 4.
+    epochs: Annotated[int, OneOf((0, 1, 2, 3))] = 0
     precision: str = "auto"  # of dense layers in training: float32, bfloat16, or auto: the latter where the CPU has it
     patience: int = 1  # epochs without a better validation AUC that end a lesson (protocol `split`)
     evict_after: int = 0  # an id unseen in so many periods loses its embedding; 0 keeps all

@@ -87,6 +87,7 @@ def took(run: RunFolder, seconds: dict[str, float], period: int = 0) -> None:
             checkpoint_bytes=0,
             dense_builds=[],
             notes={},
+            lesson=None,
         )
         write_arm_costs(run, period, costs)
         run.contender(key).mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,17 @@ from pkb.batch import Batch
 from simulator.contender import pace
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
-from simulator.contender.pace import LARGEST, NEWEST, SMALLEST, STEPS, TELLING, batch_size, log_likelihood, newest
+from simulator.contender.pace import (
+    LARGEST,
+    NEWEST,
+    SMALLEST,
+    STEPS,
+    TELLING,
+    Likelihood,
+    ValidationAUC,
+    batch_size,
+    newest,
+)
 from simulator.contender.settings import ArmSettings
 from simulator.plays import recipe_of
 from simulator.stream.log import Log
@@ -62,15 +72,33 @@ def test_rows_of_too_few_clicks_or_of_clicks_alone_tell_nothing(label: int) -> N
     assert newest(some_rows(list(range(1000)), labels), 0) is not None
 
 
-def test_log_likelihood_is_finite_however_sure_a_wrong_prediction_is() -> None:
-    assert log_likelihood(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(np.log(0.5))
-    assert -20 < log_likelihood(np.array([1.0]), np.array([0.0])) < -15
+def test_a_pass_pays_if_it_gains_more_than_chance() -> None:
+    draw = np.random.default_rng(0)
+    label = (draw.random(2000) < 0.3).astype(np.float32)
+    judge = Likelihood(some_rows(list(range(2000)), label.astype(int).tolist()))
+    first = np.full(2000, 0.3)
+    assert judge.improved(first)
+    assert not judge.improved(first)
+    assert not judge.improved(np.clip(first + draw.normal(scale=0.02, size=2000), 0, 1)), "noise"
+    assert judge.improved(np.clip(first + 0.05 * (label - 0.3), 0, 1))
+    assert not judge.improved(1 - label), "as sure as can be, and wrong"
 
 
-def lesson(tmp_path: Path, log: Log, **train: int) -> tuple[Contender, list[int]]:
+def test_an_undefined_validation_auc_is_no_progress() -> None:
+    judge = ValidationAUC(some_rows([0, 1], [1, 1]))
+    assert not judge.improved(np.array([0.5, 0.5]))
+    judge = ValidationAUC(some_rows([0, 1, 2], [0, 1, 0]))
+    assert [judge.improved(np.array(p)) for p in ([0.1, 0.2, 0.3], [0.1, 0.3, 0.2], [0.1, 0.3, 0.2])] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def lesson(tmp_path: Path, log: Log, epochs: int) -> tuple[Contender, list[int]]:
     """A contender that has learned the first period, and the ids of the rows in the order it learned them."""
     settings = tiny_settings(tmp_path, arms={"finetune": ArmSettings()})
-    settings = replace(settings, train=replace(settings.train, batch_size=0, **train))
+    settings = replace(settings, train=replace(settings.train, batch_size=0, epochs=epochs))
     contender, learned = Contender(recipe_of(settings, "finetune", 0), log.schema), list[int]()
     rows = log.read(log.periods[0])
     learn(contender, log.periods[0], range(1), lambda window: rows, ledger=lambda ids: learned.extend(ids.tolist()))
@@ -79,7 +107,7 @@ def lesson(tmp_path: Path, log: Log, **train: int) -> tuple[Contender, list[int]
 
 def test_every_row_is_learned_as_often_as_the_newest_and_these_last(tmp_path: Path) -> None:
     log = tiny_log(tmp_path / "log", periods=1, rows=1200)
-    contender, learned = lesson(tmp_path, log, epochs=0)
+    contender, learned = lesson(tmp_path, log, 0)
     rows, told = log.read(log.periods[0]), contender.lesson
     assert told is not None
     late = newest(rows, log.periods[0].start)
@@ -93,6 +121,6 @@ def test_every_row_is_learned_as_often_as_the_newest_and_these_last(tmp_path: Pa
 
 def test_as_many_passes_are_made_as_the_settings_say(tmp_path: Path) -> None:
     log = tiny_log(tmp_path / "log", periods=1, rows=1200)
-    contender, learned = lesson(tmp_path, log, epochs=3)
+    contender, learned = lesson(tmp_path, log, 3)
     assert contender.lesson is not None
     assert (contender.lesson.passes, contender.lesson.rows) == (3, len(learned) // 3)

@@ -20,7 +20,15 @@ from simulator.record.predictions import BEST_ATTAINABLE, read_predictions
 from simulator.stream.shown import Activity, Shown, shown
 from tests.simulator.tiny import tiny_log
 
-FACTS = {"reads": [], "knowledge_bytes": 0, "memory_bytes": {}, "checkpoint_bytes": 1, "dense_builds": [], "notes": {}}
+FACTS = {
+    "reads": [],
+    "knowledge_bytes": 0,
+    "memory_bytes": {},
+    "checkpoint_bytes": 1,
+    "dense_builds": [],
+    "notes": {},
+    "lesson": None,
+}
 
 
 @pytest.fixture

@@ -164,6 +164,7 @@ class FakeRun:
             memory_bytes={"model": 4_000_000, "optimiser": 4_000_000, "policy": 500_000 * (arm == "replay")},
             checkpoint_bytes=9_000_000,
             dense_builds=[],
+            lesson=None,
             notes=self.notes.get(arm, {}),
             gap_seconds=0.1,
             wall_seconds=9.0,
