@@ -15,7 +15,7 @@ def describe(settings: Settings, data_set: str) -> Experiment:
         data=data_set,
         seeds=list(settings.seeds),
         arms={name: describe_arm(arm) for name, arm in settings.arms.items()},
-        yardsticks=[],
+        yardsticks=list(settings.yardsticks),
         protocol=settings.stream.protocol,
         holdout_share=settings.stream.holdout_share,
         utc_offset_hours=settings.stream.utc_offset_hours,
