@@ -2,10 +2,12 @@
 
 An id is no number and has too many levels for a tree to split on, so every field becomes two columns:
 
-rate  = (clicks of the value + smoothing * overall rate) / (impressions of the value + smoothing)
-times = impressions of the value
+lift  = (clicks of the value / overall rate + smoothing) / (impressions of the value + smoothing)
+share = impressions of the value / all impressions
 
-and a missing value is missing in both. Knowledge is appended as it is.
+and a missing value is missing in both. A lift instead of a rate: that of a value never seen is 1 at all times, where
+its rate would be the overall one, which moves, and trees cut close to what so many rows have in common. A share
+instead of impressions, which grow. Knowledge is appended as it is.
 
 Rows are described by the counts before them: a fit's by those of earlier fits, as the next period's will be by its
 own. A first fit is cut by time into slices, each described by those before it, and learnt but for the first. Counts
@@ -13,7 +15,7 @@ out of fold, the usual way, tell the label where rows depend on each other: of a
 say whether it is this one.
 
 A fit grows new trees on its rows and on the latest earlier ones, as these were described. What stays for ever is the
-counts: the trees, which say how rates and clicks go together, do not add up over the periods, and neither does the
+counts: the trees, which say how lifts and clicks go together, do not add up over the periods, and neither does the
 cost of a prediction.
 
 Shapes: B rows, F fields, N ids, E examples kept, X columns of knowledge.
@@ -30,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pkb.backbones.base import FittedBackbone
-from pkb.backbones.before import NOBODY, newest_of, overall_rate, slices_in_time, smoothed_rate, tally, total_of
+from pkb.backbones.before import NOBODY, newest_of, overall_rate, slices_in_time, tally, total_of
 from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
@@ -118,12 +120,15 @@ class GBDT(FittedBackbone):
         return features, slice_B > 0 if first else torch.ones_like(slice_B, dtype=torch.bool)
 
     def _features(self, rows: Batch) -> Tensor:
-        """Rates and times of the values, [B, 2 F]; NaN where one is missing."""
+        """Lifts and shares of the values, [B, 2 F]; NaN where one is missing."""
         ids_BF = rows.ids_BF.long()
         unseen = ids_BF >= len(self.counts_N2)
         counts_BF2 = self.counts_N2[ids_BF.masked_fill(unseen, MISSING)]  # as often as the missing one: never
-        rates = smoothed_rate(counts_BF2, overall_rate(self.total_2), self.settings.smoothing)
-        features = torch.cat([rates, counts_BF2[:, :, 0]], dim=1)
+        times, clicks = counts_BF2.unbind(dim=2)
+        smoothing = self.settings.smoothing
+        lifts = (clicks / overall_rate(self.total_2) + smoothing) / (times + smoothing)
+        shares = times / max(1.0, float(self.total_2[0]))
+        features = torch.cat([lifts, shares], dim=1)
         return features.masked_fill((ids_BF == MISSING).repeat(1, 2), torch.nan)
 
     def _grow_trees(self, examples_EX: Tensor, label_E: Tensor) -> None:

@@ -6,10 +6,13 @@ minimises  sum of the rows' log losses + l2 / 2 |w - w0|^2  with w0 = 0 in a fir
 scikit-learn. Nothing holds b but one click and one missed one that belong to no value, so that labels of one class
 leave it finite. A later fit starts from what was learnt before and holds w to it.
 
-Each field has one more weight, for new values: added to a value's own in the rows of the fit, or the slice of time of
-a first fit, that brought the value. A value that no fit has seen reads this weight alone.
+Each field of users and items has one more weight, for new values: a value that no fit has seen reads it in place of its
+own. A row with values that were new to it, in its fit or in its slice of time of a first fit, is learnt twice with half
+a row's weight: as it is, and as it was while these were new. (Added to a value's own weight, that of new values says
+nothing of a value without one.) Fields of context have none: in the first day every hour is new, which tells nothing
+of the next.
 
-Shapes: B rows, F fields, U weights of values, G = 2 F ids of a row, X columns of knowledge, W = U + X + 1 weights.
+Shapes: B rows, F fields, U weights of values, L rows as they are learnt, X columns of knowledge, W = U + X + 1 weights.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from pkb.plug import EMPTY, Plugged, Sockets
 
 SLICES = 8  # of a first fit
 STEPS = 500  # at most
-CONVERGED = 0.01  # of its standard error, about: how far a weight may still be from where it belongs
+CONVERGED = 0.02  # of its standard error, about: how far a weight may still be from where it belongs
 
 
 class Logistic(FittedBackbone):
@@ -59,22 +62,29 @@ class Logistic(FittedBackbone):
         self.weights_U: Tensor
         self.weights_X: Tensor
         self.bias_1: Tensor
-        self.new_F = 1 + torch.arange(len(schema.fields))
+        own = [place if field.role in ("user", "item") else MISSING for place, field in enumerate(schema.fields, 1)]
+        self.new_F = torch.tensor(own)  # what stands for a field's new values
 
     def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
-        ids_BG = torch.cat([rows.ids_BF.long(), self._new(rows)], dim=1)
-        there_BG = ids_BG != MISSING
-        ids_U = torch.cat([self.ids_U, ids_BG[there_BG]]).unique()
-        columns = torch.searchsorted(ids_U, ids_BG[there_BG])
-        starts = torch.cat([torch.zeros(1, dtype=torch.int64), there_BG.sum(dim=1).cumsum(0)])
-        ones = np.ones(len(columns))
-        hot_BU = csr_matrix((ones, columns.numpy(), starts.numpy()), shape=(len(rows), len(ids_U)))
+        new_BF, known_BX = self._new(rows), self._columns(plugged, len(rows))
+        twice_B = new_BF.any(dim=1)
+        ids_LF = torch.cat([rows.ids_BF.long(), torch.where(new_BF, self.new_F, rows.ids_BF)[twice_B]])
+        there_LF = ids_LF != MISSING
+        ids_U = torch.cat([self.ids_U, ids_LF[there_LF]]).unique()
+        columns = torch.searchsorted(ids_U, ids_LF[there_LF])
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), there_LF.sum(dim=1).cumsum(0)])
         before_U = torch.zeros(len(ids_U), dtype=torch.float64)
         before_U[torch.searchsorted(ids_U, self.ids_U)] = self.weights_U
-        before_W = torch.cat([before_U, self.weights_X, self.bias_1]).numpy()
-        label_B, known_BX = rows.label.double().numpy(), self._columns(plugged, len(rows)).numpy()
-        learnt_W = torch.from_numpy(_converged(hot_BU, known_BX, label_B, before_W, self.settings.l2))
-        self.ids_U, parts = ids_U, learnt_W.split([len(ids_U), len(self.weights_X), 1])
+        weight_B = torch.where(twice_B, 0.5, 1.0).double()
+        learnt_W = _converged(
+            csr_matrix((np.ones(len(columns)), columns.numpy(), starts.numpy()), shape=(len(ids_LF), len(ids_U))),
+            torch.cat([known_BX, known_BX[twice_B]]).numpy(),
+            torch.cat([rows.label, rows.label[twice_B]]).double().numpy(),
+            torch.cat([weight_B, weight_B[twice_B]]).numpy(),
+            before_W=torch.cat([before_U, self.weights_X, self.bias_1]).numpy(),
+            l2=self.settings.l2,
+        )
+        self.ids_U, parts = ids_U, torch.from_numpy(learnt_W).split([len(ids_U), len(self.weights_X), 1])
         self.weights_U, self.weights_X, self.bias_1 = (part.clone() for part in parts)
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
@@ -90,17 +100,17 @@ class Logistic(FittedBackbone):
         return self.ids_U[place_BF] == ids_BF
 
     def _new(self, rows: Batch) -> Tensor:
-        """The id of its field's new values where a row's value is new, the missing one elsewhere, [B, F]."""
+        """Whether a row's value was new when the row was shown, and its field has a weight for that, [B, F] bool."""
         ids_BF = rows.ids_BF.long()
         if len(self.ids_U) > 1 + len(self.new_F):
             new_BF = ~self._seen(ids_BF)
         else:
             slice_B1 = slices_in_time(rows, SLICES).unsqueeze(1)
-            slice_BF = slice_B1.expand_as(ids_BF)
             values, value_BF = ids_BF.unique(return_inverse=True)
-            first = torch.full((len(values),), SLICES).scatter_reduce(0, value_BF.flatten(), slice_BF.flatten(), "amin")
+            slice_of = slice_B1.expand_as(ids_BF).flatten()
+            first = torch.full((len(values),), SLICES).scatter_reduce(0, value_BF.flatten(), slice_of, "amin")
             new_BF = (first[value_BF] == slice_B1) & (slice_B1 > 0) & (ids_BF != MISSING)
-        return torch.where(new_BF, self.new_F, MISSING)
+        return new_BF & (self.new_F != MISSING)
 
     def _columns(self, plugged: Plugged, rows: int) -> Tensor:
         """Columns of knowledge, [B, X] float64; zeros without any."""
@@ -110,26 +120,35 @@ class Logistic(FittedBackbone):
 
 
 def _converged(
-    hot_BU: csr_matrix, known_BX: np.ndarray, label_B: np.ndarray, before_W: np.ndarray, l2: float
+    hot_LU: csr_matrix,
+    known_LX: np.ndarray,
+    label_L: np.ndarray,
+    weight_L: np.ndarray,
+    *,
+    before_W: np.ndarray,
+    l2: float,
 ) -> np.ndarray:
     """The weights that minimise the loss of the module's docstring, [W]; the last one is b.
 
     Steps are taken in units of a weight's standard error, were it alone: frequent and rare values then converge alike.
     """
-    values, rate = hot_BU.shape[1], (label_B.sum() + 1) / (len(label_B) + 2)
-    held_W = np.append(np.full(len(before_W) - 1, l2), 0.0)
-    squares_W = np.concatenate([hot_BU.T @ np.ones(len(label_B)), (known_BX**2).sum(axis=0), [len(label_B) + 2]])
+    values, held_W = hot_LU.shape[1], np.append(np.full(len(before_W) - 1, l2), 0.0)
+    shown = weight_L.sum() + 2
+    rate = (weight_L @ label_L + 1) / shown
+    squares_W = np.concatenate([hot_LU.T @ weight_L, weight_L @ known_LX**2, [shown]])
     unit_W = 1 / np.sqrt(rate * (1 - rate) * squares_W + held_W)
 
     def loss(steps_W: np.ndarray) -> tuple[float, np.ndarray]:
         moved_W = unit_W * steps_W
         w_W = before_W + moved_W
         bias = w_W[-1]
-        logit_B = hot_BU @ w_W[:values] + known_BX @ w_W[values:-1] + bias
-        wrong_B = expit(logit_B) - label_B
-        lost = np.logaddexp(0, logit_B).sum() - label_B @ logit_B + np.logaddexp(0, bias) + np.logaddexp(0, -bias)
-        of_bias = wrong_B.sum() + 2 * expit(bias) - 1
-        slope_W = np.concatenate([hot_BU.T @ wrong_B, known_BX.T @ wrong_B, [of_bias]]) + held_W * moved_W
+        logit_L = hot_LU @ w_W[:values] + known_LX @ w_W[values:-1] + bias
+        lost = (
+            weight_L @ (np.logaddexp(0, logit_L) - label_L * logit_L) + np.logaddexp(0, bias) + np.logaddexp(0, -bias)
+        )
+        wrong_L = weight_L * (expit(logit_L) - label_L)
+        of_bias = wrong_L.sum() + 2 * expit(bias) - 1
+        slope_W = np.concatenate([hot_LU.T @ wrong_L, known_LX.T @ wrong_L, [of_bias]]) + held_W * moved_W
         return float(lost + 0.5 * held_W @ moved_W**2), unit_W * slope_W
 
     options = {"maxiter": STEPS, "gtol": CONVERGED, "ftol": 0.0}

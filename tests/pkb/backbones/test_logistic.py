@@ -45,7 +45,7 @@ def test_it_is_the_regression_of_scikit_learn(l2: float) -> None:
     empty = csr_matrix((2, IDS))
     theirs.fit(vstack([hot(rows), empty]), twice)
     expected = torch.from_numpy(theirs.decision_function(hot(unseen))).float()
-    torch.testing.assert_close(fitted(rows, l2=l2)(unseen), expected, atol=0.01, rtol=0)
+    torch.testing.assert_close(fitted(rows, l2=l2)(unseen), expected, atol=0.02, rtol=0)
 
 
 def test_a_value_never_seen_reads_what_its_fields_new_values_were_worth() -> None:
