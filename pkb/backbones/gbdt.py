@@ -49,15 +49,14 @@ class GBDT(FittedBackbone):
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
-        trees: int = 100
-        leaves: int = 31
-        learning_rate: float = 0.1
-        rows_in_leaf: int = 20  # at least
+        trees: int = 50
+        leaves: int = 15
+        learning_rate: float = 0.05
         smoothing: float = 20.0  # impressions at the overall rate that every value starts with
-        examples: int = 0  # rows of earlier fits that trees grow on beside the new ones
+        examples: int = 50_000  # latest rows of earlier fits that trees grow on beside the new ones
 
         def __post_init__(self) -> None:
-            for name, low in (("trees", 1), ("leaves", 2), ("rows_in_leaf", 1), ("examples", 0)):
+            for name, low in (("trees", 1), ("leaves", 2), ("examples", 0)):
                 if getattr(self, name) < low:
                     raise SettingError(f"{name}={getattr(self, name)}: must be at least {low}")
             for name in ("learning_rate", "smoothing"):
@@ -140,7 +139,6 @@ class GBDT(FittedBackbone):
             "objective": "binary",
             "num_leaves": self.settings.leaves,
             "learning_rate": self.settings.learning_rate,
-            "min_data_in_leaf": self.settings.rows_in_leaf,
             "num_threads": threads_for(len(label_E)),
             "deterministic": True,
             "force_row_wise": True,  # with `deterministic`: the same trees with any number of threads

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from pkb.backbones import gbdt
 from pkb.backbones.base import ClickModel
-from pkb.backbones.before import overall_rate, tally
+from pkb.backbones.before import tally
 from pkb.backbones.gbdt import GBDT, SLICES
 from pkb.batch import MISSING, Batch, concatenate
 from pkb.plug import EMPTY, make_plug, sockets_for
@@ -100,13 +100,12 @@ def test_rows_of_a_later_fit_are_described_as_a_prediction_of_them_is() -> None:
     assert learnable.all()
 
 
-def test_a_missing_value_has_no_rate_and_one_never_seen_the_overall_one() -> None:
+def test_a_missing_value_is_missing_and_one_never_seen_has_a_lift_of_exactly_1_at_all_times() -> None:
     model, rows = fitted(), make_rows(1)
     rows.ids_BF[0] = torch.tensor([MISSING, 10**6, 10**6, int(rows.ids_BF[0, 3])])
     features = model._features(rows)[0]
     assert features[[0, 4]].isnan().all()
-    torch.testing.assert_close(features[[1, 2]], torch.full((2,), overall_rate(model.total_2)))
-    assert features[[5, 6]].tolist() == [0, 0]
+    assert features[[1, 2, 5, 6]].tolist() == [1, 1, 0, 0]
     assert features[7] > 0
 
 
