@@ -33,7 +33,7 @@ def slices_in_time(rows: Batch, number: int) -> Tensor:
         first = torch.full((int(request_B.max()) + 1,), torch.iinfo(torch.int64).max)
         time_B = first.scatter_reduce(0, request_B, time_B.long(), "amin")[request_B]
     earlier_B = torch.searchsorted(time_B.sort().values, time_B)
-    _, slice_B = (earlier_B * number // len(rows)).unique(return_inverse=True)
+    slice_B: Tensor = (earlier_B * number // len(rows)).unique(return_inverse=True)[1]
     return slice_B
 
 
