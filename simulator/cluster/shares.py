@@ -17,7 +17,7 @@ from simulator.record.layout import RunFolder
 
 # Kinds of work beside a period of fine-tuned DeepFM: a first guess, about as the README's table of the main job has it.
 PLAIN, OWN_ENCODER, READS_NEIGHBOURS, TAUGHT, LEARNED_BASE = 1.0, 6.0, 4.0, 8.0, 10.0
-FITTED = {"popularity": 0.1, "logistic": 1.0, "gbdt": 1.0}  # models that take no steps, with a yardstick's window
+FITTED = {"popularity": 0.1, "logistic": 4.0, "gbdt": 1.0}  # models that take no steps, as yardsticks
 PASSES = {"replay": 2.0, "distil": 1.5, "ewc": 2.0, "retrain_window": 3.0, "frozen": 0.3}
 
 

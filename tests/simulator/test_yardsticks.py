@@ -124,7 +124,10 @@ def test_no_budget_binds_them(tmp_path: Path, log: Log) -> None:
     assert {yardstick_of(settings, name).row_updates for name in NAMES} == {0}
 
 
-def test_groups_know_that_they_are_cheap(tmp_path: Path) -> None:
+def test_groups_know_what_each_costs(tmp_path: Path) -> None:
     settings = with_yardsticks(tmp_path)
-    arm = guess(recipe_of(settings, "finetune", 3), 20)
-    assert all(0 < guess(yardstick_of(settings, name), 20) <= arm for name in NAMES)
+    cost = {name: guess(yardstick_of(settings, name), 20) for name in NAMES}
+    arms = {"finetune": ArmSettings(), "edk": ArmSettings(knowledge="edk")}
+    settings = replace(settings, arms=arms)
+    finetune, edk = (guess(recipe_of(settings, arm, 3), 20) for arm in arms)
+    assert 0 < cost["popularity"] < cost["gbdt_counts"] <= finetune < cost["logistic"] < edk
