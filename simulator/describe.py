@@ -21,7 +21,7 @@ def describe(settings: Settings, data_set: str) -> Experiment:
         data=data_set,
         seeds=list(settings.seeds),
         arms=arms,
-        yardsticks=[],
+        yardsticks=list(settings.yardsticks),
         protocol=settings.stream.protocol,
         holdout_share=settings.stream.holdout_share,
         utc_offset_hours=settings.stream.utc_offset_hours,

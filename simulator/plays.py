@@ -1,4 +1,4 @@
-"""From the settings of an experiment to what the loop plays: a recipe for each arm and seed."""
+"""From the settings of an experiment to what the loop plays: a recipe for each arm and seed, and each yardstick."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from pkb.bases import KNOWLEDGE_BASES
 from simulator.contender.recipe import Recipe
+from simulator.contender.yardsticks import YARDSTICKS
 from simulator.loop.budget import widest
 from simulator.loop.play import Play
+from simulator.policies.plain import RetrainWindow
 from simulator.record.tuning import Values, untuned
 from simulator.settings import Settings, knowledge_settings
 from simulator.stream.log import Log
@@ -25,7 +27,7 @@ def play_of(settings: Settings, chosen: Mapping[str, Values] | None = None) -> P
         if chosen is not None and settings.tune.against_default:
             recipes += [replace(recipe, name=untuned(recipe.name)) for recipe in given]
     return Play(
-        recipes=tuple(recipes),
+        recipes=(*recipes, *(yardstick_of(settings, name) for name in settings.yardsticks)),
         stream=settings.stream,
         train=settings.train,
         compress=settings.compress,
@@ -59,10 +61,30 @@ def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
     )
 
 
+def yardstick_of(settings: Settings, name: str) -> Recipe:
+    """Resolve one yardstick, outside all budgets: a split's learns the training period alone, as arms do."""
+    yardstick = YARDSTICKS[name]
+    policy = yardstick.policy
+    if settings.stream.protocol == "split" and isinstance(policy, RetrainWindow.Settings):
+        policy = RetrainWindow.Settings(periods=1)
+    return Recipe(
+        name=name,
+        seed=settings.seeds[0],
+        arm=yardstick.arm,
+        backbone=getattr(settings.backbones, yardstick.arm.backbone),
+        policy=policy,
+        train=settings.train,
+        compress=settings.compress,
+        label_delay=settings.stream.label_delay_seconds or 0,
+        predict_batch_size=settings.measure.predict_batch_size,
+    )
+
+
 def within_budget(settings: Settings, log: Log) -> Settings:
     """Fit each arm's width to `budget.bytes`; without such a budget the settings stay as they are."""
     if not settings.budget.bytes:
         return settings
     play = play_of(settings)
-    widths = {r.name: widest(r, settings.budget.bytes, play, log) for r in play.recipes if r.seed == settings.seeds[0]}
+    arms = [r for r in play.recipes if r.seed == settings.seeds[0] and r.name in settings.arms]
+    widths = {r.name: widest(r, settings.budget.bytes, play, log) for r in arms}
     return replace(settings, arms={name: replace(arm, width=widths[name]) for name, arm in settings.arms.items()})

@@ -19,7 +19,7 @@ from simulator.contender.checkpoint import verify
 from simulator.describe import describe
 from simulator.plays import play_of, within_budget
 from simulator.record.costs import read_costs, stop_reasons
-from simulator.record.experiment import read_experiment, write_experiment
+from simulator.record.experiment import key_of, read_experiment, write_experiment
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.record.provenance import write_environment
@@ -74,9 +74,10 @@ def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell:
             results = conclude_serving(run, results)
     finally:
         present(run, results, console)
-    stopped = stop_reasons(read_costs(run, keys := read_experiment(run).keys))
-    if len(stopped) == len(keys):
-        raise RunError(f"{run}: every contender was {next(iter(stopped.values()))}")
+    arms = [key_of((arm, seed)) for arm in settings.arms for seed in settings.seeds]
+    stopped = stop_reasons(read_costs(run, arms))
+    if len(stopped) == len(arms):
+        raise RunError(f"{run}: every arm was {next(iter(stopped.values()))}")
 
 
 def open_run(settings: Settings, data_set: str) -> RunFolder:

@@ -22,6 +22,7 @@ from simulator.config.typed import plain, typed, yaml_of
 from simulator.contender.models import MODELS
 from simulator.contender.searching import encodes
 from simulator.contender.settings import ArmSettings, BudgetSettings, CompressSettings
+from simulator.contender.yardsticks import YARDSTICKS
 from simulator.measure.settings import MeasureSettings
 from simulator.policies import POLICIES
 from simulator.record.tuning import untuned
@@ -58,6 +59,7 @@ class Settings:
     compress: CompressSettings = field(default_factory=CompressSettings)
     tune: TuneSettings = field(default_factory=TuneSettings)
     arms: dict[str, ArmSettings] = field(default_factory=dict)
+    yardsticks: list[str] = field(default_factory=lambda: list(YARDSTICKS))  # played beside the arms; [] for none
     backbones: Backbones = field(default_factory=Backbones)  # type: ignore[valid-type]
     knowledge: KnowledgeBases = field(default_factory=KnowledgeBases)  # type: ignore[valid-type]
     policies: Policies = field(default_factory=Policies)  # type: ignore[valid-type]
@@ -88,6 +90,14 @@ class Settings:
             raise SettingError(f"tune.periods={self.tune.periods}: must be 0 where stream.protocol=split")
         for name in self.arms:
             _check_arm(self, name)
+        for place, name in enumerate(self.yardsticks):
+            among(f"yardsticks[{place}]", name, YARDSTICKS)
+            if name in self.arms:
+                raise SettingError(
+                    f"arms.{name}: is a yardstick's name; rename the arm, or leave {name} out of yardsticks"
+                )
+        if len(set(self.yardsticks)) < len(self.yardsticks):
+            raise SettingError(f"yardsticks={self.yardsticks}: name each once")
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -138,6 +148,8 @@ def _check_arm(settings: Settings, name: str) -> None:
         raise SettingError(f"{key}.width={arm.width}: {arm.backbone} has no embedding width")
     if arm.knowledge is not None:
         among(f"{key}.knowledge", arm.knowledge, KNOWLEDGE_BASES)
+        if not model.takes_knowledge:
+            raise SettingError(f"{key}.knowledge={arm.knowledge}: {arm.backbone} has no place for any; leave it out")
         _check_knowledge(settings, name)
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
+from simulator.contender.yardsticks import YARDSTICKS
 from simulator.describe import describe
 from simulator.measure.opponents import controls
 from simulator.settings import load
@@ -25,7 +26,7 @@ README = (ROOT / "README.md").read_text()
 EBNERD = ROOT.parent / "shared" / "data" / "ebnerd"
 HOUSE = ("pkb", "retrieval", "simulator", "tests")
 SHOWN = {  # what the README adds: where its file goes, where its line, and the test that then holds it to a contract
-    "LogisticRegression": ("pkb/backbones/logistic.py", "pkb/backbones/__init__.py", "backbones/test_contract.py"),
+    "Linear": ("pkb/backbones/linear.py", "pkb/backbones/__init__.py", "backbones/test_contract.py"),
     "ItemRate": ("pkb/item_rate.py", "pkb/bases.py", "test_knowledge_contract.py"),
 }
 
@@ -103,6 +104,8 @@ def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
     first, second, several = commands("my_log.yaml")
     run([*first, *UNSERVED], tmp_path)
     run([*second, *UNSERVED], tmp_path)
+    played = {file.stem for file in (tmp_path / "runs" / "my_log" / "predictions").rglob("*.parquet")}
+    assert played == {f"{name}-0" for name in ("finetune", "finetune_edk", *YARDSTICKS)}
     assert "my_log-learning_rate_0.003" in run([*several, *UNSERVED, "~arms.finetune_edk"], tmp_path)
     report = tmp_path / "runs" / "my_log" / "report.html"
     report.unlink()
@@ -177,4 +180,6 @@ def test_what_is_shown_is_an_arm_like_any_other(house: Path) -> None:
     arms = [aucs[arm] for arm in ("plain", "knowing", "untrained")]
     assert min(arms) > 0.52
     assert len(set(arms)) == 3
-    assert {r["arm"] for r in rows if r["metric"] == "latency_p50_ms"} >= {"plain", "knowing"}
+    served = {r["arm"] for r in rows if r["metric"] == "latency_p50_ms"}
+    assert served >= {"plain", "knowing"}
+    assert not served & set(YARDSTICKS)

@@ -13,9 +13,11 @@ from pkb.backbones.fate import FATE
 from pkb.backbones.fm import FM
 from pkb.backbones.gbdt import GBDT
 from pkb.backbones.hpmn import HPMN
+from pkb.backbones.logistic import Logistic
 from pkb.backbones.lr import LR
 from pkb.backbones.mimn import MIMN
 from pkb.backbones.pnn import PNN
+from pkb.backbones.popularity import Popularity
 from pkb.backbones.xdeepfm import XDeepFM
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -35,6 +37,8 @@ BACKBONES: dict[str, type[Backbone]] = {
     "can": CAN,
     "fate": FATE,
     "gbdt": GBDT,
+    "popularity": Popularity,
+    "logistic": Logistic,
 }
 
 __all__ = ["BACKBONES", "Backbone"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pkb.batch import Batch, Schema
@@ -26,6 +27,7 @@ class Backbone(nn.Module, ABC):
     Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
     uses_histories: ClassVar[bool] = False
     retriever: ClassVar[str | None] = None  # whose neighbours it reads: `batch.neighbours[retriever]`
+    takes_knowledge: ClassVar[bool] = True  # whether it has a place for any
     embedding_width: int  # D
     hidden_width: int  # H, of the layer at which knowledge is added or gates
 
@@ -77,9 +79,26 @@ class FittedBackbone(Backbone):
 
     embedding_width = hidden_width = 0
 
+    def __init__(self, schema: Schema, settings: Any, sockets: Sockets = Sockets(), **kept: Tensor) -> None:
+        """`kept` is all that a fit changes, each tensor of any size, as it is before the first fit."""
+        super().__init__(schema, settings, sockets)
+        self.settings, self.kept = settings, tuple(kept)
+        for name, value in kept.items():
+            # Their sizes change, so they are stored as one tensor (`get_extra_state`) instead of as buffers.
+            self.register_buffer(name, value, persistent=False)
+
     @abstractmethod
     def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
-        """Learn `rows` after all that was learnt before."""
+        """Learn `rows` after all that was learnt before; some of them may have been learnt already."""
+
+    def get_extra_state(self) -> Tensor:
+        """All that is kept, as the bytes of a safetensors file."""
+        kept = {name: getattr(self, name).contiguous() for name in self.kept}
+        return torch.frombuffer(bytearray(save(kept)), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Any) -> None:
+        for name, value in load(state.numpy().tobytes()).items():
+            setattr(self, name, value)
 
 
 class Tower(nn.Module):

@@ -17,6 +17,7 @@ from simulator.record.layout import RunFolder
 
 # CPU seconds of kinds of work beside those of fine-tuned DeepFM, as the main job saw them (2026-11-27): a first guess.
 PLAIN, OWN_ENCODER, READS_NEIGHBOURS, TAUGHT, LEARNED_BASE = 1.0, 11.0, 6.0, 7.0, 10.0
+FITTED = {"popularity": 0.1, "logistic": 4.0, "gbdt": 1.0}  # models that take no steps, as yardsticks
 PASSES = {"replay": 2.0, "distil": 1.5, "ewc": 2.0, "retrain_window": 3.0, "frozen": 0.3}
 
 
@@ -48,6 +49,8 @@ def seconds_seen(run: RunFolder, keys: Sequence[str]) -> dict[str, float] | None
 def guess(recipe: Recipe, periods: int) -> float:
     """Guess what a contender costs by its kind."""
     arm, reads = recipe.arm, reads_of(recipe)
+    if arm.backbone in FITTED and arm.knowledge is None:
+        return FITTED[arm.backbone]
     passes = periods / 2 if arm.policy == "retrain_all" else PASSES.get(arm.policy, 1.0)
     cost = PLAIN * passes * (recipe.epochs or 2)
     if reads.predicting:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from pkb.backbones.base import ClickModel
+from pkb.backbones.base import ClickModel, FittedBackbone
 from pkb.batch import Batch, Schema
 from pkb.dated import Dated
 from pkb.device import Device
@@ -22,6 +22,7 @@ from pkb.ranks import Ranks
 from pkb.source import Live, Source
 from retrieval.indexed_pool import BEHAVIOURS, as_histories, pool_histories
 from simulator.contender.assembly import base_optimiser, make_base, make_model, model_optimiser
+from simulator.contender.models import MODELS
 from simulator.contender.passes import Passes
 from simulator.contender.prediction import Progress, probabilities
 from simulator.contender.recipe import Recipe
@@ -39,7 +40,8 @@ class Contender:
     ) -> None:
         """Its knowledge comes from `source`, or from a base of its own if the arm names one."""
         self.recipe, self.schema, self.ranks, self.key = recipe, schema, ranks or Ranks(), recipe.key
-        self.device = Device.choose(recipe.train.device, recipe.train.precision)
+        whole = issubclass(MODELS[recipe.arm.backbone], FittedBackbone)  # what it is fitted with knows no GPU
+        self.device = Device.choose("cpu" if whole else recipe.train.device, recipe.train.precision)
         self.base = make_base(recipe, schema)
         self.live = None if self.base is None else Live(self.base)
         self.source = source or self.live

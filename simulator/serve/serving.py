@@ -47,7 +47,7 @@ def serve_and_measure(
     seed: int,
     load: Loader,
 ) -> Serving:
-    """Serve each contender that was not stopped, and write what was seen to `serving.json`.
+    """Serve each contender that was not stopped, yardsticks left out, and write what was seen to `serving.json`.
 
     Ray must be initialised, and the last period of `log` committed in `run`. RunError if a contender cannot
     be deployed or asked, or serves other probabilities than were stored (after `serving.json` is written).
@@ -83,11 +83,11 @@ def serve_and_measure(
 
 def _alive(run: RunFolder, period: int) -> list[ArmCosts]:
     """The arms that took part to the end."""
-    keys = read_experiment(run).keys
-    if run.complete_through(keys) < period:
+    experiment = read_experiment(run)
+    if run.complete_through(experiment.keys) < period:
         raise RunError(f"{run}: not every contender has committed the last period yet")
-    arms = [read_arm_costs(run, period, key) for key in keys]
-    return [arm for arm in arms if arm.stopped is None]
+    everyone = [read_arm_costs(run, period, key) for key in experiment.keys]
+    return [one for one in everyone if one.stopped is None and one.arm in experiment.arms]
 
 
 def hold_to_stored(run: RunFolder, period: int, arm: ArmCosts, check: Check) -> None:

@@ -23,6 +23,7 @@ SMALL = [
     "knowledge.edk.patterns=3",
     "knowledge.edk.depth=1",
     "measure.bootstrap=50",
+    "yardsticks=[]",
 ]
 SERVED = ["serve.rates=[20]", "serve.seconds=2", "serve.port=0", "serve.check_rows=200"]
 UNSERVED = ["serve.enabled=false"]

@@ -104,6 +104,7 @@ def tiny_settings(folder: Path, *, arms: dict[str, ArmSettings] | None = None, w
         stream=StreamSettings(data=str(folder / "data"), holdout_share=0.2),
         train=TrainSettings(workers=workers, batch_size=128, learning_rate=0.01),
         serve=ServeSettings(enabled=False),
+        yardsticks=[],
     )
 
 

@@ -5,16 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load, save
+from torch.nn import functional
 
 from pkb.backbones import gbdt
 from pkb.backbones.base import ClickModel
-from pkb.backbones.gbdt import FOLDS, GBDT, features_of, tally
-from pkb.batch import Batch
+from pkb.backbones.before import tally
+from pkb.backbones.gbdt import GBDT, SLICES
+from pkb.batch import MISSING, Batch, concatenate
 from pkb.plug import EMPTY, make_plug, sockets_for
 from simulator.measure.ranking import auc
 from tests.pkb.backbones.check_backbone import PART, SCHEMA, make_knowledge, make_rows
 
 ROWS = 2000
+ENTROPY_OF_ONE_IN_FIVE = 0.5004  # nats
 
 
 def fitted(rows: Batch | None = None) -> GBDT:
@@ -31,7 +34,7 @@ def test_it_learns_which_items_are_clicked() -> None:
 
 
 def test_labels_that_nothing_decides_are_not_learnt_by_heart() -> None:
-    """Counts out of fold: with those of its own label, a value seen once would give it away."""
+    """A row's counts leave out its own label, which would give a value away that was seen once."""
     draw = torch.Generator().manual_seed(0)
     rows = make_rows(ROWS)
     rows = replace(
@@ -46,43 +49,100 @@ def test_before_a_fit_every_probability_is_one_half() -> None:
     assert GBDT(SCHEMA, GBDT.Settings())(make_rows(3)).tolist() == [0.0, 0.0, 0.0]
 
 
-def test_what_is_counted_are_impressions_and_clicks_of_each_value() -> None:
-    rows = make_rows(50)
-    counts = tally(rows, 60)
-    item = int(rows.ids_BF[0, 1])
-    holds = (rows.ids_BF == item).sum(dim=1).float()
-    assert counts[item].tolist() == [holds.sum().item(), (holds * rows.label).sum().item()]
-    assert counts[:, 0].sum() == rows.ids_BF.numel()
+def later(rows: Batch) -> Batch:
+    assert rows.ts is not None
+    return replace(rows, row_id=rows.row_id + 10**6, ts=rows.ts + 10**6)
 
 
-def test_rates_lean_on_the_overall_one_until_a_value_has_been_shown_often() -> None:
-    ids = torch.tensor([[0, 5, 6, 99]])
-    counts = torch.zeros(7, 2)
-    counts[5] = torch.tensor([30.0, 30.0])
-    features = features_of(ids, counts, torch.tensor([100.0, 20.0]), smoothing=10.0)[0]
-    torch.testing.assert_close(features[1:4], torch.tensor([32 / 40, 0.2, 0.2]))
-    assert features[5:].tolist() == [30, 0, 0]
-    assert features[[0, 4]].isnan().all()  # a missing value has no rate
+def one_click_a_request(requests: int, seed: int) -> Batch:
+    """Five rows a request, one of them clicked by chance; of what else is told, nothing depends on it."""
+    draw = torch.Generator().manual_seed(seed)
+    rows = make_rows(5 * requests, seed=seed)
+    request = torch.arange(5 * requests) // 5
+    rows.ids_BF[:, 0] = 1000 * (1 + seed) + request  # who has no past to be told from: the user of one request
+    clicked = torch.randint(5, (requests,), generator=draw)
+    label = (torch.arange(5 * requests) % 5 == clicked.repeat_interleave(5)).float()
+    return replace(rows, label=label, request=request, ts=request)
 
 
-def test_rows_of_a_fold_are_described_by_the_others() -> None:
+def test_what_the_other_rows_of_a_request_tell_of_a_click_is_not_learnt() -> None:
+    """Counts out of fold leak here: of a user with one click, others' rows without it say that it is this one."""
+    model = GBDT(SCHEMA, GBDT.Settings())
+    first, second, unseen = one_click_a_request(600, 0), later(one_click_a_request(600, 1)), one_click_a_request(600, 2)
+    for rows in (first, second):
+        model.fit(rows)
+        said = torch.sigmoid(model(unseen))
+        reached = auc(unseen.label.numpy(), said.numpy()).value
+        assert reached is not None
+        assert abs(reached - 0.5) < 0.04
+        assert functional.binary_cross_entropy(said, unseen.label) < 1.03 * ENTROPY_OF_ONE_IN_FIVE
+        assert 0.05 < said.min() < said.max() < 0.5
+
+
+def test_rows_of_a_first_fit_are_described_by_the_slices_before_theirs() -> None:
     rows = make_rows(ROWS)
-    model = fitted(rows)
-    own = rows.select(rows.row_id % FOLDS == 2)
-    others = tally(rows.select(rows.row_id % FOLDS != 2), len(model.counts_N2))
-    expected = features_of(own.ids_BF, others, model.total_2, model.settings.smoothing)
-    torch.testing.assert_close(model._features_out_of_fold(rows)[rows.row_id % FOLDS == 2], expected)
+    model = GBDT(SCHEMA, GBDT.Settings())
+    features, learnable = model._described(rows)
+    assert learnable.float().mean() == 1 - 1 / SLICES
+    size = ROWS // SLICES
+    for number in (1, SLICES - 1):
+        before = GBDT(SCHEMA, GBDT.Settings())
+        before._described(rows.select(slice(number * size)))
+        some = slice(number * size, (number + 1) * size)
+        assert torch.equal(features[some], before._features(rows.select(some)))
+
+
+def test_rows_of_a_later_fit_are_described_as_a_prediction_of_them_is() -> None:
+    model, rows = fitted(), later(make_rows(ROWS, seed=1))
+    told = model._features(rows)
+    features, learnable = model._described(rows)
+    assert torch.equal(features, told)
+    assert learnable.all()
+
+
+def test_a_missing_value_is_missing_and_one_never_seen_has_a_lift_of_exactly_1_at_all_times() -> None:
+    model, rows = fitted(), make_rows(1)
+    rows.ids_BF[0] = torch.tensor([MISSING, 10**6, 10**6, int(rows.ids_BF[0, 3])])
+    features = model._features(rows)[0]
+    assert features[[0, 4]].isnan().all()
+    assert features[[1, 2, 5, 6]].tolist() == [1, 1, 0, 0]
+    assert features[7] > 0
 
 
 def test_counts_add_up_over_fits_and_trees_are_grown_anew() -> None:
-    first, second = make_rows(ROWS), make_rows(ROWS, seed=1)
+    first, second = make_rows(ROWS), later(make_rows(ROWS, seed=1))
     model = fitted(first)
     size = len(model.trees)
     model.fit(second)
-    torch.testing.assert_close(
-        model.counts_N2, tally(first, len(model.counts_N2)) + tally(second, len(model.counts_N2))
-    )
+    counts = [tally(rows.ids_BF, rows.label, len(model.counts_N2)) for rows in (first, second)]
+    torch.testing.assert_close(model.counts_N2, counts[0] + counts[1])
     assert len(model.trees) < 1.5 * size
+
+
+def test_rows_that_come_again_are_neither_counted_nor_learnt_again() -> None:
+    rows, asked = make_rows(ROWS), make_rows(50, seed=1)
+    once, twice = fitted(rows), fitted(rows)
+    twice.fit(rows)
+    assert torch.equal(once(asked), twice(asked))
+    twice.fit(concatenate([rows, later(rows)]))
+    once.fit(later(rows))
+    assert torch.equal(once(asked), twice(asked))
+
+
+def test_rows_that_cannot_be_cut_by_time_and_labels_of_one_class_leave_the_overall_rate() -> None:
+    rows = make_rows(80)
+    for odd in (replace(rows, ts=torch.zeros(80)), replace(rows, label=torch.zeros(80))):
+        expected = (odd.label.sum() + 1) / 82
+        torch.testing.assert_close(torch.sigmoid(fitted(odd)(rows)), expected.expand(80))
+
+
+def test_trees_grow_on_no_more_earlier_rows_than_the_settings_say() -> None:
+    model = GBDT(SCHEMA, GBDT.Settings(trees=10, examples=500))
+    model.fit(make_rows(ROWS))
+    assert len(model.label_E) == 500
+    model.fit(later(make_rows(100, seed=1)))
+    assert len(model.label_E) == len(model.examples_EX) == 500
+    assert model.label_E[-100:].sum() == make_rows(100, seed=1).label.sum()
 
 
 def test_what_was_saved_scores_the_same_in_a_new_model() -> None:
@@ -119,7 +179,7 @@ def test_knowledge_is_more_columns_and_may_come_late() -> None:
     backbone.fit(rows, EMPTY)
     ignorant = model(rows)
     torch.testing.assert_close(model(rows, knowledge), ignorant)  # trees of a time without it take no notice
-    backbone.fit(rows, model.plugged(knowledge))
+    backbone.fit(later(rows), model.plugged(knowledge))
     reached = auc(rows.label.numpy(), model(rows, knowledge).numpy()).value
     assert reached is not None
     assert reached > 0.99

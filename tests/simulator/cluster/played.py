@@ -29,6 +29,7 @@ from simulator.cluster.groups import train
 from simulator.cluster.progress import Now
 from simulator.cluster.session import ray_session
 from simulator.contender.settings import ArmSettings
+from simulator.contender.yardsticks import YARDSTICKS
 from simulator.loop.play import Play
 from simulator.plays import play_of
 from simulator.record.costs import PeriodCosts, read_costs
@@ -48,15 +49,19 @@ ARMS = {
     "dert": ArmSettings(backbone="dert"),
     "novelty": ArmSettings(knowledge="novelty", plug="join"),
 }
-KEYS = ["finetune-0", "finetune_edk-0", "rim-0", "dert-0", "novelty-0", "finetune-1"]
+KEYS = [
+    *("finetune-0", "finetune_edk-0", "rim-0", "dert-0", "novelty-0", "finetune-1"),
+    *(f"{name}-0" for name in YARDSTICKS),
+]
 
 
 def play_in(folder: Path, groups: str = "auto") -> Play:
-    """What is played: every arm with one seed, one of them with two."""
+    """What is played: every arm with one seed, one of them with two, and the yardsticks."""
     settings: Any = tiny_settings(folder, arms=ARMS)  # sections made on the fly
     small: Settings = replace(
         settings,
         seeds=[0, 1],
+        yardsticks=list(YARDSTICKS),
         train=replace(settings.train, groups=groups, threads=1, epochs=3, max_failures=4),
         compress=replace(settings.compress, epochs=3),
         knowledge=replace(settings.knowledge, edk=EDK.Settings(patterns=3, depth=1)),

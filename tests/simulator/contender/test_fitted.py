@@ -15,7 +15,12 @@ from simulator.contender.sizes import memory_bytes
 from simulator.stream.log import Log
 from tests.simulator.tiny import contender_of, tiny_log, tiny_settings
 
-ARMS = {"trees": ArmSettings(backbone="gbdt"), "trees_edk": ArmSettings(backbone="gbdt", knowledge="edk")}
+ARMS = {
+    "trees": ArmSettings(backbone="gbdt"),
+    "trees_edk": ArmSettings(backbone="gbdt", knowledge="edk"),
+    "logistic": ArmSettings(backbone="logistic"),
+    "popularity": ArmSettings(backbone="popularity"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,8 @@ def test_they_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path,
 
 
 def test_what_they_keep_counts_as_memory(tmp_path: Path, log: Log) -> None:
-    c, period = contender_of(tiny_settings(tmp_path, arms=ARMS), "trees"), log.periods[0]
-    before = memory_bytes(c)["model"]
-    fit(c, log.read(period), period)
-    assert memory_bytes(c)["model"] > before + 1000
+    for arm in ("trees", "logistic", "popularity"):
+        c, period = contender_of(tiny_settings(tmp_path, arms=ARMS), arm), log.periods[0]
+        before = memory_bytes(c)["model"]
+        fit(c, log.read(period), period)
+        assert memory_bytes(c)["model"] > before + 300

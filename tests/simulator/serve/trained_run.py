@@ -33,10 +33,10 @@ class TrainedRun:
 
 
 def trained_run(folder: Path, serve: ServeSettings, *, stopped: str | None = None) -> TrainedRun:
-    """Two arms through two periods; the arm named `stopped` has diverged in the last one."""
+    """Two arms and a yardstick through two periods; the arm named `stopped` has diverged in the last one."""
     log = tiny_log(folder / "data" / "tiny", periods=2)
     arms = {"frozen": ArmSettings(policy="frozen"), "finetune": ArmSettings(policy="finetune")}
-    settings = replace(tiny_settings(folder, arms=arms), serve=serve)
+    settings = replace(tiny_settings(folder, arms=arms), serve=serve, yardsticks=["popularity"])
     run = RunFolder(folder / "runs" / "tiny")
     play = play_of(settings)
     contenders = {recipe.name: Contender(recipe, log.schema) for recipe in play.recipes}
