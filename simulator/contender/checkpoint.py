@@ -28,6 +28,7 @@ from simulator.contender.contender import Contender
 from simulator.contender.recipe import Recipe
 from simulator.record.files import write_text
 
+PROGRESS = ("trained_through", "built_until", "passes_at_first", "stopped", "next_period")
 FILES = ("contender.json", "schema.json", "state.safetensors")
 
 
@@ -82,6 +83,7 @@ def _progress(contender: Contender, period: int) -> dict[str, Any]:
     return {
         "trained_through": contender.trained_through,
         "built_until": contender.built_until,
+        "passes_at_first": contender.passes_at_first,
         "compressed_through": contender.compressed_through,
         "knowledge_built_until": None if source is None else source.built_until,
         "stopped": contender.stopped,
@@ -127,7 +129,7 @@ def _restore(contender: Contender, state: dict[str, Tensor], progress: dict[str,
     kept = {k.removeprefix("policy."): v for k, v in state.items() if k.startswith("policy.")}
     if kept:
         contender.policy.restore(kept)
-    contender.resume(progress["trained_through"], progress["built_until"], progress["stopped"], progress["next_period"])
+    contender.resume(**{name: progress[name] for name in PROGRESS})
     if contender.live is not None:
         contender.live.resume(progress["compressed_through"], progress["knowledge_built_until"])
 

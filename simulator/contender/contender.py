@@ -7,7 +7,7 @@ Every random draw depends on the seed, on what is drawn for, and on the period. 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -43,10 +43,9 @@ class Contender:
         whole = issubclass(MODELS[recipe.arm.backbone], FittedBackbone)  # what it is fitted with knows no GPU
         self.device = Device.choose("cpu" if whole else recipe.train.device, recipe.train.precision)
         self.base = make_base(recipe, schema)
-        self.live = None if self.base is None else Live(self.base)
+        self.live = None if self.base is None else Live(self.base.to(self.device.name))
         self.source = source or self.live
         if self.base is not None:
-            self.base.to(self.device.name)
             self.base_optimiser = base_optimiser(recipe, self.base, self.ranks)
         self.policy = POLICIES[recipe.arm.policy](recipe.policy, recipe.seed)
         self.passes = Passes(recipe.seed, recipe.row_updates)
@@ -54,6 +53,7 @@ class Contender:
         self.built_until: int | None = None  # end of that period, seconds
         self.stopped: str | None = None  # why it takes no further part
         self.next_period = 0  # number of the first one that is not committed
+        self.passes_at_first: int | None = None  # of a lesson that starts from nothing, once that was found out
         self.lesson: Lesson | None = None  # how the latest period was learned, by steps
         self.trainings = 0  # fits and compressions so far, by this process
         self.known = 0  # ids below it are not new, though the model may have started afresh
@@ -67,9 +67,13 @@ class Contender:
         self._start()
 
     def _start(self) -> None:
-        self.model = self._new_model()
-        self.model_optimiser = model_optimiser(self.recipe, self.model, self.base, self.ranks)
+        self.model = self.new_model()
+        self.restart_optimiser()
         self.trained_through, self.built_until = -1, None
+
+    def restart_optimiser(self) -> None:
+        """Forget what the click model's optimiser has gathered outside the tables."""
+        self.model_optimiser = model_optimiser(self.recipe, self.model, self.base, self.ranks)
 
     def learned(self, period: Period) -> None:
         """Take note that the model has learned this period's rows."""
@@ -92,17 +96,18 @@ class Contender:
         """Take note that this period's results and checkpoint are on disk."""
         self.next_period = period.index + 1
 
-    def resume(self, trained_through: int, built_until: int | None, stopped: str | None, next_period: int) -> None:
-        """Go on where a stored contender was."""
-        self.trained_through, self.built_until, self.stopped = trained_through, built_until, stopped
-        self.next_period = next_period
+    def resume(self, *, passes_at_first: int | None, next_period: int, stopped: str | None, **model: Any) -> None:
+        """Go on where a stored contender was; `model` is what its model had learned."""
+        self.passes_at_first, self.next_period, self.stopped = passes_at_first, next_period, stopped
+        self.trained_through, self.built_until = model["trained_through"], model["built_until"]
 
     @property
     def compressed_through(self) -> int:
         """Number of the latest period in the base; -1 without any."""
         return -1 if self.live is None else self.live.compressed_through
 
-    def _new_model(self) -> ClickModel:
+    def new_model(self) -> ClickModel:
+        """Draw the click model anew, as it was before it learned anything."""
         parts = () if self.source is None else self.source.parts
         return make_model(self.recipe, self.schema, parts).to(self.device.name)
 
@@ -113,11 +118,6 @@ class Contender:
         if not encodes(model) and self.source is not None:
             model, until = getattr(self.base, "teacher", model), self.source.built_until
         return Encoder(model=model, device=self.device, built_until=until) if encodes(model) else None
-
-    @cached_property
-    def untrained(self) -> ClickModel:
-        """The click model as it was drawn."""
-        return self._new_model()
 
     def place(self, batch: Batch) -> Batch:
         """Move rows to where the model is, with their neighbours as histories where the model wants these."""
@@ -141,14 +141,9 @@ class Contender:
         size = self.recipe.predict_batch_size
         return probabilities(self.model, self.logits, batch, size=size, ranks=self.ranks, progress=progress)
 
-    def predict_untrained(self, batch: Batch) -> np.ndarray:
-        """Predict as the click model was drawn, without knowledge."""
-        model, size = self.untrained, self.recipe.predict_batch_size
-        return probabilities(model, lambda part: model(self.place(part)), batch, size=size, ranks=self.ranks)
-
     def predict_prequentially(self, period: Period, batch: Batch, progress: Progress | None = None) -> np.ndarray:
         """Predict a period that nothing here may have seen; FutureError if something has."""
-        dates = [("model", self.built_until), ("knowledge base", self.source.built_until if self.source else None)]
-        for artefact, until in dates:
+        knows = self.source.built_until if self.source else None
+        for artefact, until in (("model", self.built_until), ("knowledge base", knows)):
             Dated(what=f"the {artefact} of {self.key}", value=self, built_until=until).at(period.start)
         return self.predict(batch, progress)

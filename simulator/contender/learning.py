@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -17,7 +18,8 @@ from pkb.plug import EMPTY, Plugged
 from pkb.seeding import derived_seed, generator
 from pkb.step import Addition, DivergedError, Optimiser, click_loss
 from simulator.contender.contender import Contender
-from simulator.contender.pace import MOST_PASSES, Likelihood, ValidationAUC, batch_size, newest
+from simulator.contender.pace import MOST_PASSES, Gains, batch_size, newest
+from simulator.contender.passes import Passes
 from simulator.contender.prediction import Progress
 from simulator.policies.base import Rows
 from simulator.record.costs import Lesson
@@ -58,10 +60,9 @@ def fit(
     ledger: Ledger | None = None,
     validation: Batch | None = None,
 ) -> None:
-    """Learn rows at the end of period `now`.
+    """Learn rows at the end of period `now`; with `validation`, stop by its AUC and keep the best epoch.
 
-    Without a number of passes they go on until the newest of the rows gain no more from them; with `validation`, until
-    its AUC does. Without rows, as when no label has arrived yet, nothing happens.
+    Without rows, as when no label has arrived yet, nothing happens.
     """
     if not len(rows):
         return
@@ -76,35 +77,49 @@ def fit(
         if contender.trained_through < 0:
             model.start_at(rows.label)
         size = batch_size(recipe.train.batch_size, len(rows))
-        make_pass = partial(_make_pass, contender, now, size, addition, progress, ledger)
-        passes = _make_passes(contender, rows, now, make_pass, validation)
+        make_pass = partial(_make_pass, contender, now, size, addition, progress)
+        asked = recipe.epochs or (
+            MOST_PASSES if validation is not None else _passes_for(contender, rows, now, make_pass)
+        )
+        module = contender.model_optimiser.module
+        stopping = None if validation is None else EarlyStopping(module, recipe.train.patience, validation)
+        passes = 0
+        for order in contender.passes.of_lesson(len(rows), asked, period=now.index):
+            make_pass(rows, order, ledger)
+            passes += 1
+            if stopping is not None and stopping.stop(contender.predict(stopping.rows)):
+                break
+        if stopping is not None:
+            passes = stopping.restore()
         contender.lesson = Lesson(rows=len(rows), batch_size=size, passes=passes)
     contender.learned(now)
 
 
-def _make_passes(
-    contender: Contender, rows: Batch, now: Period, make_pass: Callable[[Batch, Tensor], None], validation: Batch | None
-) -> int:
-    """Make the passes over a lesson's rows; says how many its weights have seen."""
-    recipe, orders = contender.recipe, partial(contender.passes.of_lesson, period=now.index)
-    late = None
-    if not recipe.epochs and not recipe.row_updates and validation is None:
-        late = newest(rows, now.start - recipe.label_delay)
-    early, judges = (rows, validation) if late is None else (rows.select(~late), rows.select(late))
-    judge = None if judges is None else ValidationAUC(judges) if late is None else Likelihood(judges)
+def _passes_for(contender: Contender, rows: Batch, now: Period, make_pass: Callable[[Batch, Tensor], None]) -> int:
+    """Say how many passes a lesson has where the settings leave it to the log.
 
-    stopping, made = EarlyStopping(contender.model_optimiser.module, recipe.train.patience), 0
-    for order in orders(len(early), recipe.epochs or (MOST_PASSES if judges is not None else 1)):
-        make_pass(early, order)
-        made += 1
-        if judges is not None and judge is not None and stopping.stop(judge.improved(contender.predict(judges))):
-            break
-    stopping.restore()
-    made -= stopping.since
-    if late is not None and judges is not None:
-        for order in orders(len(judges), made):
-            make_pass(judges, order)
-    return made
+    A model that goes on makes one. One that starts makes as many as were found to pay when the first did: it learned
+    all but the newest rows until these gained no more, and forgot that again.
+    """
+    if contender.trained_through >= 0 or contender.recipe.row_updates:
+        return 1
+    if contender.passes_at_first is None:
+        late = newest(rows, now.start - contender.recipe.label_delay)
+        if late is None:
+            return 1
+        early, judges = rows.select(~late), rows.select(late)
+        gains, module, passes = Gains(judges), contender.model_optimiser.module, 0
+        start = deepcopy(module.state_dict())
+        for order in Passes(contender.recipe.seed, 0).of_lesson(len(early), MOST_PASSES, period=now.index):
+            make_pass(early, order)
+            if not gains.more(contender.predict(judges)):
+                break
+            passes += 1
+        module.load_state_dict(start)
+        contender.restart_optimiser()
+        seed_draws(contender, "learn", now)
+        contender.passes_at_first = passes
+    return contender.passes_at_first
 
 
 def _make_pass(
@@ -113,9 +128,9 @@ def _make_pass(
     size: int,
     addition: Addition | None,
     progress: Progress | None,
-    ledger: Ledger | None,
     rows: Batch,
     order: Tensor,
+    ledger: Ledger | None = None,
 ) -> None:
     """Make one pass over the rows in this order; each rank learns its share of every minibatch of `size` rows."""
     model, source, device = contender.model, contender.source, contender.device

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 from torch import Tensor
 
+from pkb.batch import Batch
 from pkb.step import DivergedError
 from simulator.contender.compression import compress, examine
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
+from simulator.contender.prediction import probabilities
 from simulator.loop.book import Book
 from simulator.loop.past import Past, only
 from simulator.loop.plan import Plan
@@ -129,7 +132,7 @@ class Stages:
             return
         for contender in contenders:
             rows = only(self.past.rows(contender), contender.reads.predicting).select(self.past.held)
-            self.book.predicted(who(contender), -1, index, holdout, contender.predict_untrained(rows), holdout=True)
+            self.book.predicted(who(contender), -1, index, holdout, predict_untrained(contender, rows), holdout=True)
 
     def note_best(self) -> None:
         """Note the upper end of the scale: a synthetic world's true probability."""
@@ -137,6 +140,12 @@ class Stages:
         if rows.rows.p_true is not None and self.todo.predict:
             truth = rows.rows.p_true.numpy()
             self.book.predicted((BEST_ATTAINABLE, 0), index - 1, index, rows, truth, holdout=False)
+
+
+def predict_untrained(contender: Contender, rows: Batch) -> np.ndarray:
+    """Predict as the click model was drawn, [B], without knowledge."""
+    model, size = contender.new_model(), contender.recipe.predict_batch_size
+    return probabilities(model, lambda part: model(contender.place(part)), rows, size=size, ranks=contender.ranks)
 
 
 def who(contender: Contender) -> tuple[str, int]:

@@ -233,6 +233,7 @@ def test_an_arm_that_knows_only_which_values_are_new_learns_to_use_it(tmp_path: 
 def test_an_arms_epochs_stand_in_place_of_the_common_ones(tmp_path: Path, log: Log) -> None:
     arms = {"thrice": ArmSettings(epochs=3), "common": ArmSettings()}
     settings, rows = tiny_settings(tmp_path, arms=arms), log.read(log.periods[0])
+    settings = replace(settings, train=replace(settings.train, epochs=2))
     learned: dict[str, int] = dict.fromkeys(arms, 0)
     for arm in arms:
 
@@ -240,7 +241,7 @@ def test_an_arms_epochs_stand_in_place_of_the_common_ones(tmp_path: Path, log: L
             learned[arm] += rows
 
         fit(contender_of(settings, arm), rows, log.periods[0], progress=count)
-    assert learned == {"thrice": 3 * len(rows), "common": settings.train.epochs * len(rows)}
+    assert learned == {"thrice": 3 * len(rows), "common": 2 * len(rows)}
 
 
 def test_what_learns_on_with_the_backbone_moves_and_a_fixed_base_does_not(tmp_path: Path, log: Log) -> None:

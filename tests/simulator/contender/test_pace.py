@@ -11,21 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkb.batch import Batch
-from simulator.contender import pace
+from pkb.batch import Batch, concatenate
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
-from simulator.contender.pace import (
-    LARGEST,
-    NEWEST,
-    SMALLEST,
-    STEPS,
-    TELLING,
-    Likelihood,
-    ValidationAUC,
-    batch_size,
-    newest,
-)
+from simulator.contender.pace import LARGEST, MOST_PASSES, NEWEST, SMALLEST, STEPS, TELLING, Gains, batch_size, newest
 from simulator.contender.settings import ArmSettings
 from simulator.plays import recipe_of
 from simulator.stream.log import Log
@@ -75,52 +64,57 @@ def test_rows_of_too_few_clicks_or_of_clicks_alone_tell_nothing(label: int) -> N
 def test_a_pass_pays_if_it_gains_more_than_chance() -> None:
     draw = np.random.default_rng(0)
     label = (draw.random(2000) < 0.3).astype(np.float32)
-    judge = Likelihood(some_rows(list(range(2000)), label.astype(int).tolist()))
+    gains = Gains(some_rows(list(range(2000)), label.astype(int).tolist()))
     first = np.full(2000, 0.3)
-    assert judge.improved(first)
-    assert not judge.improved(first)
-    assert not judge.improved(np.clip(first + draw.normal(scale=0.02, size=2000), 0, 1)), "noise"
-    assert judge.improved(np.clip(first + 0.05 * (label - 0.3), 0, 1))
-    assert not judge.improved(1 - label), "as sure as can be, and wrong"
+    assert gains.more(first)
+    assert not gains.more(first)
+    assert not gains.more(np.clip(first + draw.normal(scale=0.02, size=2000), 0, 1)), "noise"
+    assert gains.more(np.clip(first + 0.05 * (label - 0.3), 0, 1))
+    assert not gains.more(1 - label), "as sure as can be, and wrong"
 
 
-def test_an_undefined_validation_auc_is_no_progress() -> None:
-    judge = ValidationAUC(some_rows([0, 1], [1, 1]))
-    assert not judge.improved(np.array([0.5, 0.5]))
-    judge = ValidationAUC(some_rows([0, 1, 2], [0, 1, 0]))
-    assert [judge.improved(np.array(p)) for p in ([0.1, 0.2, 0.3], [0.1, 0.3, 0.2], [0.1, 0.3, 0.2])] == [
-        True,
-        True,
-        False,
-    ]
-
-
-def lesson(tmp_path: Path, log: Log, epochs: int) -> tuple[Contender, list[int]]:
-    """A contender that has learned the first period, and the ids of the rows in the order it learned them."""
-    settings = tiny_settings(tmp_path, arms={"finetune": ArmSettings()})
+def lessons(tmp_path: Path, log: Log, epochs: int, policy: str = "finetune") -> tuple[Contender, list[list[int]]]:
+    """A contender that has learned all periods, and the ids of the rows of each in the order it learned them."""
+    settings = tiny_settings(tmp_path, arms={"one": ArmSettings(policy=policy)})
     settings = replace(settings, train=replace(settings.train, batch_size=0, epochs=epochs))
-    contender, learned = Contender(recipe_of(settings, "finetune", 0), log.schema), list[int]()
-    rows = log.read(log.periods[0])
-    learn(contender, log.periods[0], range(1), lambda window: rows, ledger=lambda ids: learned.extend(ids.tolist()))
+    contender, learned = Contender(recipe_of(settings, "one", 0), log.schema), list[list[int]]()
+    for period in log.periods:
+        learned.append([])
+        window, ledger = range(period.index, period.index + 1), lambda ids: learned[-1].extend(ids.tolist())
+        learn(
+            contender, period, window, lambda some: concatenate([log.read(log.periods[i]) for i in some]), ledger=ledger
+        )
     return contender, learned
 
 
-def test_every_row_is_learned_as_often_as_the_newest_and_these_last(tmp_path: Path) -> None:
+def test_a_model_that_starts_makes_as_many_passes_as_pay_and_one_that_goes_on_makes_one(tmp_path: Path) -> None:
+    log = tiny_log(tmp_path / "log", periods=2, rows=1200)
+    contender, (first, second) = lessons(tmp_path, log, 0)
+    passes = contender.passes_at_first
+    assert passes is not None
+    assert 1 < passes <= MOST_PASSES
+    for learned, period, times in ((first, log.periods[0], passes), (second, log.periods[1], 1)):
+        assert sorted(learned) == sorted(log.read(period).row_id.tolist() * times)
+
+
+def test_whoever_starts_afresh_makes_the_passes_that_paid_when_it_first_did(tmp_path: Path) -> None:
+    log = tiny_log(tmp_path / "log", periods=2, rows=1200)
+    contender, (first, second) = lessons(tmp_path, log, 0, "retrain_all")
+    assert contender.passes_at_first == len(first) // 1200 == len(second) // 2400
+
+
+def test_what_a_model_learned_to_find_the_passes_is_forgotten(tmp_path: Path) -> None:
     log = tiny_log(tmp_path / "log", periods=1, rows=1200)
-    contender, learned = lesson(tmp_path, log, 0)
-    rows, told = log.read(log.periods[0]), contender.lesson
-    assert told is not None
-    late = newest(rows, log.periods[0].start)
-    assert late is not None
-    last = set(rows.row_id[late].tolist())
-    assert set(learned) == set(rows.row_id.tolist())
-    assert set(learned[-len(last) * told.passes :]) == last
-    assert learned.count(next(iter(last))) == told.passes
-    assert 1 <= told.passes <= pace.MOST_PASSES
+    found, _ = lessons(tmp_path, log, 0)
+    assert found.passes_at_first is not None
+    asked, _ = lessons(tmp_path, log, found.passes_at_first)
+    rows = log.read(log.periods[0])
+    assert np.array_equal(found.predict(rows), asked.predict(rows))
 
 
 def test_as_many_passes_are_made_as_the_settings_say(tmp_path: Path) -> None:
-    log = tiny_log(tmp_path / "log", periods=1, rows=1200)
-    contender, learned = lesson(tmp_path, log, 3)
+    log = tiny_log(tmp_path / "log", periods=2, rows=600)
+    contender, learned = lessons(tmp_path, log, 3)
+    assert [len(rows) for rows in learned] == [1800, 1800]
     assert contender.lesson is not None
-    assert (contender.lesson.passes, contender.lesson.rows) == (3, len(learned) // 3)
+    assert (contender.lesson.passes, contender.lesson.rows) == (3, 600)
