@@ -20,6 +20,7 @@ from simulator.config.checks import among
 from simulator.config.reading import read
 from simulator.config.typed import plain, typed, yaml_of
 from simulator.contender.models import MODELS
+from simulator.contender.pace import SMALLEST
 from simulator.contender.searching import encodes
 from simulator.contender.settings import ArmSettings, BudgetSettings, CompressSettings
 from simulator.contender.yardsticks import YARDSTICKS
@@ -78,9 +79,10 @@ class Settings:
         for name in MODELS:
             _check_layers(f"backbones.{name}", getattr(self.backbones, name))
         for name, size in (("train", self.train.batch_size), ("compress", self.compress.batch_size)):
-            if 0 < size < self.train.workers:
+            if (size or SMALLEST) < self.train.workers:
+                least = "" if size else f"makes minibatches of {SMALLEST} rows at the least, fewer than"
                 raise SettingError(
-                    f"{name}.batch_size={size}: must be at least train.workers, which is {self.train.workers}"
+                    f"{name}.batch_size={size}: {least or 'must be at least'} train.workers, {self.train.workers}"
                 )
         if self.stream.history_length > MAX_HISTORY:
             raise SettingError(

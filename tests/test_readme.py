@@ -122,7 +122,7 @@ def test_the_shown_arms_hold_a_base_against_its_controls(tmp_path: Path) -> None
     (tmp_path / "arms.yaml").write_text(block("yaml", "rok_shuffled"))
     settings = load(tmp_path / "arms.yaml")
     held = controls(describe(settings, "any"))
-    assert held == {"novelty": [], "rok": ["novelty", "rok_untrained", "rok_shuffled"]}
+    assert held == {"novelty": ["thrice"], "rok": ["thrice", "novelty", "rok_untrained", "rok_shuffled"]}
     assert settings.arms["thrice"].epochs == 3
 
 

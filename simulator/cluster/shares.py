@@ -52,7 +52,7 @@ def guess(recipe: Recipe, periods: int) -> float:
     if arm.backbone in FITTED and arm.knowledge is None:
         return FITTED[arm.backbone]
     passes = periods / 2 if arm.policy == "retrain_all" else PASSES.get(arm.policy, 1.0)
-    cost = PLAIN * passes * (recipe.epochs or 2)
+    cost = PLAIN * passes * (recipe.epochs or 1)
     if reads.predicting:
         cost += OWN_ENCODER if reads.predicting_by_own else READS_NEIGHBOURS
     if arm.knowledge is not None and arm.control != "untrained":

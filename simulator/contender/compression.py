@@ -10,6 +10,7 @@ from pkb.seeding import generator
 from simulator.contender.contender import Contender
 from simulator.contender.controls import shuffled
 from simulator.contender.learning import check_known, make_room, seed_draws, take_step
+from simulator.contender.pace import batch_size
 from simulator.contender.prediction import Progress
 from simulator.measure.ranking import auc
 from simulator.stream.log import Period
@@ -32,8 +33,9 @@ def compress(contender: Contender, rows: Batch, old: Period, now: Period, progre
     stages = () if recipe.arm.control == "untrained" else base.stages
     settings = recipe.compress
     passes = contender.passes.of_compression(len(rows), settings.epochs, stages, old=old.index, now=now.index)
+    size = batch_size(settings.batch_size, len(rows))
     for stage, order in passes:
-        for step, minibatch in enumerate(rows.minibatches(settings.batch_size, order)):
+        for step, minibatch in enumerate(rows.minibatches(size, order)):
             part, loss = contender.ranks.share(minibatch), None
             if len(part):
                 losses = base.compression_losses(contender.device.place(part), stage)

@@ -84,9 +84,8 @@ def fit(
         module = contender.model_optimiser.module
         stopping = None if validation is None else EarlyStopping(module, recipe.train.patience, validation)
         passes = 0
-        for order in contender.passes.of_lesson(len(rows), asked, period=now.index):
+        for passes, order in enumerate(contender.passes.of_lesson(len(rows), asked, period=now.index), 1):  # noqa: B007
             make_pass(rows, order, ledger)
-            passes += 1
             if stopping is not None and stopping.stop(contender.predict(stopping.rows)):
                 break
         if stopping is not None:

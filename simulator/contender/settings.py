@@ -18,14 +18,14 @@ WIDEST = 4096  # embeddings
 class CompressSettings:
     """When and from what knowledge bases are compressed."""
 
-    batch_size: int = 1024
+    batch_size: int = 0  # rows of a minibatch; 0: as many as make 128 steps of a pass, 1,024 at most
     learning_rate: Annotated[float, Between(1e-4, 1e-2, log=True)] = 1e-3
     epochs: Annotated[int, OneOf((1, 2, 3))] = 1
     lag: int = 1  # a period becomes old this many periods after it was learned by the backbones
     every: int = 1  # periods between two compressions, each of all that has become old meanwhile
 
     def __post_init__(self) -> None:
-        between(self, "batch_size", 1, MOST_ROWS)
+        between(self, "batch_size", 0, MOST_ROWS)
         above_zero(self, "learning_rate")
         for name in ("epochs", "lag", "every"):
             at_least(self, name, 1)

@@ -22,6 +22,7 @@ from simulator.record.robustness import read_robustness
 from simulator.record.serving import read_serving
 from simulator.record.tuning import read_tuning
 from simulator.report import figures, sheets
+from simulator.report.lessons import lessons
 from simulator.report.numbers import Numbers
 from simulator.report.tuned import tuned
 from simulator.report.verdict import verdict
@@ -62,6 +63,7 @@ def write_report(run: RunFolder) -> Path:
             "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,
             "continual": sheets.continual(numbers),
             "costs": sheets.costs(numbers),
+            "lessons": lessons(numbers, costs),
             "tuned": None if tuning is None else tuned(numbers, tuning),
             "imitation": sheets.imitation(numbers),
             "serving": sheets.serving(numbers),

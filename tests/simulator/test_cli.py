@@ -49,7 +49,7 @@ def lines(count: int, bad: str) -> str:
         (LOG, ["train.batchsize=3"], ["train.batchsize", "did you mean train.batch_size?"]),
         (LOG, ["stream.source=tabel"], ["did you mean table?"]),
         (LOG, ["train.epochs=1,2"], ["train.epochs=1,2", "--multirun"]),
-        (LOG, ["--multirun", "train.epochs=1,0"], ["train.epochs=0", "at least 1"]),
+        (LOG, ["--multirun", "train.epochs=1,-1"], ["train.epochs=-1", "at least 0"]),
         (LOG, ["knowledge.edk.patterns=0"], ["knowledge.edk.patterns=0", "at least 1"]),
     ],
     ids=[

@@ -224,7 +224,7 @@ def it_learns_what_can_be_learnt(case: Case) -> None:
     before = click_loss(model.eval(), rows, case.knowledge).item()
     train(model, rows, case.knowledge, steps=40)
     after = click_loss(model, rows, case.knowledge).item()
-    assert after < 0.5 * before, f"the loss went from {before:.4f} to {after:.4f}"
+    assert after < 0.6 * before, f"the loss went from {before:.4f} to {after:.4f}"
 
 
 def what_was_saved_scores_the_same(case: Case) -> None:

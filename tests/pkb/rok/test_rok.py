@@ -258,7 +258,7 @@ def test_an_encoder_that_says_the_same_of_every_row_shows_as_collapse() -> None:
     healthy = rok.health(batch)
     dimensions = rok.aggregate.vectors * rok.aggregate.width
     assert healthy["knowledge_std"] > 0.6 / math.sqrt(dimensions)
-    assert healthy["knowledge_rank"] > 0.5 * dimensions
+    assert healthy["knowledge_rank"] > 0.4 * dimensions
     *_, weight, _bias = rok.encoder.parameters()
     nn.init.zeros_(weight)
     collapsed = rok.health(batch)

@@ -104,7 +104,7 @@ def test_an_untuned_arm_is_tested_against_itself_tuned_and_held_against_others_u
 
 def test_the_report_says_what_was_chosen_and_what_that_was_worth(run: RunFolder, table: pa.Table) -> None:
     text = " ".join(write_report(run).read_text().split())
-    assert "periods from number 2 on, as arms were tuned by the earlier ones" in text
+    assert "from period 2 on, as arms were tuned by the earlier ones" in text
     sheet = tuned(Numbers(table), Tuning(periods=TUNED_ON, trials=2, ended=TRIALS))
     told = {line.name: [cell.text for cell in line.cells] for line in sheet.lines}
     assert told["finetune"][:4] == ["0.6100", "0.6400", "2", "train.learning_rate 0.00123"]
@@ -116,7 +116,7 @@ def test_the_report_says_what_was_chosen_and_what_that_was_worth(run: RunFolder,
         assert word in text
     console = Console(width=110, record=True, file=io.StringIO())
     console.print(summary(table))
-    assert "means over the periods from number 2 on" in console.export_text()
+    assert "means are over periods 2 and later" in console.export_text()
 
 
 def test_where_nothing_was_played_untuned_the_report_says_how(tmp_path: Path) -> None:

@@ -55,8 +55,10 @@ def test_every_declared_value_is_one_that_a_user_could_write(name: str, tmp_path
 
 
 def test_every_kind_of_arm_has_something_to_tune(log: Log) -> None:
-    for backbone in MODELS:
+    counts = {"popularity", "logistic"}  # they learn all that they can in one way
+    for backbone in MODELS.keys() - counts:
         assert tuned_of(log, ArmSettings(backbone=backbone)), backbone
+    assert not any(tuned_of(log, ArmSettings(backbone=backbone)) for backbone in counts)
 
 
 def test_declared_spaces_leave_the_settings_as_they_were_written(tmp_path: Path) -> None:
@@ -98,4 +100,4 @@ def test_values_go_into_a_recipe_and_come_out_again(tmp_path: Path) -> None:
     tried = with_values(recipe, values)
     assert values_of(tried, values) == values
     assert with_values(tried, values_of(recipe, values)) == recipe
-    assert (tried.train.batch_size, tried.epochs, tried.base.lambda1) == (64, 1, 0.1)
+    assert (tried.train.batch_size, tried.compress.epochs, tried.base.lambda1) == (64, 3, 0.1)
