@@ -118,3 +118,12 @@ def test_as_many_passes_are_made_as_the_settings_say(tmp_path: Path) -> None:
     assert [len(rows) for rows in learned] == [1800, 1800]
     assert contender.lesson is not None
     assert (contender.lesson.passes, contender.lesson.rows) == (3, 600)
+
+
+def test_a_model_starts_at_the_click_rate_of_its_first_rows(tmp_path: Path) -> None:
+    log = tiny_log(tmp_path / "log", periods=1, rows=600)
+    contender, rows = Contender(recipe_of(tiny_settings(tmp_path), "finetune", 0), log.schema), log.read(log.periods[0])
+    assert np.allclose(contender.predict(rows).mean(), 0.5, atol=0.02)
+    for label in (torch.arange(600) < 12, torch.zeros(600)):
+        contender.model.start_at(label.float())
+        assert np.allclose(contender.predict(rows).mean(), (float(label.sum()) + 1) / 602, rtol=0.1)

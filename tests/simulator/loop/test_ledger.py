@@ -88,7 +88,7 @@ def holdouts(log: Log, settings: Settings) -> set[int]:
 
 
 def with_ledger(settings: Settings) -> Settings:
-    return replace(settings, train=replace(settings.train, ledger=True))
+    return replace(settings, train=replace(settings.train, ledger=True, epochs=1))
 
 
 def test_no_policy_with_or_without_knowledge_ever_learns_a_holdout_row(tmp_path: Path) -> None:
