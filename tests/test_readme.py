@@ -106,16 +106,17 @@ def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
     run([*second, *UNSERVED], tmp_path)
     played = {file.stem for file in (tmp_path / "runs" / "my_log" / "predictions").rglob("*.parquet")}
     assert played == {f"{name}-0" for name in ("finetune", "finetune_edk", *YARDSTICKS)}
-    assert "my_log-learning_rate_0.003" in run([*several, *UNSERVED, "~arms.finetune_edk"], tmp_path)
+    assert "my_log-learning_rate_0.003" in run([*several, *UNSERVED], tmp_path)
     report = tmp_path / "runs" / "my_log" / "report.html"
     report.unlink()
-    rebuild, compare = commands("report runs/my_log")
+    rebuild, compare, robustness = commands("report runs/my_log")
     run(rebuild, tmp_path)
     assert report.is_file()
     printed = run(compare, tmp_path)
     assert "my_log" in printed
     assert "faster" in printed
     assert "finetune_edk" not in (tmp_path / "runs" / "faster" / "config.yaml").read_text()
+    assert "keep" in run(robustness, tmp_path)
 
 
 def test_the_shown_arms_hold_a_base_against_its_controls(tmp_path: Path) -> None:

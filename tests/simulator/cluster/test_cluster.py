@@ -98,7 +98,7 @@ def cluster(*cpus: int) -> Iterator[Nodes]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }
-    gcs, dashboard = free_ports(2)
+    gcs, dashboard, *agents = free_ports(2 + len(cpus))
     # Not pytest's folder: the paths of sockets, which lie in it, have 107 characters at most.
     temporary = Path(tempfile.mkdtemp(prefix="ray-"))
     head = ["--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--temp-dir={temporary}"]
@@ -106,7 +106,9 @@ def cluster(*cpus: int) -> Iterator[Nodes]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for number, some in enumerate(cpus):
-            options = [f"--num-cpus={some}", *([f"--address={address}"] if number else head)]
+            # Its own: the usual one may be that of another Ray on this host, and without it the agent takes no jobs.
+            agent = f"--dashboard-agent-listen-port={agents[number]}"
+            options = [f"--num-cpus={some}", agent, *([f"--address={address}"] if number else head)]
             quiet = subprocess.DEVNULL
             node = [str(RAY), "start", "--block", *options]
             processes.append(
