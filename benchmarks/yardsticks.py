@@ -1,6 +1,6 @@
 """Whether an arm is worth comparing: held against the yardsticks, on a log and on samples of its users.
 
-python -m benchmarks.yardsticks CONFIG [--rows 5000 20000 100000] [key=value ...]
+python -m benchmarks.yardsticks CONFIG [--rows 5000,20000,100000] [key=value ...]
 
 The first arm of the experiment plays every seed, each yardstick the first, one after the other in this process and
 without Ray. Samples hold all rows of users drawn by a hash. Means are prequential, over the periods from the third on;
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--rows", type=int, nargs="*", default=[], help="sizes of samples beside the whole log")
+    parser.add_argument("--rows", default="", help="sizes of samples beside the whole log")
     given, rest = parser.parse_known_args()
     torch.set_num_threads(1)
     settings = load(given.config, [*given.overrides, *rest])
@@ -46,7 +46,8 @@ def main() -> None:
     rows = sum(period.rows for period in log.periods)
     columns = ["log", "rows", "AUC", "NE", *(f"minus {name}" for name in settings.yardsticks)]
     say(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for size in [*(size for size in given.rows if size < rows), rows]:
+    sizes = [int(size) for size in given.rows.split(",") if size]
+    for size in [*(size for size in sizes if size < rows), rows]:
         say(line(settings, log, min(1.0, size / rows)))
 
 

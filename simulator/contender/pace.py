@@ -10,7 +10,7 @@ from torch import Tensor
 from pkb.batch import Batch
 
 STEPS = 128  # that a pass should have at least
-SMALLEST, LARGEST = 32, 1024  # minibatches, rows
+SMALLEST, LARGEST = 16, 1024  # minibatches, rows
 MOST_PASSES = 4
 NEWEST = 0.125  # share of the present period's rows, the newest, that tells whether another pass pays
 TELLING = 20  # rows of each class among them; fewer tell nothing

@@ -69,7 +69,7 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("train.device=gpu", "train.device=gpu: is not one of auto, cpu, cuda"),
         (
             "train.workers=2000",
-            "train.batch_size=0: makes minibatches of 32 rows at the least, fewer than",
+            "train.batch_size=0: makes minibatches of 16 rows at the least, fewer than",
         ),
         ("name=a/b", "usable as a folder's name"),
         (
