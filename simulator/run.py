@@ -56,7 +56,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
         if settings.tune.periods:
             from simulator.tune.tuning import tuned  # imports Optuna and Ray Tune
 
-            chosen = tuned(settings.tune, play_of(settings), log, played, tell)
+            chosen = tuned(settings.tune, play_of(replace(settings, yardsticks=[])), log, played, tell)
         board = Board.remote()  # type: ignore[attr-defined]
         with shown(board, console, len(log.periods)):
             train(play_of(settings, chosen), log, played, board, tell)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import median
 
 from simulator.measure.opponents import bare_arms
 from simulator.measure.value import Value
@@ -141,16 +140,10 @@ class Judge:
             yield Finding(tag="one class", tone="bad", text=text)
         elif fewer < FEW_CLICKS:
             text = (
-                f"{counted(fewer, kind)} in all: differences of AUC below {self._least(fewer):.1g} cannot be seen. "
-                "Take more of the log before anything here is believed."
+                f"{counted(fewer, kind)} in the measured periods: differences of AUC below {least(fewer):.1g} can hardly "
+                "be seen, but between arms that say nearly the same. Take more of the log before anything here is believed."
             )
             yield Finding(tag="too few clicks", tone="bad", text=text)
-
-    def _least(self, clicks: int) -> float:
-        """The difference that could have been seen, of the middle arm: as measured, else by the number of clicks."""
-        measured = [self.numbers.mean("detectable_difference", arm).value for arm in self.measured]
-        known = [value for value in measured if value]
-        return median(known) if known else DETECTABLE * CLICK_SPREAD / math.sqrt(clicks)
 
     def _nothing_learned(self) -> Finding:
         best = max(self._contenders(), key=lambda name: self.auc(name).value or 0.0)
@@ -168,7 +161,8 @@ class Judge:
         if self.learned and (chance := [arm for arm in others if self.at_chance(arm)]):
             auc = [f"{arm} ({fixed(self.auc(arm).value)}{interval(self.auc(arm))})" for arm in chance]
             yield Finding(tag="at chance", tone="bad", text=f"Not above chance, and not ranked: {listed(auc)}.")
-        if worse := [arm for arm in others if self.worse_than_constant(arm)]:
+        untold = others if self.anyone_learned else self.measured
+        if worse := [arm for arm in untold if self.worse_than_constant(arm)]:
             told = [f"{arm} ({self._calibration(arm)})" for arm in worse]
             text = f"Probabilities worse than the constant click rate, whatever the ranking: {listed(told)}."
             yield Finding(tag="miscalibrated", tone="bad", text=text)
@@ -192,3 +186,8 @@ class Judge:
     def _calibration(self, arm: str) -> str:
         ne, pcoc = (self.numbers.mean(f"{metric}_prequential", arm).value for metric in ("ne", "pcoc"))
         return f"NE {fixed(ne, 3)}, PCOC {fixed(pcoc, 2)}"
+
+
+def least(clicks: int) -> float:
+    """The difference of AUC that so many clicks can show 4 times in 5, of arms whose errors are their own."""
+    return DETECTABLE * CLICK_SPREAD / math.sqrt(clicks)

@@ -104,6 +104,9 @@ def _best(numbers: Numbers, judge: Judge) -> Finding:
 
 def _yardsticks(numbers: Numbers, judge: Judge) -> Iterator[Finding]:
     """How the arms that all else hangs on stand to what a page of code would do."""
+    if not numbers.yardsticks:
+        text = "No yardstick was played, so nothing here says whether an arm beats as little as an item's click rate."
+        yield Finding(tag="no yardstick", tone="plain", text=text)
     for arm in dict.fromkeys([judge.learned[0], *judge.bare]):
         leads = [(name, lead(numbers, arm, name)) for name in numbers.yardsticks]
         parts = [
