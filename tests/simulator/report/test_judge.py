@@ -175,7 +175,7 @@ def test_on_random_labels_the_first_line_says_that_nobody_has_learned_anything(t
 def test_fifty_clicks_are_too_few_and_the_first_line_says_what_could_have_been_seen(tmp_path: Path) -> None:
     first, *_ = played(FakeRun(click_rate=0.08, rows=150, p_true=False), tmp_path / "run")
     assert first.tag == "too few clicks"
-    assert " clicks in the measured periods: differences of AUC below 0.1 can hardly be seen" in first.text
+    assert " clicks in the measured periods: differences of AUC below 0.1 are hardly seen" in first.text
 
 
 def test_one_class_alone_has_a_log_loss_and_a_first_line_that_says_so(tmp_path: Path) -> None:
