@@ -140,8 +140,8 @@ class Judge:
             yield Finding(tag="one class", tone="bad", text=text)
         elif fewer < FEW_CLICKS:
             text = (
-                f"{counted(fewer, kind)} in the measured periods: differences of AUC below {least(fewer):.1g} are hardly "
-                "seen, but between arms that say nearly the same. Take more of the log before believing anything."
+                f"{counted(fewer, kind)} in the measured periods: differences of AUC below {least(fewer):.1g} are "
+                "hardly seen, but between arms that say nearly the same. Take more of the log before believing anything."
             )
             yield Finding(tag="too few clicks", tone="bad", text=text)
 
