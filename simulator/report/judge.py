@@ -141,7 +141,7 @@ class Judge:
         elif fewer < FEW_CLICKS:
             text = (
                 f"{counted(fewer, kind)} in the measured periods: differences of AUC below {least(fewer):.1g} are "
-                "hardly seen, but between arms that say nearly the same. Take more of the log before believing anything."
+                "hardly seen, but between arms that say nearly the same. Take more of the log before believing any."
             )
             yield Finding(tag="too few clicks", tone="bad", text=text)
 
