@@ -32,6 +32,7 @@ from simulator.stream.shown import Activity, Shown, shown
 
 REDRAWS = 200
 FROM = 2  # the third period
+NO_INTERVAL = "no interval"  # too few users to redraw
 
 
 def main() -> None:
@@ -81,10 +82,15 @@ def line(settings: Settings, log: Log, share: float) -> str:
     results = judge.results([(recipe.name, recipe.seed) for recipe in recipes], len(log.periods) - 1)
     whole = {(r.metric, r.arm, r.of): r.value for r in results if r.seed is None or len(settings.seeds) == 1}
     auc, entropy = whole["auc_prequential", arm, None], whole["ne_prequential", arm, None]
-    cells = [log.manifest.name, f"{played:,}", f"{fixed(auc.value)} ({between(auc)})", fixed(entropy.value)]
+    cells = [
+        log.manifest.name,
+        f"{played:,}",
+        f"{fixed(auc.value)} ({between(auc) or NO_INTERVAL})",
+        fixed(entropy.value),
+    ]
     for name in settings.yardsticks:
         lead = whole["auc_prequential_difference", arm, name]
-        cells.append(f"{signed(lead.value)} ({between(lead, sign=True)})")
+        cells.append(f"{signed(lead.value)} ({between(lead, sign=True) or NO_INTERVAL})")
     return f"| {' | '.join(cells)} |"
 
 

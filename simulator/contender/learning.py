@@ -19,7 +19,6 @@ from pkb.seeding import derived_seed, generator
 from pkb.step import Addition, DivergedError, Optimiser, click_loss
 from simulator.contender.contender import Contender
 from simulator.contender.pace import MOST_PASSES, Gains, batch_size, newest
-from simulator.contender.passes import Passes
 from simulator.contender.prediction import Progress
 from simulator.policies.base import Rows
 from simulator.record.costs import Lesson
@@ -109,7 +108,7 @@ def _passes_for(contender: Contender, rows: Batch, now: Period, make_pass: Calla
         early, judges = rows.select(~late), rows.select(late)
         gains, module, passes = Gains(judges), contender.model_optimiser.module, 0
         start = deepcopy(module.state_dict())
-        for order in Passes(contender.recipe.seed, 0).of_lesson(len(early), MOST_PASSES, period=now.index):
+        for order in contender.passes.of_lesson(len(early), MOST_PASSES, period=now.index):
             make_pass(early, order)
             if not gains.more(contender.predict(judges)):
                 break

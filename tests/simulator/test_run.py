@@ -50,7 +50,8 @@ def test_a_failure_of_serving_leaves_the_report_and_is_told_after_it(
 
     monkeypatch.setattr(module, "serve_and_measure", fail)
     printed = end(run, serve=True)
-    assert "run first, data eleme-synthetic" in printed
+    assert printed.startswith("too few clicks")
+    assert "\nrun first, data eleme-synthetic" in printed
     assert printed.splitlines()[-2:] == [f"report:  {run.report}", "error: no contender came up"]
     assert "This run was not served." in run.report.read_text()
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from pkb.backbones.base import Backbone, ClickModel, FittedBackbone
+from pkb.backbones.popularity import Popularity
 from pkb.batch import MISSING, Batch, Field, History, Schema
 from pkb.errors import SettingError
 from pkb.knowledge import Knowledge, Part
@@ -147,7 +148,7 @@ def one_finite_logit_a_row(case: Case) -> None:
     assert logits.shape == (len(rows),)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
-    enough = 1 if case.fitted else len(rows) // 2  # counts and trees put rows into groups
+    enough = 1 if case.backbone is Popularity else len(rows) // 2  # which scores items, not rows
     assert logits.unique().numel() > enough, "rows that differ get the same score"
 
 
@@ -224,7 +225,7 @@ def it_learns_what_can_be_learnt(case: Case) -> None:
     before = click_loss(model.eval(), rows, case.knowledge).item()
     train(model, rows, case.knowledge, steps=40)
     after = click_loss(model, rows, case.knowledge).item()
-    assert after < 0.6 * before, f"the loss went from {before:.4f} to {after:.4f}"
+    assert after < 0.5 * before, f"the loss went from {before:.4f} to {after:.4f}"
 
 
 def what_was_saved_scores_the_same(case: Case) -> None:

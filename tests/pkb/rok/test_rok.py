@@ -254,11 +254,11 @@ def test_what_serves_compression_alone_has_no_part_in_knowledge_and_everything_e
 
 def test_an_encoder_that_says_the_same_of_every_row_shows_as_collapse() -> None:
     rok, batch = base(), world(300)
-    compress(rok, batch, "imitation", epochs=8)
+    compress(rok, batch, "imitation", epochs=16)
     healthy = rok.health(batch)
     dimensions = rok.aggregate.vectors * rok.aggregate.width
     assert healthy["knowledge_std"] > 0.6 / math.sqrt(dimensions)
-    assert healthy["knowledge_rank"] > 0.4 * dimensions
+    assert healthy["knowledge_rank"] > 0.5 * dimensions
     *_, weight, _bias = rok.encoder.parameters()
     nn.init.zeros_(weight)
     collapsed = rok.health(batch)

@@ -137,25 +137,15 @@ def wait_for_status(address: str, sign: str, environment: dict[str, str]) -> Non
         time.sleep(0.5)
 
 
-def submitted(nodes: Nodes, command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Submit a job and wait for its end; a head that has just started may not take one yet."""
-    deadline = time.monotonic() + PATIENCE
-    submit = [str(RAY), "job", "submit", f"--address={nodes.jobs}", "--working-dir=.", "--", *command]
-    while True:
-        done = subprocess.run(
-            submit, env=nodes.environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        if "No available agent to submit job" not in done.stdout + done.stderr or time.monotonic() > deadline:
-            return done
-        time.sleep(1)
-
-
 @pytest.mark.slow
 def test_a_submitted_job_runs_the_main_job_from_the_head_on_another_node(tmp_path: Path) -> None:
     few = [*without("finetune", "finetune_edk", "rim"), "stream.world.periods=2"]
     _, *words = command(tmp_path, *SERVED, *few, "train.workers=2", "train.max_failures=0")
     with cluster(0, 2) as nodes:
-        done = submitted(nodes, [sys.executable, *words])
+        submit = [str(RAY), "job", "submit", f"--address={nodes.jobs}", "--working-dir=.", "--", sys.executable, *words]
+        done = subprocess.run(
+            submit, env=nodes.environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     results = pq.read_table(tmp_path / "runs" / "small" / "results.parquet").to_pylist()
     assert {row["metric"] for row in results} >= {"auc", "latency_p99_ms", "train_seconds"}

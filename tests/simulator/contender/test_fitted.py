@@ -57,8 +57,8 @@ def test_they_go_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path,
 
 
 def test_what_they_keep_counts_as_memory(tmp_path: Path, log: Log) -> None:
-    for arm in ("trees", "logistic", "popularity"):
+    for arm, least in (("trees", 1000), ("logistic", 300), ("popularity", 300)):
         c, period = contender_of(tiny_settings(tmp_path, arms=ARMS), arm), log.periods[0]
         before = memory_bytes(c)["model"]
         fit(c, log.read(period), period)
-        assert memory_bytes(c)["model"] > before + 300
+        assert memory_bytes(c)["model"] > before + least

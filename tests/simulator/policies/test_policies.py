@@ -89,9 +89,9 @@ def test_a_policy_without_weight_is_fine_tuning(
 @pytest.mark.parametrize("policy", ["distil", "ewc"])
 def test_the_heavier_a_policy_holds_the_less_a_lesson_moves_the_model(tmp_path: Path, log: Log, policy: str) -> None:
     rows, moved = log.read(log.periods[0]), []
-    for weight in (0.0, 10.0, 1000.0):
+    for weight in (0.0, 1.0, 100.0):
         c = contender(tmp_path, policy, weight=weight)
-        c.recipe = replace(c.recipe, train=replace(c.recipe.train, epochs=20))
+        c.recipe = replace(c.recipe, train=replace(c.recipe.train, epochs=3))
         play(c, log, [0])
         before = c.predict(rows)
         play(c, log, [1])
