@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ARMS = (
     *("finetune", "retrain_all", "replay", "finetune_novelty"),
-    *("finetune_edk", "finetune_rok", "rim", "dert"),
+    *("finetune_edk", "finetune_rok", "window", "window_novelty"),
+    *("window_edk", "window_rok", "rim", "dert"),
 )
 SMALL = [
     "stream.source=world",

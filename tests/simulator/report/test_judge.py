@@ -24,6 +24,8 @@ ARMS = {
     "thrice": an_arm(epochs=3),
     "rok": an_arm(knowledge="rok"),
     "novelty": an_arm(knowledge="novelty", base_is_control=True),
+    "window": an_arm(policy="retrain_window"),
+    "window_rok": an_arm(policy="retrain_window", knowledge="rok"),
 }
 
 
@@ -41,9 +43,9 @@ def table(aucs: dict[str, float], further: dict[tuple[str, str, str | None], Val
         for arm, auc in aucs.items()
         for other, its in aucs.items()
     }
-    for arm in ("rok", "novelty"):
+    for arm, bare in (("rok", "finetune"), ("novelty", "finetune"), ("window_rok", "window")):
         if arm in aucs:
-            told["rel_impr_auc", arm, "finetune"] = value(aucs[arm] / aucs["finetune"] - 1)
+            told["rel_impr_auc", arm, bare] = value(aucs[arm] / aucs[bare] - 1)
     told |= further or {}
     results = [
         Result(arm=arm, seed=0, metric=metric, of=of, value=its, trained_through=3, holdout=False)
@@ -91,6 +93,13 @@ def test_a_gain_on_an_arm_that_loses_to_a_yardstick_is_told_without_a_verdict() 
     assert "rok scores +0.0600 AUC" in gains[0].text
     assert not [finding for finding in findings if "helps" in finding.tag or "hurts" in finding.tag]
     assert not [finding for finding in findings if finding.tag.startswith("controls")]
+
+
+def test_an_arm_that_is_kept_from_older_rows_may_lose_to_what_has_them() -> None:
+    findings = judged({"finetune": 0.64, "window": 0.58, "window_rok": 0.62, "popularity": 0.60})
+    assert not [finding for finding in findings if finding.tag == "cannot be judged"]
+    assert "Knowledge helps: window_rok scores +0.0400" in of(findings, "knowledge helps")
+    assert "window scores -0.0200" in " ".join(f.text for f in findings if f.tag == "yardsticks").replace("−", "-")
 
 
 def test_a_yardstick_that_is_only_as_good_is_told_with_its_interval() -> None:
