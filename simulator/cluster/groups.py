@@ -26,7 +26,7 @@ from pkb.ranks import Ranks
 from simulator.cluster.cores import allowed_cores
 from simulator.cluster.placement import Spread
 from simulator.cluster.progress import Teller
-from simulator.cluster.shares import costs_of, shared_out
+from simulator.cluster.shares import lots_of, shared_out
 from simulator.cluster.threads import threads_that_pay
 from simulator.loop.commons import Commons
 from simulator.loop.play import Play
@@ -86,7 +86,8 @@ def settle(play: Play, log: Log, run: RunFolder) -> Groups:
     if len([node for node in ray.nodes() if node["Alive"]]) == 1:  # Ray may have been promised more than is allowed
         cores = min(cores, allowed_cores())
     wanted = play.train.groups
-    number = max(1, min(cores // play.train.workers, len(keys))) if wanted == "auto" else min(int(wanted), len(keys))
+    lots = lots_of(play, run, len(log.periods))
+    number = min(len(lots), max(1, cores // play.train.workers) if wanted == "auto" else int(wanted))
     before = read_groups(run)
     if before is not None and len(before.groups) == number:
         return before
@@ -101,7 +102,7 @@ def settle(play: Play, log: Log, run: RunFolder) -> Groups:
         if wanted != "auto"
         else f"{cores} cores, {len(keys)} contenders, {play.train.workers} workers each"
     )
-    groups = Groups(groups=shared_out(costs_of(play, run, len(log.periods)), number), threads=threads, chosen=how)
+    groups = Groups(groups=shared_out(lots, number), threads=threads, chosen=how)
     write_groups(run, groups)
     return groups
 

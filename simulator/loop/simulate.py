@@ -8,6 +8,7 @@ from pkb.ranks import Ranks
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.contender.recipe import Recipe
+from simulator.contender.sharing import share_bases, with_one_base
 from simulator.loop.book import Book
 from simulator.loop.commit import commit
 from simulator.loop.past import Past
@@ -23,6 +24,7 @@ def simulate(play: Play, group: int, share: list[str], log: Log, run: RunFolder,
     """Play a share of the contenders strictly in time; each commits its results and checkpoint of a period together."""
     ranks = Ranks.of_process_group()
     contenders = [resume(recipe, log, run, ranks) for recipe in play.recipes if recipe.key in share]
+    share_bases(contenders)
     first = min(c.next_period for c in contenders)
     past = Past(log, play, run, contenders, first)
     since = time.perf_counter()
@@ -40,8 +42,8 @@ def simulate(play: Play, group: int, share: list[str], log: Log, run: RunFolder,
         stages.find_older(playing)
         for contender in active(due):  # test ...
             stages.predict_period(contender)
-        for contender in active(due):
-            stages.compress_what_became_old(contender)
+        for several in with_one_base(active(due)):
+            stages.compress_what_became_old(several)
         for contender in active(due):  # ... then train
             stages.learn_period(contender, ledger=play.train.ledger)
         past.join_pool()

@@ -33,19 +33,21 @@ class Stages:
         self.learned: dict[str, list[Tensor]] = {}  # row ids that this rank has learned, by contender
 
     @contextmanager
-    def charged(self, contender: Contender, name: str) -> Iterator[Callable[[int], None]]:
-        """Give the block a function to call with the rows it has done; a divergence stops the contender."""
-        self.tell(period=self.period.index, arm=contender.key, stage=name, rows=0)
-        with self.book.stage([who(contender)], name) as charge:
+    def charged(self, name: str, first: Contender, *others: Contender) -> Iterator[Callable[[int], None]]:
+        """Give the block a function to call with the rows it has done; a divergence stops these contenders."""
+        everyone = (first, *others)
+        self.tell(period=self.period.index, arm=first.key, stage=name, rows=0)
+        with self.book.stage([who(contender) for contender in everyone], name) as charge:
 
             def done(rows: int) -> None:
                 charge(rows)
-                self.tell(period=self.period.index, arm=contender.key, stage=name, rows=rows)
+                self.tell(period=self.period.index, arm=first.key, stage=name, rows=rows)
 
             try:
                 yield done
             except DivergedError as error:
-                contender.stop(str(error))
+                for contender in everyone:
+                    contender.stop(str(error))
 
     def find_older(self, contenders: list[Contender]) -> None:
         """Give the period's rows their neighbours; who reads a retriever's pays for the search as if alone."""
@@ -58,7 +60,7 @@ class Stages:
                     self.book.charge(who(contender), "retrieve", seconds, cpu_seconds, rows)
         for contender in contenders:
             if contender.encoder is not None:
-                with self.charged(contender, "retrieve") as done:
+                with self.charged("retrieve", contender) as done:
                     past.find_own(contender)
                     done(len(past.present_rows.rows))
 
@@ -67,28 +69,31 @@ class Stages:
         if not self.todo.predict:
             return
         past, through, index = self.past, self.period.index - 1, self.period.index
-        with self.charged(contender, "predict") as done:
+        with self.charged("predict", contender) as done:
             probability = contender.predict_prequentially(self.period, past.rows(contender), done)
         note = partial(self.book.predicted, who(contender), through, index)
         note(past.present_rows, probability, holdout=False)
         if index in past.holdouts:  # the same predictions once more: R[j-1, j]
             note(past.holdouts[index], probability[past.held.numpy()], holdout=True)
 
-    def compress_what_became_old(self, contender: Contender) -> None:
-        """Compress old periods into the contender's base, if it has one, and note how that fares."""
-        base, past = contender.base, self.past
-        if base is None:
-            return
+    def compress_what_became_old(self, sharers: list[Contender]) -> None:
+        """Compress old periods into the base that these share, each charged as if alone, and note how it fares."""
+        first, *others = sharers
+        base, past = first.base, self.past
+        assert base is not None, f"{first.key} has no base"
         olds = self.todo.to_compress(base.compresses)
-        for old in (index for index in olds if index > contender.compressed_through):
-            for _ in self._rounds(contender, [old]):
-                with self.charged(contender, "compress") as done:
-                    rows = past.old(old, contender)
-                    compress(contender, rows, past.log.periods[old], self.period, done)
-            if contender.stopped is not None:
+        for old in (index for index in olds if index > first.compressed_through):
+            for _ in self._rounds(first, [old]):
+                with self.charged("compress", *sharers) as done:
+                    rows = past.old(old, first)
+                    compress(first, rows, past.log.periods[old], self.period, done)
+                    for other in others:
+                        other.compressed(past.log.periods[old])
+            if first.stopped is not None:
                 return
-            with self.charged(contender, "measure"):
-                self.notes[contender.key] = examine(contender, rows, past.rows(contender))
+            for contender in sharers:
+                with self.charged("measure", contender):
+                    self.notes[contender.key] = examine(contender, rows, past.rows(contender))
 
     def learn_period(self, contender: Contender, *, ledger: bool) -> None:
         """Learn what the policy says at the end of the period."""
@@ -96,7 +101,7 @@ class Stages:
         if not todo.learn:
             return
         for _ in self._rounds(contender, todo.learn):
-            with self.charged(contender, "learn") as done:
+            with self.charged("learn", contender) as done:
                 learn(
                     contender,
                     self.period,
@@ -120,7 +125,7 @@ class Stages:
     def predict_holdouts(self, contender: Contender) -> None:
         """Predict every holdout so far by the model trained through this period: one row of R."""
         for index, holdout in self.past.holdouts.items():
-            with self.charged(contender, "measure") as done:
+            with self.charged("measure", contender) as done:
                 probability = contender.predict(self.past.holdout(index, contender), done)
             self.book.predicted(who(contender), self.period.index, index, holdout, probability, holdout=True)
 

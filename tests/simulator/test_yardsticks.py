@@ -126,8 +126,8 @@ def test_no_budget_binds_them(tmp_path: Path, log: Log) -> None:
 
 def test_groups_know_what_each_costs(tmp_path: Path) -> None:
     settings = with_yardsticks(tmp_path)
-    cost = {name: guess(yardstick_of(settings, name), 20) for name in NAMES}
+    cost = {name: sum(guess(yardstick_of(settings, name), 20)) for name in NAMES}
     arms = {"finetune": ArmSettings(), "edk": ArmSettings(knowledge="edk")}
     settings = replace(settings, arms=arms)
-    finetune, edk = (guess(recipe_of(settings, arm, 3), 20) for arm in arms)
+    finetune, edk = (sum(guess(recipe_of(settings, arm, 3), 20)) for arm in arms)
     assert 0 < cost["popularity"] < cost["gbdt_counts"] <= finetune < cost["logistic"] < edk

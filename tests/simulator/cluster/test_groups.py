@@ -16,7 +16,7 @@ from pkb.errors import SettingError
 from retrieval.indexed_pool import RetrievalSettings
 from simulator.cluster import cores, groups
 from simulator.cluster.groups import settle
-from simulator.cluster.shares import costs_of, guess, seconds_seen, shared_out
+from simulator.cluster.shares import Lot, guess, lots_of, seconds_seen, shared_out
 from simulator.cluster.threads import threads_that_pay
 from simulator.contender.settings import ArmSettings
 from simulator.loop.play import Play
@@ -99,7 +99,7 @@ def took(run: RunFolder, seconds: dict[str, float], period: int = 0) -> None:
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=40), st.integers(1, 12))
 def test_contenders_are_shared_out_each_once_in_their_order_and_evenly(taken: list[float], number: int) -> None:
     costs = {f"arm-{index}": cost for index, cost in enumerate(taken)}
-    shares = shared_out(costs, number)
+    shares = shared_out([Lot([key], cost) for key, cost in costs.items()], number)
     assert len(shares) == number
     assert sorted(key for share in shares for key in share) == sorted(costs)
     assert all(share == [key for key in costs if key in share] for share in shares)
@@ -111,30 +111,41 @@ def test_contenders_are_shared_out_each_once_in_their_order_and_evenly(taken: li
 
 def test_the_dearest_does_not_share_a_group_where_it_need_not(tmp_path: Path) -> None:
     costs = {"cheap-0": 1.0, "dear-0": 5.0, "cheap-1": 1.0, "dear-1": 5.0, "cheap-2": 3.0}
-    assert shared_out(costs, 3) == [["dear-0"], ["dear-1"], ["cheap-0", "cheap-1", "cheap-2"]]
+    lots = [Lot([key], cost) for key, cost in costs.items()]
+    assert shared_out(lots, 3) == [["dear-0"], ["dear-1"], ["cheap-0", "cheap-1", "cheap-2"]]
 
 
 def test_a_guess_knows_what_kinds_of_contenders_cost_more(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
-    cost = {arm: guess(recipe_of(settings, arm, 0), periods=20) for arm in ARMS}
+    cost = {arm: sum(guess(recipe_of(settings, arm, 0), periods=20)) for arm in ARMS}
     assert cost["frozen"] < cost["finetune"] <= cost["untrained"] < cost["rim"] < cost["dert"]
     assert cost["untrained"] < cost["edk"]
-    assert cost["finetune"] < guess(recipe_of(settings, "retrain_all", 0), periods=8) < cost["retrain_all"]
+    assert cost["finetune"] < guess(recipe_of(settings, "retrain_all", 0), periods=8)[0] < cost["retrain_all"]
     thrice = replace(ARMS["finetune"], epochs=3)
-    assert guess(recipe_of(replace(settings, arms={"thrice": thrice}), "thrice", 0), 20) == 3 * cost["finetune"]
+    assert guess(recipe_of(replace(settings, arms={"thrice": thrice}), "thrice", 0), 20)[0] == 3 * cost["finetune"]
 
 
 def test_what_was_seen_stands_in_place_of_the_guess_once_everybody_has_committed_a_period(
     tmp_path: Path, run: RunFolder
 ) -> None:
     play = play_of(settings_of(tmp_path))
-    guessed = costs_of(play, run, 4)
+    guessed = lots_of(play, run, 4)
     assert seconds_seen(run, KEYS) is None
     took(run, {key: 1.0 + index for index, key in enumerate(KEYS[1:])})
-    assert costs_of(play, run, 4) == guessed, "one of them has committed nothing"
+    assert lots_of(play, run, 4) == guessed, "one of them has committed nothing"
     took(run, {key: 1.0 + index for index, key in enumerate(KEYS)})
     took(run, dict.fromkeys(KEYS, 0.5), period=1)
-    assert costs_of(play, run, 4) == {key: 1.5 + index for index, key in enumerate(KEYS)}
+    assert lots_of(play, run, 4) == [Lot([key], 1.5 + index) for index, key in enumerate(KEYS)]
+
+
+def test_contenders_with_one_base_play_in_one_group_that_counts_it_once(tmp_path: Path, run: RunFolder) -> None:
+    window = ArmSettings(knowledge="edk", policy="retrain_window")
+    settings = replace(settings_of(tmp_path), arms={**ARMS, "window_edk": window}, seeds=[0, 1])
+    lots = {tuple(lot.keys): lot.cost for lot in lots_of(play_of(settings), run, 4)}
+    alone, base = guess(recipe_of(settings, "edk", 0), 4)
+    assert lots["edk-0", "window_edk-0"] == alone + guess(recipe_of(settings, "window_edk", 0), 4)[0] + base
+    assert lots["edk-1", "window_edk-1"] == lots["edk-0", "window_edk-0"]
+    assert ("untrained-0",) in lots, "a control's base is another one"
 
 
 @pytest.mark.parametrize(
