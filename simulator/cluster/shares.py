@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pkb.bases import KNOWLEDGE_BASES
 from simulator.contender.recipe import Recipe
 from simulator.contender.searching import reads_of
 from simulator.contender.sharing import base_of
@@ -81,6 +82,6 @@ def guess(recipe: Recipe, periods: int) -> Cost:
     alone, base = PLAIN * passes * (recipe.epochs or 1), 0.0
     if reads.predicting:
         alone += OWN_ENCODER if reads.predicting_by_own else READS_NEIGHBOURS
-    if arm.knowledge is not None and arm.control != "untrained":
+    if arm.knowledge is not None and KNOWLEDGE_BASES[arm.knowledge].stages and arm.control != "untrained":
         base = TAUGHT if recipe.teacher is not None else LEARNED_BASE
     return alone, base
