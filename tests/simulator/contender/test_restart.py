@@ -31,7 +31,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
 def made(folder: Path, arm: ArmSettings) -> Contender:
     settings = tiny_settings(folder, arms={"one": arm})
     window = POLICIES["retrain_window"].Settings(periods=1)
-    settings = replace(settings, policies=replace(settings.policies, retrain_window=window))  # type: ignore[type-var]
+    settings = replace(settings, policies=replace(settings.policies, retrain_window=window))
     return contender_of(replace(settings, train=replace(settings.train, epochs=0)), "one")
 
 

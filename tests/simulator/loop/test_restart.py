@@ -40,6 +40,7 @@ ARMS = {
     "ewc_again": ArmSettings(policy="ewc", restart_at=[AT]),
     "replay_again": ArmSettings(policy="replay", restart_at=[AT]),
 }
+KEYS = [key_of((arm, 0)) for arm in ARMS]
 Cell = tuple[str, int, int, bool]  # arm, trained through, evaluated on, holdout
 
 
@@ -64,7 +65,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
 def play(log: Log) -> Play:
     settings = tiny_settings(log.folder, arms=ARMS)
     window = POLICIES["retrain_window"].Settings(periods=1)
-    return play_of(replace(settings, policies=replace(settings.policies, retrain_window=window)))  # type: ignore[type-var]
+    return play_of(replace(settings, policies=replace(settings.policies, retrain_window=window)))
 
 
 def provided(folder: Path, play: Play, log: Log) -> RunFolder:
@@ -81,28 +82,25 @@ def silent(**_: Any) -> None:
     pass
 
 
-def predictions(run: RunFolder, play: Play) -> dict[Cell, np.ndarray]:
-    keys = [recipe.key for recipe in play.recipes]
+def predictions(run: RunFolder, keys: list[str]) -> dict[Cell, np.ndarray]:
     return {
         (p.arm, p.trained_through, p.evaluated_on, p.holdout): p.probability
         for pieces in read_predictions(run, keys)
         for p in pieces
-        if p.arm in ARMS
+        if key_of((p.arm, p.seed)) in keys
     }
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, log: Log, play: Play) -> RunFolder:
     made = provided(tmp_path_factory.mktemp("run") / "whole", play, log)
-    simulate(play, 0, [recipe.key for recipe in play.recipes], log, made, silent)
+    simulate(play, 0, KEYS, log, made, silent)
     return made
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_new_model_learns_the_period_of_the_restart_and_predicts_the_next(
-    run: RunFolder, play: Play, kind: str
-) -> None:
-    said = predictions(run, play)
+def test_the_new_model_learns_the_period_of_the_restart_and_predicts_the_next(run: RunFolder, kind: str) -> None:
+    said = predictions(run, KEYS)
     mine = {cell[1:]: p for cell, p in said.items() if cell[0] == f"{kind}_again"}
     twin, window = ({cell[1:]: p for cell, p in said.items() if cell[0] == name} for name in (kind, f"{kind}_window"))
     for cell, probability in mine.items():
@@ -111,7 +109,7 @@ def test_the_new_model_learns_the_period_of_the_restart_and_predicts_the_next(
             assert np.array_equal(probability, twin[cell]), "the former model is the twin's"
         else:
             assert not np.array_equal(probability, twin[cell])
-        if through == AT:
+        if through == AT and kind != "dert":  # whose rows found their neighbours by the former model's encoder
             assert np.array_equal(probability, window[cell]), "it has learned the rows of one period alone"
         elif through > AT:
             assert not np.array_equal(probability, window[cell]), "it goes on"
@@ -128,12 +126,12 @@ def test_the_base_is_the_one_of_the_arm_that_was_not_restarted(run: RunFolder, k
     assert all(torch.equal(value, other[name]) for name, value in base.items())
 
 
-@pytest.mark.parametrize(("period", "stage"), [(AT, "predict"), (AT, "learn"), (AT, "measure"), (AT + 1, "predict")])
+@pytest.mark.parametrize(("period", "stage"), [(AT, "learn"), (AT + 1, "predict")])
 def test_a_run_killed_around_the_restart_ends_like_one_that_was_not(
     tmp_path: Path, log: Log, play: Play, run: RunFolder, period: int, stage: str
 ) -> None:
     killed = provided(tmp_path / "killed", play, log)
-    keys = [recipe.key for recipe in play.recipes]
+    keys = [key for key in KEYS if "again" in key]
 
     def dies(**now: Any) -> None:
         if (now["period"], now["stage"], now["arm"]) == (period, stage, "edk_again-0"):
@@ -142,6 +140,6 @@ def test_a_run_killed_around_the_restart_ends_like_one_that_was_not(
     with pytest.raises(KilledError):
         simulate(play, 0, keys, log, killed, dies)
     simulate(play, 0, keys, log, killed, silent)
-    whole, resumed = predictions(run, play), predictions(killed, play)
+    whole, resumed = predictions(run, keys), predictions(killed, keys)
     assert whole.keys() == resumed.keys()
     assert all(np.array_equal(probability, resumed[cell]) for cell, probability in whole.items())
