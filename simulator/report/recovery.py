@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from simulator.measure.value import Value
 from simulator.report.finding import Finding
@@ -41,8 +42,8 @@ def restarts(numbers: Numbers) -> list[Restart]:
     for arm in numbers.ranked:
         told = {row["evaluated_on"]: row["of"] for row in numbers.rows("recovery_periods", arm)}
         gaps = sorted({row["evaluated_on"] for row in numbers.rows("restart_auc_difference", arm)})
-        for period, end in zip(sorted(told), [*sorted(told)[1:], None], strict=True):
-            its = [at for at in gaps if at > period and (end is None or at <= end)]
+        for period, end in pairwise([*sorted(told), numbers.periods[-1]]):
+            its = [at for at in gaps if period < at <= end]
             found.append(
                 Restart(
                     arm=arm,
