@@ -105,6 +105,8 @@ def test_the_new_model_learns_the_period_of_the_restart_and_predicts_the_next(ru
     twin, window = ({cell[1:]: p for cell, p in said.items() if cell[0] == name} for name in (kind, f"{kind}_window"))
     for cell, probability in mine.items():
         through = cell[0]
+        if through < 0:  # as the model was drawn, on what rows have found by the one at hand
+            continue
         if through < AT:
             assert np.array_equal(probability, twin[cell]), "the former model is the twin's"
         else:
