@@ -128,6 +128,7 @@ def test_the_base_is_the_one_of_the_arm_that_was_not_restarted(run: RunFolder, k
     assert all(torch.equal(value, other[name]) for name, value in base.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("period", "stage"), [(AT, "learn"), (AT + 1, "predict")])
 def test_a_run_killed_around_the_restart_ends_like_one_that_was_not(
     tmp_path: Path, log: Log, play: Play, run: RunFolder, period: int, stage: str
