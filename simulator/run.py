@@ -27,7 +27,7 @@ from simulator.report.commands import conclude, conclude_serving, present, say
 from simulator.serve.deploy import free_port
 from simulator.serve.loading import load_servable
 from simulator.serve.serving import serve_and_measure
-from simulator.settings import Settings, load, to_yaml
+from simulator.settings import Settings, check_restarts, load, to_yaml
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
 
@@ -42,6 +42,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     if log.manifest.source == "world" != settings.stream.source:  # what stands in for a real log says so in its name
         settings = replace(settings, name=f"{settings.name}-synthetic")
     settings.tune.check_leaves_some(len(log.periods))
+    check_restarts(settings, len(log.periods))
     settings = within_budget(settings, log)
     folder = open_run(settings, log.manifest.name)
     tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")

@@ -148,11 +148,31 @@ def _check_arm(settings: Settings, name: str) -> None:
         raise SettingError(f"{key}.policy={arm.policy}: holds rows by their place; set train.evict_after=0")
     if arm.width is not None and not hasattr(model.Settings(), "width"):
         raise SettingError(f"{key}.width={arm.width}: {arm.backbone} has no embedding width")
+    if arm.restart_at:
+        _check_restarts(settings, name)
     if arm.knowledge is not None:
         among(f"{key}.knowledge", arm.knowledge, KNOWLEDGE_BASES)
         if not model.takes_knowledge:
             raise SettingError(f"{key}.knowledge={arm.knowledge}: {arm.backbone} has no place for any; leave it out")
         _check_knowledge(settings, name)
+
+
+def _check_restarts(settings: Settings, name: str) -> None:
+    arm, tuned_on = settings.arms[name], settings.tune.periods
+    key = f"arms.{name}.restart_at={arm.restart_at}"
+    if settings.stream.protocol == "split":
+        raise SettingError(f"{key}: leave it out where stream.protocol=split, which has one lesson")
+    if not POLICIES[arm.policy].goes_on:
+        raise SettingError(f"{key}: policy {arm.policy} never goes on from a model; leave it out, or choose another")
+    if arm.restart_at[0] < tuned_on:
+        raise SettingError(f"{key}: arms are tuned on periods before {tuned_on}; choose that one or a later one")
+
+
+def check_restarts(settings: Settings, periods: int) -> None:
+    """Raise SettingError where an arm is to be restarted after the last of so many periods."""
+    for name, arm in settings.arms.items():
+        if arm.restart_at and arm.restart_at[-1] >= periods:
+            raise SettingError(f"arms.{name}.restart_at={arm.restart_at}: the log's periods are 0 to {periods - 1}")
 
 
 def _check_knowledge(settings: Settings, name: str) -> None:

@@ -55,7 +55,7 @@ class Contender:
         self.next_period = 0  # number of the first one that is not committed
         self.passes_at_first: int | None = None  # of a lesson that starts from nothing, once that was found out
         self.lesson: Lesson | None = None  # how the latest period was learned, by steps
-        self.trainings = 0  # fits and compressions so far, by this process
+        self.trainings = 0  # starts, fits and compressions so far, by this process
         self.known = 0  # ids below it are not new, though the model may have started afresh
         self._start()
         self.histories = pool_histories(recipe.histories if self.model.backbone.uses_histories else ())
@@ -63,13 +63,13 @@ class Contender:
 
     def start_afresh(self) -> None:
         """Forget the click model; the knowledge stays, and what is no longer new."""
-        self.known = max((table.end_of_ids for table in tables_of(self.model).values()), default=0)
+        self.known = max([self.known, *(table.end_of_ids for table in tables_of(self.model).values())])
         self._start()
 
     def _start(self) -> None:
         self.model = self.new_model()
         self.restart_optimiser()
-        self.trained_through, self.built_until = -1, None
+        self.trained_through, self.built_until, self.trainings = -1, None, self.trainings + 1
 
     def restart_optimiser(self) -> None:
         """Forget what the click model's optimiser has gathered outside the tables."""
@@ -77,8 +77,7 @@ class Contender:
 
     def learned(self, period: Period) -> None:
         """Take note that the model has learned this period's rows."""
-        self.trained_through, self.built_until = period.index, period.end
-        self.trainings += 1
+        self.trained_through, self.built_until, self.trainings = period.index, period.end, self.trainings + 1
         if self.live is not None and self.live.base.learns_on():
             self.live.learned(period.end)
 
@@ -97,9 +96,10 @@ class Contender:
         self.next_period = period.index + 1
 
     def resume(self, *, passes_at_first: int | None, next_period: int, stopped: str | None, **model: Any) -> None:
-        """Go on where a stored contender was; `model` is what its model had learned."""
+        """Go on where a stored contender was; `model` is what its model had learned, and what is not new to it."""
         self.passes_at_first, self.next_period, self.stopped = passes_at_first, next_period, stopped
         self.trained_through, self.built_until = model["trained_through"], model["built_until"]
+        self.known = model["known"]
 
     @property
     def compressed_through(self) -> int:

@@ -40,6 +40,9 @@ def learn(
 ) -> None:
     """Meet the end of period `now` as the policy says; `rows` gives what is known of earlier periods."""
     contender.lesson = None
+    if now.index in contender.recipe.arm.restart_at:
+        contender.start_afresh()
+        contender.policy.forget_model()
     lesson = contender.policy.lesson(contender, window, rows)
     if lesson is None:
         return

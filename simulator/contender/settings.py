@@ -44,6 +44,9 @@ class ArmSettings:
     epochs: int | None = None  # passes over the rows of a lesson, in place of `train.epochs`
     options: dict[str, Any] = field(default_factory=dict)  # of its knowledge base, in place of `knowledge.<name>`
     control: str | None = None  # what knowledge must beat: untrained (the base learns nothing), shuffled (its labels)
+    # Periods at which its click model is replaced: what learns this period starts from nothing, learns it as its policy
+    # says and goes on from there. The former model has still predicted it; the knowledge base stays (docs/restart.md).
+    restart_at: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         one_of(self, "plug", PLUGS)
@@ -51,6 +54,11 @@ class ArmSettings:
         between(self, "width", 1, WIDEST)
         at_least(self, "epochs", 1)
         one_of(self, "control", ("untrained", "shuffled"))
+        if list(self.restart_at) != sorted(set(self.restart_at)) or min(self.restart_at, default=1) < 1:
+            raise SettingError(
+                f"restart_at={self.restart_at}: list numbers of periods, each once, in their order, from 1 on: "
+                "what learns period 0 starts from nothing anyway"
+            )
         if self.knowledge is None:
             for name, value in (("options", self.options), ("control", self.control)):
                 if value:

@@ -12,6 +12,7 @@ from simulator.measure.forgotten import Forgotten
 from simulator.measure.opponents import baselines, references
 from simulator.measure.prequential import Prequential
 from simulator.measure.quality import MOST_SCENARIOS, quality
+from simulator.measure.recovery import recovery_results
 from simulator.measure.results import About, Result, about, sorted_by_keys, to_table
 from simulator.record.costs import learned_from, read_costs, stop_reasons
 from simulator.record.experiment import ArmAndSeed, read_experiment
@@ -61,6 +62,7 @@ def evaluate(run: RunFolder) -> pa.Table:
         raise DataError(f"{run}: holds no predictions; the run has not come to the period that it predicts")
     last = max(period for cells in measured.values() for _, period, _ in cells)
     results += prequential.results(measured, last)
+    results += recovery_results(experiment, prequential, last)
     arms = {who: cells for who, cells in measured.items() if who[0] != BEST_ATTAINABLE}
     results += holes(arms, stopped)
     results += continual_results(arms, stopped, experiment, last, counted_from, forgotten.intervals())

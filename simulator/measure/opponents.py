@@ -11,8 +11,8 @@ from simulator.record.tuning import untuned
 def references(experiment: Experiment) -> dict[str, str | None]:
     """Find for each arm with knowledge its bare arm, or None.
 
-    That is the arm of the same backbone and policy without knowledge; of several the one with the fewest of `epochs`
-    and `width` of its own (with a budget every arm has a width), the first among equals.
+    That is the arm of the same backbone, policy and restarts without knowledge; of several the one with the fewest of
+    `epochs` and `width` of its own (with a budget every arm has a width), the first among equals.
     """
     plain = {name: arm for name, arm in experiment.arms.items() if arm.knowledge is None}
     by_changes = sorted(plain, key=lambda name: (plain[name].epochs is not None) + (plain[name].width is not None))
@@ -24,17 +24,21 @@ def references(experiment: Experiment) -> dict[str, str | None]:
 def baselines(experiment: Experiment) -> dict[str, str]:
     """Find what each arm is tested against: itself without knowledge, where there is such an arm, else the first.
 
-    An arm that is played untuned as well is tested against itself, tuned.
+    An arm that is played untuned as well is tested against itself, tuned, and a restarted one without knowledge against
+    itself without restarts.
     """
-    found, first = references(experiment), next(iter(experiment.arms))
+    found, first, whole = references(experiment), _first(experiment), twins(experiment)
     tuned = {untuned(name): name for name, arm in experiment.arms.items() if not arm.untuned}
-    against = {name: tuned[name] if arm.untuned else found.get(name) or first for name, arm in experiment.arms.items()}
+    against = {
+        name: tuned[name] if arm.untuned else found.get(name) or whole.get(name) or first
+        for name, arm in experiment.arms.items()
+    }
     return {name: other for name, other in against.items() if other != name}
 
 
 def bare_arms(experiment: Experiment) -> list[str]:
     """List the arms that what others know is held against: bare ones, or the first arm where there is none."""
-    first = next(iter(experiment.arms))
+    first = _first(experiment)
     against = {reference or first for reference in references(experiment).values()} or {first}
     return [name for name in experiment.arms if name in against]
 
@@ -66,6 +70,16 @@ def controls(experiment: Experiment) -> dict[str, list[str]]:
     }
 
 
+def twins(experiment: Experiment) -> dict[str, str | None]:
+    """Find for each restarted arm the same one without restarts, or None."""
+    arms = experiment.arms
+    return {
+        name: next((other for other, its in arms.items() if its == replace(arm, restart_at=[])), None)
+        for name, arm in arms.items()
+        if arm.restart_at
+    }
+
+
 def retrained_on_all(experiment: Experiment) -> dict[str, str]:
     """Find for each backbone the first arm that retrains it on all periods, without knowledge."""
     return {
@@ -75,6 +89,11 @@ def retrained_on_all(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def _kind(arm: Arm) -> tuple[str, str, bool]:
+def _first(experiment: Experiment) -> str:
+    """The first arm, of those without restarts if there are any."""
+    return min(experiment.arms, key=lambda name: bool(experiment.arms[name].restart_at))
+
+
+def _kind(arm: Arm) -> tuple[str, str, bool, tuple[int, ...]]:
     """What an arm shares with the same one without knowledge."""
-    return arm.backbone, arm.policy, arm.untuned
+    return arm.backbone, arm.policy, arm.untuned, tuple(arm.restart_at)

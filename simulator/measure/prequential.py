@@ -95,6 +95,18 @@ class Prequential:
             for arm, metric, of, value in self._told(names, seed):
                 yield Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=False)
 
+    def difference_in(self, period: int, arm: str, other: str, seed: int | None) -> Value:
+        """Take the other's AUC in one period from an arm's, over users and, where `seed` is None, over all seeds."""
+        samples = []
+        for each in self.seeds if seed is None else [seed]:
+            mine, its = (self.samples.get("auc", {}).get((name, each), {}).get(period) for name in (arm, other))
+            if mine is None or its is None:
+                return undefined(f"{arm} or {other} (seed {each}) has no sound predictions for period {period}")
+            samples.append(mine - its)
+        if period not in self.defined["auc"]:
+            return undefined(f"the rows of period {period} are of one class")
+        return Estimate.over_seeds(np.stack(samples), 1).interval((-1.0, 1.0))
+
     def _note(self, metric: str, pieces: list[Predictions], values: Floats) -> None:
         samples, defined = self.samples.setdefault(metric, {}), self.defined.setdefault(metric, set())
         for p, sample in zip(pieces, values, strict=True):

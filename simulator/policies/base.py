@@ -52,6 +52,7 @@ class Policy(ABC):
     Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
     adds_to_loss: ClassVar[bool] = False  # whether its lessons need a model that takes optimiser steps
     holds_rows_by_place: ClassVar[bool] = False  # whether it needs table rows that never change their owner
+    goes_on: ClassVar[bool] = True  # whether each lesson goes on from the model that the one before has left
 
     def __init__(self, settings: Any, seed: int) -> None:
         self.settings, self.seed = settings, seed
@@ -62,6 +63,9 @@ class Policy(ABC):
 
     def finish(self, learner: Learner, lesson: Lesson, window: range) -> None:  # noqa: B027  most keep nothing
         """Take note of what was learned, once it was."""
+
+    def forget_model(self) -> None:  # noqa: B027  most keep nothing
+        """Forget what is kept of the model, which starts afresh; rows that are kept stay."""
 
     def state(self) -> dict[str, Tensor]:
         """Give what must outlive the period, to the last bit."""

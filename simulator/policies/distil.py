@@ -49,6 +49,9 @@ class Distil(Policy):
 
         return Lesson(rows=rows(window), addition=held)
 
+    def forget_model(self) -> None:
+        self.former_bytes = 0
+
     def nbytes(self) -> int:
         return self.former_bytes
 

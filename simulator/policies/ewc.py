@@ -90,6 +90,9 @@ class Ewc(Policy):
             fresh[name][tuple(map(slice, former.shape))] += self.settings.decay * former  # tables have grown
         self.importance, self.anchor = fresh, {name: values.clone() for name, values in weights.items()}
 
+    def forget_model(self) -> None:
+        self.importance, self.anchor = {}, {}
+
     def state(self) -> dict[str, Tensor]:
         return {f"importance.{k}": v for k, v in self.importance.items()} | {
             f"anchor.{k}": v for k, v in self.anchor.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pkb.errors import SettingError
 from simulator.policies.base import Learner, Lesson, NoSettings, Policy, Rows
@@ -10,6 +11,8 @@ from simulator.policies.base import Learner, Lesson, NoSettings, Policy, Rows
 
 class Frozen(Policy):
     """Takes the first lessons, then none."""
+
+    goes_on: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -35,6 +38,8 @@ class FineTune(Policy):
 class RetrainWindow(Policy):
     """Starts afresh every period, on the rows of the latest ones."""
 
+    goes_on: ClassVar[bool] = False
+
     @dataclass(frozen=True, kw_only=True)
     class Settings:
         periods: int = 3
@@ -51,6 +56,7 @@ class RetrainAll(Policy):
     """Starts afresh every period, on all rows so far."""
 
     Settings = NoSettings
+    goes_on: ClassVar[bool] = False
 
     def lesson(self, learner: Learner, window: range, rows: Rows) -> Lesson | None:
         return Lesson(rows=rows(range(window.stop)), afresh=True)

@@ -7,7 +7,7 @@ knowledge bases and policies that its settings name, and none of what these impo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pkb.errors import RunError
@@ -46,6 +46,7 @@ class Arm:
     base_is_control: bool  # the base tells only what any other can tell beside its knowledge
     remedies: dict[str, str]  # what to do, by the health figure of its base that is bad
     untuned: bool = False  # a tuned arm once more, with its settings as they were given
+    restart_at: list[int] = field(default_factory=list)  # periods of which what learns them starts from nothing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from simulator.record.tuning import read_tuning
 from simulator.report import figures, sheets
 from simulator.report.lessons import lessons
 from simulator.report.numbers import Numbers
+from simulator.report.recovery import recovery
 from simulator.report.tuned import tuned
 from simulator.report.verdict import verdict
 from simulator.report.words import count, megabytes, percent
@@ -57,6 +58,7 @@ def write_report(run: RunFolder) -> Path:
             "periods": sheets.periods(costs, offset),
             "quality": sheets.quality(numbers),
             "gains": sheets.gains(numbers, robustness),
+            "recovery": recovery(numbers),
             "yardsticks": sheets.yardsticks(numbers),
             "new": sheets.slices(numbers, sheets.NEW),
             "activity": sheets.slices(numbers, numbers.slices("activity_")),

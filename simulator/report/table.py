@@ -10,6 +10,7 @@ from rich.text import Text
 from simulator.measure.value import Value
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report.numbers import Numbers
+from simulator.report.recovery import restarts
 from simulator.report.words import between, count, fixed, megabytes, p_value, seconds, signed
 
 TESTS = ("p_value", "p_value_holm", "detectable_difference")
@@ -150,6 +151,7 @@ def _caption(numbers: Numbers) -> Text | None:
         if baseline := numbers.baseline(arm):
             against.setdefault(baseline, []).append(arm)
     lines = [f"baseline {baseline}: of {', '.join(arms)}" for baseline, arms in sorted(against.items())]
+    lines += [restart.told for restart in restarts(numbers)]
     if numbers.tuned_on:
         lines.append(f"means are over periods {numbers.counted_from} and later: arms were tuned by the earlier ones")
     caption = Text("\n".join(lines), style="dim")

@@ -13,6 +13,7 @@ from simulator.report.finding import Finding, lead, separable, told_apart
 from simulator.report.judge import Judge
 from simulator.report.knowledge import knowledge
 from simulator.report.numbers import Numbers
+from simulator.report.recovery import recoveries
 from simulator.report.robustness import marked, shares
 from simulator.report.words import fixed, interval, listed, moved, percent, signed
 
@@ -34,6 +35,7 @@ def verdict(
     for arm in (arm for arm in measured if arm in against):
         its = knowledge(numbers, judge, experiment, arm, [control for control in against[arm] if control in measured])
         findings += [marked(finding, robustness, arm) for finding in its]
+    findings += recoveries(numbers)
     findings += [*_forgetting(numbers, judge.learned), *_attainable(numbers, judge.learned)]
     return findings + ([] if robustness is None else shares(robustness))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pkb.errors import RunError
+from pkb.errors import RunError, SettingError
 from simulator import run as module
 from simulator.contender.settings import ArmSettings
 from simulator.record.experiment import read_experiment
@@ -19,6 +19,7 @@ from simulator.run import finish, open_run
 from simulator.serve.settings import ServeSettings
 from simulator.settings import Settings
 from simulator.stream.log import Log
+from simulator.stream.settings import StreamSettings, WorldSettings
 from simulator.train.settings import TrainSettings
 from tests.simulator.measure.fake_run import FakeRun
 
@@ -82,3 +83,16 @@ def test_a_folder_is_opened_again_by_the_same_experiment_alone(tmp_path: Path) -
     for other in (replace(settings, seeds=[1]), replace(settings, train=TrainSettings(threads=2))):
         with pytest.raises(RunError, match="holds a run with other settings"):
             open_run(other, "eleme")
+
+
+def test_a_restart_after_the_last_period_is_told_before_anything_is_played(tmp_path: Path) -> None:
+    settings = Settings(
+        runs=str(tmp_path / "runs"),
+        arms={"again": ArmSettings(restart_at=[3])},
+        stream=StreamSettings(
+            data=str(tmp_path / "data"), world=WorldSettings(periods=3, rows_per_period=200, users=50, items=20)
+        ),
+    )
+    with pytest.raises(SettingError, match=r"^arms\.again\.restart_at=\[3\]: the log's periods are 0 to 2$"):
+        module.run(settings, Console(file=io.StringIO()))
+    assert not (tmp_path / "runs").exists()

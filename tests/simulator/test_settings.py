@@ -7,7 +7,7 @@ import pytest
 from pkb.errors import SettingError
 from pkb.rok import ROK
 from simulator.contender.settings import ArmSettings
-from simulator.settings import Settings, knowledge_settings, load, to_yaml
+from simulator.settings import Settings, check_restarts, knowledge_settings, load, to_yaml
 from simulator.stream import ingest
 from simulator.stream.settings import SOURCES
 
@@ -94,6 +94,13 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("arms.finetune={backbone: dert, knowledge: rok, options: {teacher: dert}}", "each search by an encoder"),
         ("arms.finetune={backbone: gbdt, policy: distil}", "adds to the loss of a step, but gbdt takes none"),
         ("arms.finetune={knowledge: retrieved, control: shuffled}", "reads labels when it is used"),
+        ("arms.finetune.restart_at=[0]", "arms.finetune.restart_at=[0]: list numbers of periods, each once"),
+        ("arms.finetune.restart_at=[-1]", "arms.finetune.restart_at=[-1]: list numbers of periods, each once"),
+        ("arms.finetune.restart_at=[3,3]", "arms.finetune.restart_at=[3, 3]: list numbers of periods, each once"),
+        ("arms.finetune.restart_at=[5,3]", "arms.finetune.restart_at=[5, 3]: list numbers of periods, each once"),
+        ("arms.finetune={policy: frozen, restart_at: [3]}", "restart_at=[3]: policy frozen never goes on from a model"),
+        ("arms.finetune={policy: retrain_all, restart_at: [3]}", "policy retrain_all never goes on from a model"),
+        ("arms.finetune={policy: retrain_window, restart_at: [3]}", "policy retrain_window never goes on from a model"),
         ("retrieval.k=0", "retrieval.k=0: must be at least 1"),
         ("retrieval.dense.kind=flt", "retrieval.dense.kind=flt: is not one of flat"),
         ("a b", "write key=value"),
@@ -114,6 +121,20 @@ def test_an_error_within_a_teacher_names_the_section_that_says_so(config: Path) 
 def test_ewc_refuses_rows_that_change_their_owner(config: Path) -> None:
     with pytest.raises(SettingError, match=r"^arms\.finetune\.policy=ewc: .*train\.evict_after=0"):
         load(config, ["arms.finetune.policy=ewc", "train.evict_after=3"])
+
+
+def test_an_arm_is_restarted_in_a_stream_and_after_the_periods_that_it_is_tuned_on(config: Path) -> None:
+    restart = "arms.finetune.restart_at=[3]"
+    with pytest.raises(
+        SettingError, match=r"^arms\.finetune\.restart_at=\[3\]: leave it out where stream\.protocol=split"
+    ):
+        load(config, [restart, "stream.protocol=split"])
+    with pytest.raises(SettingError, match=r"^arms\.finetune\.restart_at=\[3\]: arms are tuned on periods before 4"):
+        load(config, [restart, "tune.periods=4"])
+    settings = load(config, [restart, "tune.periods=3"])
+    check_restarts(settings, 4)
+    with pytest.raises(SettingError, match=r"^arms\.finetune\.restart_at=\[3\]: the log's periods are 0 to 2$"):
+        check_restarts(settings, 3)
 
 
 def test_what_an_arm_asks_of_its_base_stands_in_place_of_the_common_settings(config: Path) -> None:

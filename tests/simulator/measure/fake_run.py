@@ -86,6 +86,7 @@ class FakeRun:
     random_labels: bool = False  # that have nothing to do with what anybody predicts
     too_sure: dict[str, float] = field(default_factory=dict)  # factor of an arm's logit, whose ranking stays
     label_delay: int = 0  # periods until labels come, so that so many first lessons are empty
+    worse: dict[str, dict[int, float]] = field(default_factory=dict)  # arm: more noise of its logit, by period
     split: bool = False  # the papers' protocol: only the last period is predicted, and nothing is held out
 
     @property
@@ -246,7 +247,7 @@ class _Rows:
         if through < self.run.label_delay:
             return self.table(who, through, 1 / (1 + np.exp(2 + 0.3 * since)))
         learned = 0.15 if through >= self.index else 0.0
-        noise = noises[arm] - learned
+        noise = noises[arm] - learned + self.run.worse.get(arm, {}).get(self.index, 0.0)
         distance = abs(through - self.index) * self.run.forgetting
         logit = self.run.too_sure.get(arm, 1.0) * (self.logit + noise * own + distance * since)
         return self.table(who, through, 1 / (1 + np.exp(-logit)))

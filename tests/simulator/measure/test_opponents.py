@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.measure.opponents import bare_arms, controls, references
+from simulator.measure.opponents import bare_arms, baselines, controls, references, twins
 from tests.simulator.measure.fake_run import an_arm, an_experiment
 
 
@@ -54,3 +54,62 @@ def test_where_no_arm_goes_without_knowledge_the_first_one_is_what_others_are_he
     arms = {"rok": an_arm(knowledge="rok"), "edk": an_arm(knowledge="edk")}
     assert bare_arms(an_experiment(arms)) == ["rok"]
     assert bare_arms(an_experiment({"frozen": an_arm(policy="frozen"), "finetune": an_arm()})) == ["frozen"]
+
+
+def test_restarted_arms_are_held_against_arms_that_were_restarted_in_the_same_periods() -> None:
+    rok, again = an_arm(knowledge="rok"), an_arm(restart_at=[5])
+    arms = {
+        "again": again,
+        "finetune": an_arm(),
+        "rok": rok,
+        "shuffled": replace(rok, control="shuffled"),
+        "rok_again": replace(rok, restart_at=[5]),
+        "shuffled_again": replace(rok, control="shuffled", restart_at=[5]),
+        "thrice_again": replace(again, epochs=3),
+        "rok_later": replace(rok, restart_at=[6]),
+    }
+    experiment = an_experiment(arms)
+    assert references(experiment) == {
+        "rok": "finetune",
+        "shuffled": "finetune",
+        "rok_again": "again",
+        "shuffled_again": "again",
+        "rok_later": None,
+    }
+    assert controls(experiment) == {
+        "rok": ["shuffled"],
+        "rok_again": ["shuffled_again", "thrice_again"],
+        "rok_later": [],
+    }
+    assert bare_arms(experiment) == ["again", "finetune"]
+    assert twins(experiment) == {
+        "again": "finetune",
+        "rok_again": "rok",
+        "shuffled_again": "shuffled",
+        "thrice_again": None,
+        "rok_later": "rok",
+    }
+
+
+def test_a_restarted_arm_is_tested_against_itself_without_and_nobody_against_one_that_only_comes_first() -> None:
+    arms = {
+        "again": an_arm(restart_at=[5]),
+        "finetune": an_arm(),
+        "replay": an_arm(policy="replay"),
+        "rok": an_arm(knowledge="rok"),
+        "rok_again": an_arm(knowledge="rok", restart_at=[5]),
+        "rok_later": an_arm(knowledge="rok", restart_at=[6]),
+    }
+    assert baselines(an_experiment(arms)) == {
+        "again": "finetune",
+        "replay": "finetune",
+        "rok": "finetune",
+        "rok_again": "again",
+        "rok_later": "rok",
+    }
+
+
+def test_an_untuned_arm_has_an_untuned_twin() -> None:
+    arms = {"finetune": an_arm(), "again": an_arm(restart_at=[5])}
+    arms |= {f"{name}_default": replace(arm, untuned=True) for name, arm in arms.items()}
+    assert twins(an_experiment(arms)) == {"again": "finetune", "again_default": "finetune_default"}
