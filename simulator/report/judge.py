@@ -4,8 +4,8 @@ The rules were fixed before any run was judged by them. An arm can be judged by,
 unless one of these holds of it:
 
 - a yardstick beats it beyond the interval of their difference: what gains on it may only be mending it. Where the arm's
-  policy keeps older rows from it that yardsticks have (`WITHHOLDING`), losing to them shows what those rows are worth,
-  which is what knowledge is held against there, and no weakness
+  policy keeps older rows from it that yardsticks have (`WITHHOLDING`), or it was made to start afresh, losing to them
+  shows what those rows are worth, which is what knowledge is held against there, and no weakness
 - it is at chance: the interval of its mean prequential AUC does not lie above 0.5
 - its probabilities are worse than each period's click rate as a constant: its NE is above 1
 """
@@ -50,7 +50,7 @@ class Judge:
 
     def __init__(self, numbers: Numbers, experiment: Experiment, costs: Sequence[PeriodCosts]) -> None:
         self.numbers, self.costs = numbers, costs
-        self.withheld = {name for name, arm in experiment.arms.items() if arm.policy in WITHHOLDING}
+        self.withheld = {name for name, arm in experiment.arms.items() if arm.policy in WITHHOLDING or arm.restart_at}
         self.bare = [arm for arm in bare_arms(experiment) if arm in numbers.arms]
         self.measured = [arm for arm in numbers.ranked if self.auc(arm).value is not None]
         self.learned = [arm for arm in self.measured if not self.at_chance(arm)]
