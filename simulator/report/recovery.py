@@ -42,7 +42,7 @@ def restarts(numbers: Numbers) -> list[Restart]:
     for arm in numbers.ranked:
         told = {row["evaluated_on"]: row["of"] for row in numbers.rows("recovery_periods", arm)}
         gaps = sorted({row["evaluated_on"] for row in numbers.rows("restart_auc_difference", arm)})
-        for period, end in pairwise([*sorted(told), numbers.periods[-1]]):
+        for period, end in pairwise([*sorted(told), *numbers.periods[-1:]]):
             its = [at for at in gaps if period < at <= end]
             found.append(
                 Restart(
