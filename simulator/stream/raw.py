@@ -61,7 +61,7 @@ class RawLog:
 
 
 def union(relations: Iterable[str]) -> str:
-    return " UNION ALL ".join(relations)
+    return " UNION ALL BY NAME ".join(relations)  # files of two formats order them differently
 
 
 def name(column: str) -> str:

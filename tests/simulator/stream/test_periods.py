@@ -70,7 +70,7 @@ def test_periods_without_rows_are_skipped_and_told(numbers: tuple[int, ...], ski
     assert told.startswith(f"periods without rows are skipped: {skips}, the first from 19") if skips else not told
 
 
-@pytest.mark.parametrize("numbers", [(0, 3), (0, 1, 1_000), (0, 9, 18), (0, 1, 2, 9)])
+@pytest.mark.parametrize("numbers", [(0, 4), (0, 1, 1_000), (0, 9, 18), (0, 1, 2, 9)])
 def test_of_a_log_that_is_mostly_empty_some_times_must_be_wrong(numbers: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"has no rows.*a wrong time"):
         BY_HOUR.spans(counts(*numbers))
