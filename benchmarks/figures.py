@@ -66,7 +66,7 @@ def faster(
 def write(figures: Sequence[Figure]) -> str:
     """Put the figures into results.json and results.md, in place of former ones of their names; the table."""
     file = HERE / "results.json"
-    former = json.loads(file.read_text())["results"] if file.exists() else []
+    former = json.loads(file.read_text(encoding="utf-8"))["results"] if file.exists() else []
     names = {f.name for f in figures}
     results = [*(r for r in former if r["name"] not in names), *map(asdict, figures)]
     written = {
@@ -75,12 +75,12 @@ def write(figures: Sequence[Figure]) -> str:
         "commit": source_commit(),
         "results": results,
     }
-    file.write_text(json.dumps(written, indent=1) + "\n")
+    file.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     lines = ["| name | value | unit | against | ratio | repeats | date |", "|---|---|---|---|---|---|---|"]
     for r in results:
         ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
         cells = (r["name"], f"{r['value']:,.4g}", r["unit"], r["against"] or "", ratio, r["repeats"], r.get("date", ""))
         lines.append(f"| {' | '.join(map(str, cells))} |")
     table = "\n".join(lines) + "\n"
-    (HERE / "results.md").write_text(f"By `make bench`, on {written['machine']}.\n\n{table}")
+    (HERE / "results.md").write_text(f"By `make bench`, on {written['machine']}.\n\n{table}", encoding="utf-8")
     return table

@@ -45,7 +45,7 @@ def trained(config: dict[str, Any]) -> None:
     dist.all_gather(tables, ours.table.double().sum().reshape(1))
     assert tables[0] == tables[1], "the ranks' tables differ"
     if ranks.first:
-        Path(config["answer"]).write_text(json.dumps(STEPS * BATCH / spent))
+        Path(config["answer"]).write_text(json.dumps(STEPS * BATCH / spent), encoding="utf-8")
 
 
 def under_ray(config: dict[str, Any]) -> float:
@@ -56,14 +56,14 @@ def under_ray(config: dict[str, Any]) -> float:
         scaling_config=ScalingConfig(num_workers=WORKERS, resources_per_worker={"CPU": 0.9}),
         run_config=RunConfig(storage_path=str(Path(config["file"]).parent / "ray")),
     ).fit()
-    return float(json.loads(Path(config["answer"]).read_text()))
+    return float(json.loads(Path(config["answer"]).read_text(encoding="utf-8")))
 
 
 def under_torchrun(config: dict[str, Any]) -> float:
     words = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={WORKERS}", "-m", "benchmarks.ranks"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*words, json.dumps(config)], check=True, env=environment, capture_output=True)
-    return float(json.loads(Path(config["answer"]).read_text()))
+    return float(json.loads(Path(config["answer"]).read_text(encoding="utf-8")))
 
 
 def ranks(repeats: int = 3) -> list[Figure]:

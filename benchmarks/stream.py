@@ -111,7 +111,7 @@ def held() -> int:
             mine.add(pid)
     for pid in mine:
         try:
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) * 1024
         except OSError:  # it has ended meanwhile
@@ -121,6 +121,6 @@ def held() -> int:
 
 def _parent(process: Path) -> int:
     try:
-        return int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        return int((process / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
     except OSError:
         return 0

@@ -89,7 +89,7 @@ def read_parts(folder: Path) -> Iterator[Part]:
 def _manifest(path: Path) -> list[tuple[str, str, Build]]:
     """The file's hash, the rows' hash and the build of each period."""
     try:
-        entries = json.loads(path.read_text())["parts"]
+        entries = json.loads(path.read_text(encoding="utf-8"))["parts"]
         return [(entry["sha256"], entry["rows_hash"], Build(**entry["build"])) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); build the index anew") from error

@@ -10,10 +10,14 @@ python -m simulator robustness RUN RUN ...       see which findings of the first
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -22,27 +26,33 @@ from pkb.errors import Error
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 an error of one line, 2 a wrong command line, 130 interrupted."""
+    if arguments is None:
+        _in_utf8()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal gets what it can show
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__, formatter_class=layout)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="replay a log and measure every arm; resumes a run that was killed")
-    run.add_argument("config", type=Path, help="one YAML file states one experiment; see configs/")
+    run.add_argument("config", type=_path, help="one YAML file states one experiment; see configs/")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="any setting, in Hydra's grammar")
     run.add_argument("--address", help="of an existing Ray cluster ('auto' inside one); default: this machine alone")
     run.add_argument("--multirun", action="store_true", help="key=1,2 plays a run for each value, and compares them")
     report = commands.add_parser("report", help="measure a run again from its stored predictions, and report on it")
-    report.add_argument("run", type=Path, help="folder of the run: runs/NAME")
+    report.add_argument("run", type=_path, help="folder of the run: runs/NAME")
     compare = commands.add_parser("compare", help="put runs side by side that were measured on the same rows")
-    compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs; the first is the baseline")
+    compare.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is the baseline")
     robustness = commands.add_parser("robustness", help="see which findings of a run stand when settings are others")
-    robustness.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="of one log; the first is judged")
+    robustness.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is judged")
     given, rest = parser.parse_known_args(arguments)  # `rest`: overrides that stand behind an option
     unknown = [word for word in rest if word.startswith("-") or given.command != "run"]
     if unknown:
         parser.error(f"unknown {'option' if unknown[0].startswith('-') else 'argument'} {unknown[0]}")
     console = Console(width=None if sys.stdout.isatty() else 110)  # a file or a pipe has no width of its own
     try:
-        perform(given, rest, console)
+        with _interruptible(for_good=arguments is None):
+            perform(given, rest, console)
     except Error as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -53,7 +63,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a folder that is not ours to write in, a disk that is full
+        print(f"error: {_of_the_system(error)}", file=sys.stderr)
+        return 1
     return 0
+
+
+@contextmanager
+def _interruptible(*, for_good: bool) -> Iterator[None]:
+    """KeyboardInterrupt for any error that comes after a Ctrl-C: engines and workers end with errors of their own.
+
+    With `for_good` a second Ctrl-C has no effect behind the block: what is left to do is little.
+    """
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except BaseException as error:
+        if came:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if came and for_good else before)
+
+
+def _of_the_system(error: OSError) -> str:
+    from simulator.record.full_disk import full_disk
+
+    file = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    folder = Path.cwd() if file is None else next(each for each in file.absolute().parents if each.exists())
+    told = f"{file}: {error.strerror}" if file else " ".join(str(error).split())
+    return full_disk(str(error), folder, needs=0, what="") or told
+
+
+def _path(text: str) -> Path:
+    """A path that was typed, with the home folder in place of `~`."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  it leaves what is no home as it is
+
+
+def _in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding, which names of files would be in."""
+    if not sys.flags.utf8_mode and sys.getfilesystemencoding().lower() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:replace")  # the terminal's stays
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def perform(given: argparse.Namespace, overrides: Sequence[str], console: Console) -> None:

@@ -26,6 +26,7 @@ def describe(settings: Settings, data_set: str) -> Experiment:
         holdout_share=settings.stream.holdout_share,
         utc_offset_hours=settings.stream.utc_offset_hours,
         bootstrap=settings.measure.bootstrap,
+        by_row=settings.stream.by_row,
         tuned_on=settings.tune.periods,
     )
 

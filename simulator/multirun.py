@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from rich.console import Console
 
 from pkb.errors import SettingError
-from simulator.config.reading import parse
+from simulator.config.overrides import parse
 from simulator.settings import Settings, load
 
 
@@ -44,7 +44,7 @@ def combinations(file: Path, overrides: Sequence[str]) -> list[Settings]:
 
 def _expanded(overrides: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     """What all runs share, in the order given, and what is chosen for each; the last swept key changes fastest."""
-    parsed = [parse(text) for text in overrides]
+    parsed = [parse(Settings, text) for text in overrides]
     fixed = [text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     swept = [override for override in parsed if override.is_sweep_override()]
     try:

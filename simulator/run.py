@@ -24,9 +24,8 @@ from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.record.provenance import write_environment
 from simulator.report.commands import conclude, conclude_serving, present, say
-from simulator.serve.deploy import free_port
 from simulator.serve.loading import load_servable
-from simulator.serve.serving import serve_and_measure
+from simulator.serve.serving import check_servable, serve_and_measure
 from simulator.settings import Settings, check_restarts, load, to_yaml
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
@@ -44,13 +43,13 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     settings.tune.check_leaves_some(len(log.periods))
     check_restarts(settings, len(log.periods))
     settings = within_budget(settings, log)
+    if settings.serve.enabled:
+        check_servable(settings.serve, settings.stream, log)  # before anything is written of a run that must be another
     folder = open_run(settings, log.manifest.name)
     tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
     for key in read_experiment(folder).keys:  # better known now than after Ray has started
         if (committed := folder.committed(key)) >= 0:
             verify(folder.checkpoint(key, committed))
-    if settings.serve.enabled:
-        free_port(settings.serve)  # and so is a busy port
     played = RunFolder(folder.path.resolve())  # workers have another working directory
     with ray_session(address):
         chosen = None
@@ -94,11 +93,12 @@ def open_run(settings: Settings, data_set: str) -> RunFolder:
     if not run.config.exists():
         write_environment(run, data_set)
         write_experiment(run, describe(settings, data_set))
-        write_text(run.config, to_yaml(settings))  # last: what stands beside it is complete
+    write_text(run.config, to_yaml(settings))  # last: what stands beside it is complete
     return run
 
 
 def differences(one: Settings, other: Settings) -> list[str]:
-    """List the settings in which two experiments differ; a run may go on with another number of groups."""
+    """List the settings in which two experiments differ; a run may go on in other groups, and be served otherwise."""
     before, now = (flat(plain(settings)) for settings in (one, other))
-    return [key for key in {**before, **now} if key != "train.groups" and before.get(key) != now.get(key)]
+    free = ("train.groups", "serve.")
+    return [key for key in {**before, **now} if not key.startswith(free) and before.get(key) != now.get(key)]

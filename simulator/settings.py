@@ -16,7 +16,7 @@ from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
 from retrieval.indexed_pool import RetrievalSettings
 from retrieval.models import RETRIEVAL_MODELS
-from simulator.config.checks import among
+from simulator.config.checks import among, expand_home
 from simulator.config.reading import read
 from simulator.config.typed import plain, typed, yaml_of
 from simulator.contender.models import MODELS
@@ -70,6 +70,7 @@ class Settings:
     serve: ServeSettings = field(default_factory=ServeSettings)
 
     def __post_init__(self) -> None:
+        expand_home(self, "runs")
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise SettingError(f"name={self.name!r}: must be usable as a folder's name")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):

@@ -6,6 +6,7 @@ reads the log and searches for all of them (`loop.commons`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
@@ -21,9 +22,9 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pkb.cores import allowed_cores
 from pkb.errors import Error, RunError, SettingError
 from pkb.ranks import Ranks
-from simulator.cluster.cores import allowed_cores
 from simulator.cluster.placement import Spread
 from simulator.cluster.progress import Teller
 from simulator.cluster.shares import lots_of, shared_out
@@ -32,6 +33,7 @@ from simulator.loop.commons import Commons
 from simulator.loop.play import Play
 from simulator.loop.shared_files import SharedFiles
 from simulator.loop.simulate import simulate
+from simulator.record.full_disk import full_disk, largest_period
 from simulator.record.groups import Groups, read_groups, write_groups
 from simulator.record.layout import RunFolder
 from simulator.stream.log import Log
@@ -66,8 +68,11 @@ def train(play: Play, log: Log, run: RunFolder, board: Any, tell: Tell) -> None:
     threading.Thread(target=_provide, args=(play, log, run, ended), daemon=True).start()
     for _ in groups.groups:
         if error := ended.get():  # the first of anybody's ends the run
-            files.fail(str(cause_of(error)))
-            raise cause_of(error) from error
+            cause = cause_of(error)
+            full = full_disk(str(cause), run.path, needs=largest_period(run), what="a period of this run")
+            with contextlib.suppress(OSError):  # there may be no room for that either
+                files.fail(full or str(cause))
+            raise RunError(f"{run}: {full}") if full else cause from error
     _tidy(run)
 
 

@@ -7,6 +7,7 @@ before it (`typed.py`), so that a user reads what can be typed: `stream.window=0
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,16 @@ def above_zero(section: Any, name: str) -> None:
     value = getattr(section, name)
     if value is not None and not 0 < value < math.inf:
         raise SettingError(f"{name}={value}: must be a number above 0")
+
+
+def expand_home(section: Any, *names: str) -> None:
+    """Put the home folder in place of `~` at the beginning of these fields; SettingError where there is none."""
+    for name in names:
+        written = getattr(section, name)
+        path = os.path.expanduser(written)  # noqa: PTH111  it leaves what is no home as it is
+        if path.startswith("~"):
+            raise SettingError(f"{name}={written}: begins with no home folder; write the path out, or ./~ for a name")
+        object.__setattr__(section, name, path)
 
 
 def one_of(section: Any, name: str, allowed: Iterable[str]) -> None:

@@ -50,9 +50,9 @@ def load_contender(folder: Path, ranks: Ranks | None = None) -> Contender:
     """Load a contender, ready to go on; CheckpointError if a file is missing or not the one that was written."""
     verify(folder)
     try:
-        about = json.loads((folder / "contender.json").read_text())
+        about = json.loads((folder / "contender.json").read_text(encoding="utf-8"))
         recipe = Recipe.from_json(json.dumps(about["recipe"]))
-        contender = Contender(recipe, Schema.from_json((folder / "schema.json").read_text()), ranks)
+        contender = Contender(recipe, Schema.from_json((folder / "schema.json").read_text(encoding="utf-8")), ranks)
         _restore(contender, load_file(folder / "state.safetensors"), about["progress"])
     except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{folder}: does not fit what makes it: {error}") from None
@@ -63,7 +63,7 @@ def verify(folder: Path) -> None:
     """Raise CheckpointError if a file of a contender's checkpoint is missing or not the one that was written."""
     remedy = f"restore it, or delete {folder.parent} to play this contender from the start"
     try:
-        hashes: dict[str, str] = dict(json.loads((folder / "manifest.json").read_text()))
+        hashes: dict[str, str] = dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         what = "missing" if isinstance(error, FileNotFoundError) else f"not readable: {error}"
         raise CheckpointError(f"{folder / 'manifest.json'}: {what}; {remedy}") from None

@@ -107,7 +107,7 @@ class SharedFiles:
 
     def sizes(self, period: Period) -> dict[str, int]:
         """Read how many bytes the pool and the shared indexes have at the end of a period."""
-        return self._wait(self._sizes(period), lambda file: dict(json.loads(file.read_text())))
+        return self._wait(self._sizes(period), lambda file: dict(json.loads(file.read_text(encoding="utf-8"))))
 
     def _rows(self, period: Period) -> Path:
         return self.folder / f"period-{period.index:05d}.safetensors"
@@ -130,7 +130,7 @@ class SharedFiles:
             except FileNotFoundError:
                 pass
             if failed.exists():
-                raise RunError(failed.read_text())
+                raise RunError(failed.read_text(encoding="utf-8"))
             if time.monotonic() - since > PATIENCE_SECONDS:
                 raise RunError(
                     f"{file}: did not come within {PATIENCE_SECONDS} s from the process that reads the log and "

@@ -6,9 +6,11 @@ import json
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pkb.errors import DataError
 from simulator.measure.value import Value
+from simulator.record.layout import RunFolder
 
 RESULTS = pa.schema(
     [
@@ -67,6 +69,15 @@ def to_table(results: list[Result], run: str, about: About) -> pa.Table:
         {"run": [run] * len(results), **columns}, schema=RESULTS.with_metadata({"about": json.dumps(asdict(about))})
     )
     return sorted_by_keys(table)
+
+
+def read_results(run: RunFolder) -> pa.Table:
+    """Read `results.parquet`; DataError where it is damaged."""
+    try:
+        return pq.read_table(run.results, partitioning=None, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise DataError(f"{run.results}: not readable: {told}; `simulator report {run}` measures again") from None
 
 
 def sorted_by_keys(table: pa.Table) -> pa.Table:

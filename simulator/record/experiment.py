@@ -62,6 +62,7 @@ class Experiment:
     holdout_share: float
     utc_offset_hours: int  # of the clock that days are cut at
     bootstrap: int  # redraws of users behind an interval
+    by_row: bool = False  # the order of rows stands for time, of which the log tells nothing
     tuned_on: int = 0  # periods, the first ones, by which arms were tuned; no mean is over them
 
     @property

@@ -42,7 +42,7 @@ def sync_folder(folder: Path) -> None:
 def write_text(file: Path, text: str) -> None:
     """Put a text in place of `file`."""
     with replacing(file) as aside:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_parquet(file: Path, table: pa.Table) -> None:

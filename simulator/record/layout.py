@@ -119,7 +119,7 @@ class RunFolder:
         """Read the number of the last period that a contender has committed; -1 before the first."""
         file = self.committed_file(key)
         try:
-            text = file.read_text(errors="replace").strip()
+            text = file.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             return -1
         if not re.fullmatch(r"[0-9]+", text):

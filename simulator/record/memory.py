@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 
+from pkb.errors import DataError
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 
@@ -19,4 +20,10 @@ def note_peak(run: RunFolder, process: str) -> None:
 
 def read_peaks(run: RunFolder) -> dict[str, int]:
     """Read the largest resident memory of each process, bytes; memory that several share counts in each."""
-    return {file.name: int(file.read_text()) for file in sorted((run.path / "memory").glob("[!.]*"))}
+    peaks = {}
+    for file in sorted((run.path / "memory").glob("[!.]*")):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if not (text.isascii() and text.isdecimal()):
+            raise DataError(f"{file}: {text[:40]!r} is no number of bytes; delete the file")
+        peaks[file.name] = int(text)
+    return peaks

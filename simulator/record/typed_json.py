@@ -29,7 +29,7 @@ def read_typed(file: Path, kind: type[T]) -> T:
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; DataError if the file holds none."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}; run again") from None
     except ValueError as error:

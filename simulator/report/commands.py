@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from pkb.errors import RunError
+from pkb.errors import DataError, RunError
 from simulator.record.costs import read_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
@@ -91,15 +91,14 @@ def robustness_of(folders: Sequence[Path], console: Console) -> None:
         if odd := sorted(its.arms.keys() ^ experiments[0].arms.keys()):
             raise RunError(f"{run} and {runs[0]}: only one of them has arm {odd[0]}; give runs of the same arms")
 
-    import pyarrow.parquet as pq
-
     from simulator.measure.evaluate import evaluate
+    from simulator.measure.results import read_results
     from simulator.record.robustness import write_robustness
     from simulator.report.numbers import Numbers
     from simulator.report.page import write_report
     from simulator.report.robustness import robustness, share, table
 
-    tables = [pq.read_table(run.results) if run.results.exists() else evaluate(run) for run in runs]
+    tables = [read_results(run) if run.results.exists() else evaluate(run) for run in runs]
     found = robustness(experiments[0], names, [Numbers(each) for each in tables], [_settings(run) for run in runs])
     write_robustness(runs[0], found)
     console.print(table(found))
@@ -126,7 +125,10 @@ def _settings(run: RunFolder) -> dict[str, Any]:
 
     from simulator.config.kinds import flat
 
-    return flat(yaml.safe_load(run.config.read_text()) or {}) if run.config.exists() else {}
+    try:
+        return flat(yaml.safe_load(run.config.read_text(encoding="utf-8")) or {}) if run.config.exists() else {}
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        raise DataError(f"{run.config}: not readable as settings; restore the file, or run again") from None
 
 
 def say(console: Console, line: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pkb.errors import RunError
 from simulator.config.kinds import flat
+from simulator.measure.results import read_results
 from simulator.record.costs import PeriodCosts, read_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.files import write_text
@@ -34,7 +34,7 @@ def write_report(run: RunFolder) -> Path:
     """Write `report.html` from the run's `results.parquet`; RunError where it has not been evaluated yet."""
     if not run.results.exists():
         raise RunError(f"{run}: holds no results.parquet; evaluate the run before reporting on it")
-    numbers = Numbers(pq.read_table(run.results))
+    numbers = Numbers(read_results(run))
     experiment, served = read_experiment(run), read_serving(run)
     costs = read_costs(run, experiment.keys)
     groups, robustness, tuning = read_groups(run), read_robustness(run), read_tuning(run)
@@ -50,12 +50,12 @@ def write_report(run: RunFolder) -> Path:
         numbers=numbers,
         findings=verdict(numbers, experiment, costs, run.begun(), robustness),
         tiles=tiles(numbers, costs),
-        span=span(costs, offset),
+        span="in the order of rows, which stands for time" if experiment.by_row else span(costs, offset),
         played=played_in(groups, read_peaks(run)),
         holdout=percent(experiment.holdout_share, 0),
         sheets={
             "contenders": sheets.contenders(numbers, experiment),
-            "periods": sheets.periods(costs, offset),
+            "periods": sheets.periods(costs, offset, by_row=experiment.by_row),
             "quality": sheets.quality(numbers),
             "gains": sheets.gains(numbers, robustness),
             "recovery": recovery(numbers),
@@ -83,7 +83,7 @@ def write_report(run: RunFolder) -> Path:
         served=served,
         tuning=tuning,
         environment=flat(read_environment(run) | ({"groups": groups.chosen} if groups else {})),
-        config=run.config.read_text(errors="replace") if run.config.exists() else "",
+        config=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "",
     )
     write_text(run.report, text)
     return run.report

@@ -75,16 +75,17 @@ def contenders(numbers: Numbers, experiment: Experiment) -> Sheet:
     return sheet
 
 
-def periods(costs: Sequence[PeriodCosts], utc_offset_hours: int) -> Sheet:
-    """List what was replayed, a line a period."""
-    sheet = Sheet(headers=["period", "from", "until", "impressions", "click rate", "new users", "new items"])
+def periods(costs: Sequence[PeriodCosts], utc_offset_hours: int, *, by_row: bool = False) -> Sheet:
+    """List what was replayed, a line a period; without times where there are none."""
+    times = [] if by_row else ["from", "until"]
+    sheet = Sheet(headers=["period", *times, "impressions", "click rate", "new users", "new items"])
     for period in costs:
+        bounds = [] if by_row else [moment(at, utc_offset_hours) for at in (period.start, period.end)]
         sheet.lines.append(
             Line(
                 name=str(period.period),
                 cells=_cells(
-                    moment(period.start, utc_offset_hours),
-                    moment(period.end, utc_offset_hours),
+                    *bounds,
                     count(period.rows),
                     percent(period.positives / period.rows),
                     percent(period.new_user_share, 1),

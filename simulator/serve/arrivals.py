@@ -96,8 +96,12 @@ async def offer(
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Open a session without a limit of connections: aiohttp's default of 100 would close the loop."""
+    """Open a session without a limit of connections: aiohttp's default of 100 would close the loop.
+
+    It goes through no proxy, whatever the environment names.
+    """
     return aiohttp.ClientSession(
+        trust_env=False,
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=None),
         headers={"Content-Type": "application/json"},

@@ -14,7 +14,7 @@ import aiohttp
 import numpy as np
 
 from pkb.batch import Batch, Schema
-from pkb.errors import RunError
+from pkb.errors import RunError, SettingError
 from pkb.seeding import derived_seed
 from retrieval.indexed_pool import ROUNDED
 from simulator.record.costs import ArmCosts, read_arm_costs
@@ -24,7 +24,8 @@ from simulator.record.serving import Check, Measured, Serving, write_serving
 from simulator.serve.app import Loader
 from simulator.serve.arrivals import Load, offer, open_session, percentile, poisson_arrivals
 from simulator.serve.check import TOLERANCE, largest_difference, stored_predictions
-from simulator.serve.deploy import Endpoint, deployed
+from simulator.serve.deploy import Endpoint, deployed, free_port
+from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
 from simulator.serve.traffic import sampled_requests
 from simulator.stream.holdout import holdout_mask
@@ -54,11 +55,7 @@ def serve_and_measure(
     """
     period = log.periods[-1]
     arms = _alive(run, period.index)
-    rows = log.read(period, histories=bool(log.schema.histories))
-    share = holdout_share(stream)
-    holdout = rows.select(holdout_mask(rows, share)) if share else rows
-    if not len(holdout):
-        raise RunError(f"{log.path(period)}: has no holdout rows to ask for; raise stream.holdout_share")
+    holdout = rows_to_ask_for(stream, log)
     checks: list[Check] = []
     measured: list[Measured] = []
     if arms:
@@ -79,6 +76,31 @@ def serve_and_measure(
     for arm, check in zip(arms, checks, strict=True):
         hold_to_stored(run, period.index, arm, check)
     return serving
+
+
+def rows_to_ask_for(stream: StreamSettings, log: Log) -> Batch:
+    """Give the last period's holdout, or all of its rows where there are no holdouts; RunError if it is empty."""
+    period, share = log.periods[-1], holdout_share(stream)
+    rows = log.read(period, histories=bool(log.schema.histories))
+    holdout = rows.select(holdout_mask(rows, share)) if share else rows
+    if not len(holdout):
+        raise RunError(
+            f"{log.path(period)}: the holdout of the last period has no rows, so there is nothing to ask a server for;"
+            " set a larger stream.holdout_share, or serve.enabled=false"
+        )
+    return holdout
+
+
+def check_servable(settings: ServeSettings, stream: StreamSettings, log: Log) -> None:
+    """Know before training what would stop serving after it; SettingError or RunError names the setting."""
+    free_port(settings)
+    holdout = rows_to_ask_for(stream, log)
+    [body] = sampled_requests(holdout, log.schema, number=1, candidates=settings.candidates, seed=0)
+    if len(body) > MAX_BODY_BYTES:
+        raise SettingError(
+            f"serve.candidates={settings.candidates}: a request has {len(body):,} bytes, more than the"
+            f" {MAX_BODY_BYTES:,} that are taken; ask for fewer, or set a smaller stream.history_length"
+        )
 
 
 def _alive(run: RunFolder, period: int) -> list[ArmCosts]:

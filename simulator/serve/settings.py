@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from pkb.errors import SettingError
 from simulator.config.checks import at_least, between
 from simulator.serve.request import MAX_CANDIDATES
+
+LONGEST = 86_400  # seconds, of a load or a wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +27,12 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         between(self, "port", 0, 65_535)
+        if not self.host:
+            raise SettingError("host: is empty; write the address to listen on, such as 127.0.0.1")
         between(self, "candidates", 1, MAX_CANDIDATES)
-        if not self.rates or min(self.rates) <= 0:
+        if not self.rates or not all(0 < rate < math.inf for rate in self.rates):
             raise SettingError(f"rates={self.rates}: must be one or more numbers above 0")
-        at_least(self, "seconds", 0.1)
+        between(self, "seconds", 0.1, LONGEST)
         at_least(self, "repeats", 1)
-        at_least(self, "timeout_s", 0.001)
+        between(self, "timeout_s", 0.001, LONGEST)
         at_least(self, "check_rows", 1)

@@ -13,7 +13,7 @@ import torch
 
 from pkb.batch import Batch, Schema
 from pkb.seeding import derived_seed
-from simulator.serve.request import encode_request
+from simulator.serve.request import MAX_BODY_BYTES, encode_request
 
 
 def sampled_requests(rows: Batch, schema: Schema, *, number: int, candidates: int, seed: int) -> list[bytes]:
@@ -37,12 +37,19 @@ def sampled_requests(rows: Batch, schema: Schema, *, number: int, candidates: in
 
 
 def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
-    """Yield bodies of requests that together ask for every row, `size` at a time, every field per candidate."""
+    """Yield bodies of requests that together ask for every row, every field per candidate.
+
+    At most `size` rows at a time, and fewer where their histories make a body larger than a server takes.
+    """
     for part in rows.minibatches(size):
         columns: dict[str, Any] = {n: part.ids_BF[:, c].tolist() for c, n in enumerate(schema.names)}
         for name, history in part.histories.items():
             columns[name] = [_unpadded(row) for row in history.numpy()]
-        yield encode_request({}, columns)
+        body = encode_request({}, columns)
+        if len(body) > MAX_BODY_BYTES and len(part) > 1:
+            yield from requests_for(part, schema, size=(len(part) + 1) // 2)
+        else:
+            yield body
 
 
 def evenly_spaced(rows: int, most: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pkb.errors import DataError
-from simulator.stream.raw import PARQUET, RawLog
+from simulator.stream.raw import PARQUET, RawLog, opened
 
 PIECE = 16_000_000  # bytes of a line that are looked at together
 
@@ -22,7 +23,7 @@ def lone_return(file: Path) -> int | None:
     The engine reads lines that end in `\\n`, `\\r\\n` or, all of them, `\\r`; it cannot read a mixture.
     """
     row = 1
-    with file.open("rb") as stream:
+    with opened(file) as packed, io.BufferedReader(packed) as stream:
         while piece := stream.readline(PIECE):
             if b"\r" in piece.removesuffix(b"\n").removesuffix(b"\r"):
                 return row
@@ -64,5 +65,5 @@ def _what_is_wrong(log: RawLog, complaint: str) -> str:
         if (row := lone_return(Path(named))) is not None:
             return f"{named}, row {row}: a carriage return within the line; take it out, or end every line in \\n"
         return f"{named}: {what}"
-    damaged = damaged_parquet(file for file in log.files if file.suffix in PARQUET)
+    damaged = damaged_parquet(file for file in log.files if file.suffix.lower() in PARQUET)
     return what if damaged is None else f"{damaged}: not readable as Parquet: {what}"

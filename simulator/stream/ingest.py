@@ -26,10 +26,12 @@ from typing import Any, Protocol
 from pkb.errors import DataError, SettingError
 from simulator.config.typed import plain
 from simulator.record.files import sync_folder
+from simulator.record.full_disk import full_disk
 from simulator.stream import world
 from simulator.stream.log import Log, Manifest
-from simulator.stream.periods import Cut, cut_of, thinned
-from simulator.stream.raw import RawLog
+from simulator.stream.matching import folder_of, lies_there
+from simulator.stream.periods import Cut, cut_of, skipped, thinned
+from simulator.stream.raw import RawLog, shown
 from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.stream.sources import (
     alidisplay,
@@ -83,14 +85,16 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     """
     cut = cut_of(stream)
     source, files = _find(stream, report)
-    own = {"table": Path(stream.root).resolve().name or "table", "world": f"{stream.world.preset}-synthetic"}
+    own = {"table": folder_of(stream).resolve().name or "table", "world": f"{stream.world.preset}-synthetic"}
     name = own.get(source, source)
+    if stream.by_row:
+        report("stream.table.time=row: the order of rows in the files, sorted by their names, stands for time")
     fingerprint = _fingerprint(source, name, stream, cut, files)
     data = Path(stream.data)
     if "?" in str(data.resolve()):  # the engine would look for its own files elsewhere
         raise SettingError(f"stream.data={stream.data}: the path {data.resolve()} must be one without '?'")
     folder = data / f"{name}-{fingerprint[:8]}"
-    with _alone_in(data):
+    with _alone_in(data), _told_of_full_disk(data, files):
         if not folder.exists():
             with _becoming(folder) as partial, _staged(source, files, partial, stream, limits) as (raw, staged):
                 rows_in, rejected = staged.count()
@@ -98,6 +102,8 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                     report(f"{rows} raw rows are left out: {why}")
                 _check_rejects(staged, limits, report)
                 spans = cut.spans(staged.counts(cut.number))
+                if empty := skipped(cut, spans):
+                    report(empty)
                 periods = write_periods(staged, raw.schema, spans, partial)
                 write_rejects(staged, partial)
                 kept = sum(period.rows for period in periods)
@@ -111,8 +117,8 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                     rows_rejected=rejected,
                     periods=periods,
                 )
-                (partial / "schema.json").write_text(raw.schema.to_json())
-                (partial / "manifest.json").write_text(manifest.to_json())
+                (partial / "schema.json").write_text(raw.schema.to_json(), encoding="utf-8")
+                (partial / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
     return Log(folder)
 
 
@@ -124,7 +130,7 @@ def _find(stream: StreamSettings, report: Callable[[str], None]) -> tuple[str, t
     source = SOURCES[stream.source]
     if files := source.find(stream):
         return stream.source, files
-    absent = f"stream.root={stream.root!r} {source.ABSENT.format(files=stream.table.files)}"
+    absent = f"stream.root={stream.root!r} {source.ABSENT.format(files=stream.table.files)}{lies_there(stream)}"
     if stream.when_missing == "error":
         raise DataError(absent)
     _check_preset(stream)
@@ -151,7 +157,7 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         "format": FORMAT,
         "source": source,
         "name": name,
-        "files": [[str(file.relative_to(stream.root)), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "files": [[shown(file, Path(stream.root)), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         "cut": [type(cut).__name__, asdict(cut)],
         "target_share": stream.split.target_share if stream.protocol == "split" else None,
         "history_length": stream.history_length,
@@ -215,6 +221,19 @@ def _becoming(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     sync_folder(folder.parent)
+
+
+@contextmanager
+def _told_of_full_disk(data: Path, files: tuple[Path, ...]) -> Iterator[None]:
+    """Whoever runs out of room writes: the engine, or Arrow."""
+    try:
+        yield
+    except (DataError, OSError) as error:
+        raw = sum(file.stat().st_size for file in files)
+        full = full_disk(str(error), data, needs=raw, what=f"an ingest of {raw / 1e6:,.1f} MB")
+        if full is None:
+            raise
+        raise DataError(f"stream.data={data}: {full}") from error
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Log:
 
     def _text(self, file: str) -> str:
         try:
-            return (self.folder / file).read_text()
+            return (self.folder / file).read_text(encoding="utf-8")
         except FileNotFoundError:
             raise DataError(f"{self.folder}: no {file} there; ingest the log first") from None
 

@@ -46,17 +46,20 @@ class ByTime:
         return f"CAST(floor((ts + {self._offset}) / {self.width}) AS BIGINT)"
 
     def spans(self, counts: Sequence[Count]) -> list[Span]:
-        for one, following in itertools.pairwise(counts):
-            if following.number != one.number + 1:
-                start, end = self._start(one.number + 1), self._start(one.number + 2)
-                raise DataError(
-                    f"the period from {self._clock(start)} to {self._clock(end)} has no rows (the next one begins"
-                    f" {self._clock(self._start(following.number))}): set a wider stream.period, or leave out rows of"
-                    " a wrong time"
-                )
+        """Each lasts until the next one that has rows; of a log that is mostly empty some times must be wrong."""
+        empty = counts[-1].number - counts[0].number + 1 - len(counts)
+        if empty > len(counts):
+            before, behind = next(pair for pair in itertools.pairwise(counts) if pair[1].number > pair[0].number + 1)
+            start, end = self._start(before.number + 1), self._start(before.number + 2)
+            raise DataError(
+                f"the period from {self._clock(start)} to {self._clock(end)} has no rows (the next one begins"
+                f" {self._clock(self._start(behind.number))}), as {empty} of {empty + len(counts)} have none:"
+                " set a wider stream.period, or leave out rows of a wrong time"
+            )
+        ends = [*(following.number for following in counts[1:]), counts[-1].number + 1]
         spans = [
-            Span(start=self._start(c.number), end=self._start(c.number + 1), rows=c.rows, positives=c.positives)
-            for c in counts
+            Span(start=self._start(c.number), end=self._start(end), rows=c.rows, positives=c.positives)
+            for c, end in zip(counts, ends, strict=True)
         ]
         if len(spans) < 2:
             where = f"all rows lie between {self._clock(spans[0].start)} and {self._clock(spans[0].end)}"
@@ -141,6 +144,16 @@ class Split:
 
 
 Cut = ByTime | ByRows | Split
+
+
+def skipped(cut: Cut, spans: Sequence[Span]) -> str:
+    """What is to be told of periods without rows, or nothing."""
+    long = [span for span in spans if isinstance(cut, ByTime) and span.end - span.start > cut.width]
+    if not isinstance(cut, ByTime) or not long:
+        return ""
+    number = sum((span.end - span.start) // cut.width - 1 for span in long)
+    first = clock(long[0].start + cut.width, cut.utc_offset_hours)
+    return f"periods without rows are skipped: {number}, the first from {first}; the one before it lasts longer"
 
 
 def cut_of(stream: StreamSettings) -> Cut:

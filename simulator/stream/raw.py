@@ -6,9 +6,11 @@ A source describes rows; `staging.py` reads, checks and sorts them. Every value 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +21,8 @@ from pkb.errors import DataError
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}  # per second
 PARQUET = (".parquet", ".pq")  # how the names of such files end
 RESERVED = ("row_id", "ts", "request_id", "p_true")  # columns of the log itself
-PACKED = (".gz", ".tgz", ".zip", ".bz2", ".xz", ".7z", ".rar")
+_STAND_IN = "\ufdd0"  # a code point that Unicode keeps out of texts
+READ_PACKED = {".gz": "gzip", ".zst": "zstd"}  # text that is read as it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class RawLog:
 
 
 def union(relations: Iterable[str]) -> str:
-    return " UNION ALL ".join(relations)
+    return " UNION ALL BY NAME ".join(relations)  # files of two formats order them differently
 
 
 def name(column: str) -> str:
@@ -77,8 +80,13 @@ def path(file: Path) -> str:
 
 
 def shown(file: Path, root: Path) -> str:
-    """How a file is called in rejects and messages."""
-    return str(file.relative_to(root))
+    """How a file is called in rejects and messages; one that lies elsewhere, by its whole path."""
+    return str(file.relative_to(root) if file.is_relative_to(root) else file)
+
+
+def opened(file: Path) -> Any:
+    """The bytes of a text file, unpacked if its name says that it is packed."""
+    return pa.input_stream(str(file), compression=READ_PACKED.get(file.suffix.lower()))
 
 
 def parquet(file: Path, root: Path, selected: str = "*") -> str:
@@ -104,14 +112,20 @@ def lines(file: Path, root: Path) -> str:
 
 
 def separated(
-    file: Path, root: Path, columns: Sequence[str], *, separator: str = ",", header: Sequence[str] | None = None
+    file: Path,
+    root: Path,
+    columns: Sequence[str],
+    *,
+    separator: str = ",",
+    header: Sequence[str] | None = None,
+    quoted: bool = True,
 ) -> str:
     """Relation of a CSV file: `columns` as texts, `_defect`, and the columns every relation has.
 
-    The file's first line names its columns unless `header` does. Values may be quoted but hold no line break.
+    The file's first line names its columns unless `header` does. Values may be `quoted` but hold no line break.
     DataError if one of `columns` is not there.
     """
-    present = csv_header(file, separator) if header is None else header
+    present = csv_header(file, separator, quoted) if header is None else header
     require_columns(file, present, columns)
     selected = ", ".join(f"parts[{present.index(column) + 1}] AS {name(column)}" for column in columns)
     again = " AND ".join(f"parts[{present.index(column) + 1}] = {text(column)}" for column in columns)
@@ -121,18 +135,22 @@ def separated(
             WHEN parts IS NULL THEN 'a quote is out of place'
             WHEN len(parts) <> {len(present)} THEN '{len(present)} columns expected, ' || len(parts) || ' found'
         END AS _defect
-        FROM (SELECT *, {split_csv("line", separator)} AS parts
+        FROM (SELECT *, {split_csv("line", separator, quoted)} AS parts
               FROM ({lines(file, root)}) {"WHERE _row > 1" if header is None else ""})"""
 
 
-def csv_header(file: Path, separator: str) -> list[str]:
+def csv_header(file: Path, separator: str, quoted: bool = True) -> list[str]:
     """The names in the first line; DataError if it is not readable."""
     try:
-        with file.open("rb") as stream:
-            line = stream.readline(16_000_000).partition(b"\r")[0]  # files of old Macs have no other line ends
+        with opened(file) as stream:
+            line = io.BufferedReader(stream).readline(16_000_000).partition(b"\r")[0]  # of old Macs
         if b"\0" in line:
             raise DataError(f"{file}: its header is not readable: it holds zero bytes, so it is no text in UTF-8")
-        return next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
+        text = line.decode("utf-8-sig").removesuffix("\n")
+        if not quoted:
+            return text.split(separator)
+        names = next(csv.reader([text.replace(separator, _STAND_IN)], delimiter=_STAND_IN), [])
+        return [name.replace(_STAND_IN, separator) for name in names]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: its header is not readable: {error}") from None
 
@@ -190,51 +208,28 @@ def split_list(joined: str, separator: str) -> str:
     return f"CASE WHEN {joined} = '' THEN [] ELSE string_split({joined}, {text(separator)}) END"
 
 
-def split_csv(line: str, separator: str) -> str:
-    """The values of a line in which some may be quoted; null if a quote is out of place."""
-    cut, joined = f"\\x{{{ord(separator):x}}}", f"{text(separator)} || {line}"
-    value = f'"(?:[^"]|"")*"|[^{cut}"]*'
-    return f"""CASE
-        WHEN NOT contains({line}, '"') THEN string_split({line}, {text(separator)})
-        WHEN regexp_full_match({joined}, '(?:{cut}(?:{value}))+') THEN list_transform(
-            regexp_extract_all({joined}, '{cut}({value})', 1),
-            lambda value: CASE WHEN starts_with(value, '"') THEN replace(value[2:-2], '""', '"') ELSE value END)
-    END"""
+def split_csv(line: str, separator: str, quoted: bool = True) -> str:
+    """The values of a line in which some may be quoted; null if a quote is out of place.
 
-
-def named_files(root: str, names: Sequence[str]) -> tuple[Path, ...]:
-    """The files of these names in `root`, or none of them.
-
-    DataError if some are there and one is not, or if one is not but a packed file is.
+    One character that no text holds stands in for a separator of several ones, which no class of characters excludes.
     """
-    files = tuple(Path(root) / name for name in names) if root else ()
-    absent = [file for file in files if not file.is_file()]
-    if not absent:
-        return files
-    if packed := sorted(file.name for file in Path(root).glob("*") if file.name.endswith(PACKED)):
-        raise DataError(f"{absent[0]}: no such file; packed files are not read, unpack {', '.join(packed)} there")
-    if len(absent) == len(files):
-        return ()
-    raise DataError(f"{absent[0]}: no such file; this source is {', '.join(names)}")
-
-
-def matching_files(root: str, pattern: str) -> tuple[Path, ...]:
-    """The files in `root` of this name with wildcards, sorted; DataError if one is a link to nothing."""
-    found = sorted(Path(root).glob(pattern)) if root else []
-    for file in found:
-        if file.is_symlink() and not file.exists():
-            raise DataError(f"{file}: no such file; it is a link to {file.readlink()}")
-    return tuple(file for file in found if file.is_file())
-
-
-def optional_file(root: str, name: str) -> tuple[Path, ...]:
-    """The file of this name in `root`, or nothing; DataError if something else has the name."""
-    file = Path(root) / name
-    if not file.exists() and not file.is_symlink():
-        return ()
-    if not file.is_file():
-        raise DataError(f"{file}: is no file, and no link to one; put the file there, or take this away")
-    return (file,)
+    apart = f"string_split({line}, {text(separator)})"
+    if not quoted:
+        return apart
+    cut = separator if len(separator) == 1 else _STAND_IN
+    one, held = f"\\x{{{ord(cut):x}}}", "value"
+    joined = f"{text(cut)} || {line}"
+    if len(separator) > 1:
+        joined = f"{text(cut)} || replace({line}, {text(separator)}, {text(cut)})"
+        held = f"replace(value, {text(cut)}, {text(separator)})"
+    value = f'"(?:[^"]|"")*"|[^{one}"]*'
+    return f"""CASE
+        WHEN NOT contains({line}, '"') THEN {apart}
+        WHEN regexp_full_match({joined}, '(?:{one}(?:{value}))+') THEN list_transform(list_transform(
+            regexp_extract_all({joined}, '{one}({value})', 1),
+            lambda value: CASE WHEN starts_with(value, '"') THEN replace(value[2:-2], '""', '"') ELSE value END),
+            lambda value: {held})
+    END"""
 
 
 def require_columns(file: Path, present: Sequence[str], needed: Sequence[str]) -> None:

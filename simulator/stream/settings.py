@@ -6,12 +6,15 @@ import re
 from dataclasses import dataclass, field, fields
 
 from pkb.errors import SettingError
-from simulator.config.checks import at_least, between, one_of
+from simulator.config.checks import at_least, between, expand_home, one_of
 
 SOURCES = (
     *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
     *("movielens", "table", "taobao", "tmall", "world"),
 )
+
+
+BY_ROW = "row"  # in place of a column of times: the order of rows in the files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +61,8 @@ class WorldSettings:
 class TableSettings:
     """Anybody's Parquet or CSV files: which columns there are and what each one is."""
 
-    files: str = "*.parquet"  # glob under stream.root
-    time: str = ""  # column of the impression's time
+    files: str = "*.parquet"  # glob under stream.root, or a path of its own
+    time: str = ""  # column of the impression's time; row: there is none, and the order of the files' rows is the time
     time_unit: str = "s"  # s, ms, us: of an integer column; ignored for timestamps and text
     label: str = ""  # column that is 0 or 1
     further_labels: list[str] = field(default_factory=list)  # such as cart, purchase; columns that are 0 or 1
@@ -69,8 +72,14 @@ class TableSettings:
     context: list[str] = field(default_factory=list)
     scenario: list[str] = field(default_factory=list)
     histories: dict[str, str] = field(default_factory=dict)  # list column: the field whose values it holds
-    separator: str = ","  # of a CSV file
+    columns: list[str] = field(default_factory=list)  # names of a CSV file's columns, where it has no header line
+    separator: str = ","  # of a CSV file, of any length; \t is a tab
+    quoting: str = "minimal"  # of a CSV file: values may be quoted; none: a quote is a character like any other
     list_separator: str = ";"  # within a list that is written as text
+
+    def __post_init__(self) -> None:
+        expand_home(self, "files")
+        one_of(self, "quoting", ("minimal", "none"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +115,7 @@ class StreamSettings:
     table: TableSettings = field(default_factory=TableSettings)
 
     def __post_init__(self) -> None:
+        expand_home(self, "root", "data")
         one_of(self, "source", SOURCES)
         one_of(self, "when_missing", ("error", "synthetic"))
         one_of(self, "protocol", ("stream", "split"))
@@ -116,6 +126,18 @@ class StreamSettings:
         one_of(self, "time_unit", ("s", "ms", "us"))
         between(self, "holdout_share", 0.001, 0.5)
         at_least(self, "history_length", 1)
+        if self.by_row and (self.protocol != "stream" or not self.period.endswith("rows")):
+            raise SettingError(
+                f"period={self.period}: must be a number of rows, such as 100000rows, and protocol=stream where"
+                f" table.time={BY_ROW}: there are no times"
+            )
+        if self.by_row and self.label_delay_seconds:
+            raise SettingError(f"label_delay={self.label_delay}: must be 0m where table.time={BY_ROW}")
+
+    @property
+    def by_row(self) -> bool:
+        """Whether the order of rows stands for time."""
+        return self.source == "table" and self.table.time == BY_ROW
 
     @property
     def label_delay_seconds(self) -> int | None:

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pkb.cores import allowed_cores
 from simulator.stream.checking import checked_rows
 from simulator.stream.faults import as_data_error
-from simulator.stream.raw import RawLog, path
+from simulator.stream.raw import RawLog, path, shown
 from simulator.stream.settings import IngestSettings
 from simulator.stream.vocabulary import WORDS, Numbering, Values, Vocabulary
 
@@ -184,8 +185,8 @@ class Staging:
                 CASE min(error_type) WHEN 'INVALID ENCODING' THEN 'not UTF-8' ELSE lower(min(error_type)) END AS reason
             FROM reject_errors JOIN reject_scans USING (scan_id, file_id) GROUP BY file_path, line""")
         for (file,) in self._run("SELECT DISTINCT file FROM unreadable"):
-            shown = str(Path(file).relative_to(self._log.root))
-            self._engine.execute("UPDATE unreadable SET file = ? WHERE file = ?", [shown, file])
+            name = shown(Path(file), self._log.root)
+            self._engine.execute("UPDATE unreadable SET file = ? WHERE file = ?", [name, file])
         gap = "SELECT file, line - number AS behind, max(number) AS number FROM unreadable GROUP BY ALL"
         shifted = "SELECT rows.* REPLACE (rows.row + coalesce(gap.number, 0) AS row)"
         joined = f"ASOF LEFT JOIN ({gap}) AS gap ON rows.file = gap.file AND rows.row > gap.behind"
@@ -213,6 +214,7 @@ def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_leng
         config={
             "memory_limit": f"{settings.memory_limit_gb}GB",
             "temp_directory": str(folder / "spill"),
+            "threads": str(allowed_cores()),
             "preserve_insertion_order": "false",  # so that files are parsed side by side
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",

@@ -48,7 +48,8 @@ def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder
                 file=file,
             )
         )
-    assert next(tables, None) is None, "more rows than were counted"  # asking also ends the engine's query
+    more = next(tables, None)  # asking also ends the engine's query
+    assert more is None, "more rows than were counted"
     _write(folder / "vocabulary.parquet", VOCABULARY, staged.words(numbering))
     return tuple(periods)
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pkb.errors import Error
+from simulator import cli
 from simulator.cli import main
 from tests.simulator.measure.fake_run import FakeRun
 
@@ -122,3 +130,119 @@ def test_settings_cannot_be_changed_after_a_run(capsys: pytest.CaptureFixture[st
         main(["report", "runs/one", "measure.bootstrap=500"])
     assert stopped.value.code == 2
     assert "measure.bootstrap=500" in capsys.readouterr().err
+
+
+def test_a_run_is_found_below_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        FakeRun(noise={"frozen": 1.4, "finetune": 0.9}, served=False).write(tmp_path / name)
+    for words in (["report", "~/one"], ["compare", "~/one", "~/two"], ["robustness", "~/one", "~/two"]):
+        assert main(words) == 0, capsys.readouterr().err
+    assert not (tmp_path / "~").exists()
+
+
+def python(*words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    clean = {name: value for name, value in os.environ.items() if name not in ("LANG", "LC_ALL", "PYTHONUTF8")}
+    folder = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, check=False, env=clean | environment, cwd=folder, timeout=300
+    )
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
+    ],
+    ids=lambda environment: ",".join(f"{name}={value}" for name, value in environment.items()),
+)
+def test_files_are_utf_8_whatever_the_locale_and_the_terminal(tmp_path: Path, environment: dict[str, str]) -> None:
+    run = FakeRun(noise={"frozen": 1.4, "finetune": 0.9}, periods=2, served=False).write(tmp_path / "größe")
+    done = python("-m", "simulator", "report", str(run), **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert b"finetune" in done.stdout
+    page = run.report.read_bytes().decode("utf-8")
+    assert "größe" in page
+    assert "\u00b7" in page, "the page has characters that those terminals lack"
+    encoding = environment.get("PYTHONIOENCODING")
+    if encoding:
+        done.stdout.decode(encoding)
+
+
+def test_no_effect_stands_within_an_assertion(tmp_path: Path) -> None:
+    """`python -O` leaves assertions out; the log must be the same, and so must errors."""
+    (tmp_path / "log.csv").write_text(LOG)
+    code = f"""
+from pathlib import Path
+from simulator.stream.ingest import ingest
+from simulator.stream.settings import IngestSettings, StreamSettings, TableSettings
+table = TableSettings(files="log.csv", time="time", label="label", user=["user"], item=["item"])
+root = Path({str(tmp_path)!r})
+stream = StreamSettings(source="table", root=str(root), data=str(root / str(__debug__)), table=table)
+log = ingest(stream, IngestSettings(), print)
+print([(p.rows, p.positives, p.vocabulary_size) for p in log.periods])
+"""
+    with_assertions, without = python("-c", code), python("-O", "-c", code)
+    assert with_assertions.stdout == without.stdout != b""
+    files = [sorted(p.name for p in next((tmp_path / name).iterdir()).iterdir()) for name in ("True", "False")]
+    assert files[0] == files[1]
+
+
+class BrokenOffError(Error):
+    """What an engine says when a signal breaks it off."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenOffError, RuntimeError, SystemExit])
+def test_any_error_that_an_interruption_brings_about_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[BaseException]
+) -> None:
+    def perform(*_: Any) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise error("interrupted query") from None
+
+    monkeypatch.setattr(cli, "perform", perform)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["run", "one.yaml"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on after the last committed period\n"
+    assert main(["report", "one"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", [False, True], ids=["the process", "the terminal's group"])
+@pytest.mark.parametrize(
+    "sight", ["data/*.partial", "runs/bad", "runs/bad/groups.json", "runs/bad/contenders/*/committed"]
+)
+def test_ctrl_c_at_any_moment_ends_with_130_and_how_to_go_on(tmp_path: Path, sight: str, group: bool) -> None:
+    days = [f"2024-01-0{1 + i // 3000} 10:00:00,{i % 2},u{i % 70},i{i % 50}\n" for i in range(9_000)]
+    (tmp_path / "log.csv").write_text("time,label,user,item\n" + "".join(days))
+    config = tmp_path / "bad.yaml"
+    config.write_text(CONFIG.format(root=tmp_path) + "  more: {backbone: deepfm, epochs: 4}\nserve: {enabled: false}\n")
+    words = [sys.executable, "-m", "simulator", "run", str(config)]
+    process = subprocess.Popen(
+        words, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    while process.poll() is None and not list(tmp_path.glob(sight)):
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+    if group:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    assert told.decode() == "interrupted; the same command goes on after the last committed period\n"

@@ -17,7 +17,7 @@ from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.run import finish, open_run
 from simulator.serve.settings import ServeSettings
-from simulator.settings import Settings
+from simulator.settings import Settings, load
 from simulator.stream.log import Log
 from simulator.stream.settings import StreamSettings, WorldSettings
 from simulator.train.settings import TrainSettings
@@ -68,6 +68,23 @@ def test_what_was_served_is_part_of_the_report_and_the_table_is_printed_once(
     assert "This run was not served." not in run.report.read_text()
 
 
+@pytest.mark.parametrize("failure", [RunError("none came up"), KeyboardInterrupt(), OSError("no route"), SystemExit(3)])
+def test_whatever_ends_serving_the_report_is_written_and_shown(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(module, "serve_and_measure", fail)
+    console = Console(width=110, record=True, file=io.StringIO())
+    settings = Settings(arms={"finetune": ArmSettings()})
+    with pytest.raises(type(failure)):
+        finish(run, settings, Log(Path("nowhere")), console, lambda _: None)
+    assert f"report:  {run.report}" in console.export_text()
+    assert run.report.exists()
+    assert run.results.exists()
+
+
 def test_a_run_that_is_not_served_is_reported_on(run: RunFolder) -> None:
     assert end(run, serve=False).count("run first, data") == 1
 
@@ -96,3 +113,28 @@ def test_a_restart_after_the_last_period_is_told_before_anything_is_played(tmp_p
     with pytest.raises(SettingError, match=r"^arms\.again\.restart_at=\[3\]: the log's periods are 0 to 2$"):
         module.run(settings, Console(file=io.StringIO()))
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        *(
+            ServeSettings(enabled=False),
+            ServeSettings(port=8001),
+            ServeSettings(candidates=7),
+            ServeSettings(rates=[5.0]),
+        ),
+        *(
+            ServeSettings(seconds=3),
+            ServeSettings(timeout_s=9),
+            ServeSettings(host="0.0.0.0"),
+            ServeSettings(check_rows=3),
+        ),
+    ],
+    ids=str,
+)
+def test_a_run_may_be_served_otherwise_and_says_how_it_was(tmp_path: Path, serve: ServeSettings) -> None:
+    settings = Settings(name="one", runs=str(tmp_path), arms={"finetune": ArmSettings()})
+    run = open_run(settings, "eleme")
+    assert open_run(replace(settings, serve=serve), "eleme") == run
+    assert load(run.config).serve == serve

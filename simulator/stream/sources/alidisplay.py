@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.stream import raw
+from simulator.stream import matching, raw
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -47,8 +47,8 @@ def schema(*, behaviors: bool) -> Schema:
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    files = raw.named_files(stream.root, FILES)
-    return (*files, *raw.optional_file(stream.root, BEHAVIORS)) if files else ()
+    files = matching.named_files(stream.root, FILES)
+    return (*files, *matching.optional_file(stream.root, BEHAVIORS)) if files else ()
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:

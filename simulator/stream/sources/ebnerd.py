@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.stream import raw
+from simulator.stream import matching, raw
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -51,7 +51,7 @@ SCHEMA = Schema(
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    return raw.named_files(stream.root, (*BEHAVIORS, *CLICKS))
+    return matching.named_files(stream.root, (*BEHAVIORS, *CLICKS))
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.stream import raw
+from simulator.stream import matching, raw
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -67,7 +67,7 @@ def schema(*, synthetic: bool = False) -> Schema:
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    return raw.matching_files(stream.root, "D*_*.csv")
+    return matching.numbered_files(stream.root, "D*_*.csv")
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:

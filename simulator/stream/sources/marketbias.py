@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import raw
+from simulator.stream import matching, raw
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 from simulator.stream.sources import ratings
@@ -34,7 +34,7 @@ SCHEMA = Schema(
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    return raw.named_files(stream.root, FILES)
+    return matching.named_files(stream.root, FILES)
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:

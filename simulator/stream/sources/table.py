@@ -1,44 +1,59 @@
 """Anybody's Parquet or CSV files, described by `stream.table`.
 
-A file is Parquet if its name ends in .parquet or .pq. Any other is CSV with a header line; values may be
-quoted but hold no line break. A history is a list column, or a text joined by `list_separator`.
+A file is Parquet if its name ends in .parquet or .pq. Any other is CSV with a header line, unless `columns` names its
+columns, and may be packed (.gz, .zst); values may be quoted but hold no line break. A history is a list column, or a
+text joined by `list_separator`. Where there is no time, the place of a row in its file, and of the file among the
+files in the order of their names, stands for it (`time: row`).
 """
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pkb.batch import Field, History, Role, Schema
 from pkb.errors import DataError, SettingError
 from simulator.stream import raw
+from simulator.stream.matching import PACKED, matching_files
 from simulator.stream.raw import RawLog
-from simulator.stream.settings import StreamSettings, TableSettings
+from simulator.stream.settings import BY_ROW, StreamSettings, TableSettings
 
 ABSENT = "holds no file that matches stream.table.files={files!r}: set both to where your log is"
 SHAPED_BY: tuple[str, ...] = ("table",)
+FIRST_ROW = 946_684_800  # the time of the first row of files without times, 2000-01-01: a row is a second
+PIECE = 2**20  # bytes
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    return raw.matching_files(stream.root, stream.table.files)
+    return matching_files(stream)
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     table = stream.table
     schema = _schema(table)
-    roles = [table.time, *schema.labels, *([table.request] if table.request else [])]
+    _refuse_packed(files)
+    by_row = table.time == BY_ROW
+    roles = [*([] if by_row else [table.time]), *schema.labels, *([table.request] if table.request else [])]
     columns = list(dict.fromkeys([*roles, *schema.names, *table.histories]))
     alias = {column: f"c{number}" for number, column in enumerate(columns)}
-    relation = raw.union((_parquet if file.suffix in raw.PARQUET else _csv)(file, stream, alias) for file in files)
-    time = alias[table.time]
+    relations = [(_parquet if _is_parquet(file) else _csv)(file, stream, alias) for file in files]
+    if by_row:
+        relations = _with_places(relations, files, stream)
+    relation = raw.union(relations)
+    time = "_place" if by_row else alias[table.time]
+    seconds = f"coalesce({raw.whole_seconds(time, table.time_unit)}, {raw.seconds_of_timestamp(time)})"
     return RawLog(
         source="table",
         schema=schema,
         root=Path(stream.root),
         relation=relation,
         time=time,
-        ts=f"coalesce({raw.whole_seconds(time, table.time_unit)}, {raw.seconds_of_timestamp(time)})",
+        ts=f"{FIRST_ROW} + _place" if by_row else seconds,
         label=alias[table.label],
         further_labels={name: alias[name] for name in table.further_labels},
         request=alias[table.request] if table.request else None,
@@ -50,11 +65,16 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
 def _schema(table: TableSettings) -> Schema:
     for key in ("time", "label", "user", "item"):
         if not getattr(table, key):
-            raise SettingError(f"stream.table.{key}: is empty; name the column of your log that holds it")
+            more = {"time": ", or write row for a log without times", "user": "; sessions or devices may be users"}
+            raise SettingError(
+                f"stream.table.{key}: is empty; name the column of your log that holds it{more.get(key, '')}"
+            )
     if table.time_unit not in raw.UNITS:
         raise SettingError(f"stream.table.time_unit={table.time_unit}: is none of {', '.join(raw.UNITS)}")
-    if len(table.separator) != 1:
-        raise SettingError(f"stream.table.separator={table.separator!r}: must be one character")
+    for key in ("separator", "list_separator"):
+        meant = _meant(getattr(table, key))
+        if not meant or set(meant) & set("\r\n\0") or (key == "separator" and '"' in meant):
+            raise SettingError(f"stream.table.{key}={getattr(table, key)!r}: must be text without line ends and quotes")
     roles: dict[Role, list[str]] = {
         "user": table.user,
         "item": table.item,
@@ -87,7 +107,7 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
             return f"CAST({quoted} AS VARCHAR)"
         if is_list:
             return f"CAST({quoted} AS VARCHAR[])"
-        return raw.split_list(f"CAST({quoted} AS VARCHAR)", stream.table.list_separator)
+        return raw.split_list(f"CAST({quoted} AS VARCHAR)", _meant(stream.table.list_separator))
 
     selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
     return f"SELECT *, NULL AS _defect FROM ({raw.parquet(file, Path(stream.root), selected)})"
@@ -98,8 +118,70 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
 
     def value(column: str) -> str:
         quoted = raw.name(column)
-        return raw.split_list(quoted, table.list_separator) if column in table.histories else quoted
+        if column in (table.label, *table.further_labels):
+            return f"CASE lower({quoted}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {quoted} END"
+        return raw.split_list(quoted, _meant(table.list_separator)) if column in table.histories else quoted
 
     selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
-    rows = raw.separated(file, Path(stream.root), list(alias), separator=table.separator)
+    separator, quoted = _meant(table.separator), table.quoting != "none"
+    header = table.columns or raw.csv_header(file, separator, quoted)
+    try:
+        raw.require_columns(file, header, list(alias))
+    except DataError as error:
+        if set(header) & set(alias) or not header:
+            raise
+        remedy = "where there is no header line, name them in stream.table.columns; else look at stream.table.separator"
+        raise DataError(f"{error}; {remedy}") from None
+    rows = raw.separated(
+        file, Path(stream.root), list(alias), separator=separator, header=table.columns or None, quoted=quoted
+    )
     return f"SELECT _file, _row, _part, {selected}, _defect FROM ({rows})"
+
+
+def _is_parquet(file: Path) -> bool:
+    return file.suffix.lower() in raw.PARQUET
+
+
+def _refuse_packed(files: Sequence[Path]) -> None:
+    """DataError if a file is packed in a way that is not read."""
+    for file in files:
+        tarred = ".tar." in file.name.lower()
+        if tarred or (file.suffix.lower() in PACKED and file.suffix.lower() not in raw.READ_PACKED):
+            raise DataError(f"{file}: is packed; unpack it, or pack it as .gz or .zst, which are read as they are")
+
+
+def _meant(written: str) -> str:
+    r"""A separator as it is meant: `\t`, `\x01`, `\001` and `\u0001` stand for the characters that they name."""
+    code = r"\\(?:(t)|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-3][0-7]{2}))"
+    return re.sub(code, lambda m: "\t" if m[1] else chr(int(m[2] or m[3] or m[4], 8 if m[4] else 16)), written)
+
+
+def _with_places(relations: Sequence[str], files: Sequence[Path], stream: StreamSettings) -> list[str]:
+    """The relations with `_place`: the number of rows before one, in its file and in the files before it, or more."""
+    before, placed = 0, []
+    for relation, file in zip(relations, files, strict=True):
+        names, rows = _names_and_rows(file, stream.table)
+        if BY_ROW in names:
+            raise DataError(
+                f"{file}: has a column {BY_ROW!r}, but stream.table.time={BY_ROW} is the place of a row in the files;"
+                " rename the column"
+            )
+        placed.append(f"SELECT *, {before} + _row - 1 AS _place FROM ({relation})")
+        before += rows
+    return placed
+
+
+def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], int]:
+    """The columns of a file, and the number of its rows, or one or two more."""
+    if _is_parquet(file):
+        with pq.ParquetFile(file) as parquet:
+            return parquet.schema_arrow.names, parquet.metadata.num_rows
+    header = table.columns or raw.csv_header(file, _meant(table.separator), table.quoting != "none")
+    with raw.opened(file) as packed, io.BufferedReader(packed) as stream:
+        ends = b"\n"
+        lines = 0
+        while piece := stream.read(PIECE):
+            if not lines and b"\n" not in piece and b"\r" in piece:
+                ends = b"\r"  # of old Macs
+            lines += piece.count(ends)
+    return header, lines + 1

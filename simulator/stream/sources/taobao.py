@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import raw
+from simulator.stream import matching, raw
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
@@ -40,7 +40,7 @@ SCHEMA = Schema(
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
-    return raw.named_files(stream.root, FILES)
+    return matching.named_files(stream.root, FILES)
 
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pkb import cores
 from pkb.errors import SettingError
 from retrieval.indexed_pool import RetrievalSettings
-from simulator.cluster import cores, groups
+from simulator.cluster import groups
 from simulator.cluster.groups import settle
 from simulator.cluster.shares import Lot, guess, lots_of, seconds_seen, shared_out
 from simulator.cluster.threads import threads_that_pay
@@ -258,15 +261,65 @@ def test_the_cores_allowed_are_those_of_affinity_and_control_group(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert cores.allowed_cores(tmp_path) == allowed
+    assert cores.allowed_cores(tmp_path, tmp_path / "none") == allowed
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "allowed"),
+    [
+        ("0::/", {}, 8),
+        ("0::/job/step", {"job/step": "200000 100000"}, 2),
+        ("0::/job/step", {"job": "300000 100000", "job/step": "max 100000"}, 3),
+        ("0::/job/step", {"": "max 100000", "job": "300000 100000", "job/step": "400000 100000"}, 3),
+        ("0::/job/step", {"job/other": "100000 100000"}, 8),
+        ("0::/a:b/c", {"a:b/c": "100000 100000"}, 1),
+        ("11:memory:/job\n5:cpu,cpuacct:/job\n1:name=systemd:/job", {"cpu/job": 250_000}, 2),
+        ("11:memory:/job\n5:cpu,cpuacct:/job", {"job": "100000 100000"}, 8),
+        ("nonsense", {}, 8),
+    ],
+)
+def test_the_limit_of_every_control_group_above_the_process_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, limits: dict[str, str | int], allowed: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for folder, limit in limits.items():
+        (tmp_path / "fs" / folder).mkdir(parents=True, exist_ok=True)
+        if isinstance(limit, str):
+            (tmp_path / "fs" / folder / "cpu.max").write_text(limit)
+        else:
+            (tmp_path / "fs" / folder / "cpu.cfs_quota_us").write_text(str(limit))
+            (tmp_path / "fs" / folder / "cpu.cfs_period_us").write_text("100000")
+    (tmp_path / "cgroup").write_text(f"{groups}\n")
+    assert cores.allowed_cores(tmp_path / "fs", tmp_path / "cgroup") == allowed
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_all_engines_use_as_many_threads_as_cores_are_allowed(tmp_path: Path) -> None:
+    code = """
+import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+import duckdb, faiss, pyarrow, torch
+from pkb.cores import allowed_cores
+from simulator.stream import staging
+from pathlib import Path
+from simulator.stream.settings import IngestSettings
+seen = []
+class Looking(staging.Staging):
+    def __init__(self, engine, *_, **__):
+        seen.append(engine.execute("SELECT current_setting('threads')").fetchall()[0][0])
+staging.Staging = Looking
+with staging.staging(None, Path("."), IngestSettings(), history_length=1): pass
+print(allowed_cores(), *seen, torch.get_num_threads(), faiss.omp_get_max_threads(), pyarrow.cpu_count())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"] * 5
 
 
 def test_where_there_is_no_affinity_the_machines_cores_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cores.allowed_cores(tmp_path) == 1
+    assert cores.allowed_cores(tmp_path, tmp_path) == 1
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert cores.allowed_cores(tmp_path) == 6
+    assert cores.allowed_cores(tmp_path, tmp_path) == 6
 
 
 @pytest.mark.parametrize("wrong", ["0", "x", "-1", "1.5", "", "00", "²"])

@@ -115,6 +115,34 @@ def test_a_truth_value_where_text_is_wanted_is_to_be_put_in_quotes(file: Path, t
     assert list(given(file, "count: 1", f"arms.{text}.backbone=fm").arms) == [text]
 
 
+@pytest.mark.parametrize("text", ["null", "~", "", "Null", "# none"])
+def test_nothing_where_text_is_wanted_is_to_be_put_in_quotes_with_its_line(file: Path, text: str) -> None:
+    for where in (f"count: 1\nname: {text}", f"table:\n  user:\n  - a\n  - {text}", f"arms:\n  {text or '~'}: {{}}"):
+        assert "as no text; put it in quotes" in refusal(file, where) or text.startswith("#")
+    assert given(file, f"table: {{request: {text or 'null'}\n}}").table.request is None
+
+
+@pytest.mark.parametrize("text", ["=", "2024-01-15 10:00:00", "1:2", "0b1", ".5", "+1", "-.inf", ".nan", "0o7", "1__0"])
+def test_further_texts_that_yaml_has_a_meaning_for_stay_as_they_were_written(file: Path, text: str) -> None:
+    assert given(file, f"name: {text}").name == text
+    assert given(file, f"table: {{histories: {{a: {text}}}}}").table.histories == {"a": text}
+
+
+@pytest.mark.parametrize("text", ["*.csv", "%a", "@a", "`a`", "{a", "|x", "a: b", "!x"])
+def test_text_that_is_no_yaml_without_quotes_is_told_so_with_its_line(file: Path, text: str) -> None:
+    told = refusal(file, f"count: 1\nname: {text}")
+    assert "one.yaml" in told
+    assert "in quotes" in told
+    assert "line 2" in told
+    assert given(file, f"count: 1\nname: '{text}'").name == text
+
+
+def test_numbers_are_decimal_whatever_zeros_and_colons_they_have(file: Path) -> None:
+    assert given(file, "count: 010").count == 10
+    assert "count='12:30': must be of type int" in refusal(file, "count: 12:30")
+    assert "rate='12:30.5': must be of type float" in refusal(file, "rate: 12:30.5")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

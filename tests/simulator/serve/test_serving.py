@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -20,14 +21,18 @@ from retrieval.indexed_pool import ROUNDED
 from simulator.record.costs import read_arm_costs, write_arm_costs
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Serving, read_serving
+from simulator.serve import serving
+from simulator.serve.arrivals import open_session
 from simulator.serve.check import TOLERANCE
 from simulator.serve.deploy import deployed, free_port
 from simulator.serve.loading import load_servable
-from simulator.serve.serving import FLIPS, hold_to_stored, serve_and_measure
+from simulator.serve.serving import FLIPS, check_servable, hold_to_stored, serve_and_measure
 from simulator.serve.settings import ServeSettings
+from simulator.stream.settings import StreamSettings
 from tests.simulator.measure.fake_run import FakeRun
 from tests.simulator.serve.stand_in import load_damaged, load_one_over_id
 from tests.simulator.serve.trained_run import TrainedRun, trained_run
+from tests.simulator.tiny import tiny_log
 
 SERVE = ServeSettings(port=0, candidates=20, rates=[20.0, 40.0], seconds=0.5, check_rows=50)
 
@@ -54,6 +59,22 @@ def play(trained: TrainedRun) -> tuple[Serving, list[str]]:
         load=partial(load_servable, trained.log, settings.stream, settings.retrieval),
     )
     return serving, said
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"])
+def test_what_is_served_on_this_machine_is_asked_by_no_proxy(
+    nothing_served: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for other in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    async def status(url: str) -> int:
+        async with open_session() as session, session.post(url, data=b"{}") as response:
+            return response.status
+
+    with deployed("proxy", SERVE, Path("nowhere"), [("edk", 0)], load_one_over_id) as [endpoint]:
+        assert asyncio.run(status(endpoint.url)) == 422
 
 
 def test_every_contender_but_a_stopped_one_is_checked_and_measured(tmp_path: Path, nothing_served: None) -> None:
@@ -156,3 +177,25 @@ def test_a_port_that_is_taken_is_an_error_that_names_the_setting() -> None:
 
 def test_port_0_is_a_free_one() -> None:
     assert free_port(SERVE) > 0
+
+
+def test_what_serving_needs_is_known_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tiny_log(tmp_path, periods=2)
+    check_servable(SERVE, StreamSettings(), log)
+    with pytest.raises(RunError, match=r"holdout of the last period .*stream\.holdout_share.*serve\.enabled"):
+        check_servable(SERVE, StreamSettings(holdout_share=0.001), log)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(SettingError, match=rf"^serve\.port={port}: "):
+            check_servable(replace(SERVE, port=port), StreamSettings(), log)
+    for host in ("no.such.host.invalid", "203.0.113.7"):
+        with pytest.raises(SettingError, match=rf"cannot listen there on {host}"):
+            check_servable(replace(SERVE, host=host), StreamSettings(), log)
+    monkeypatch.setattr(serving, "MAX_BODY_BYTES", 100)
+    with pytest.raises(SettingError, match=r"^serve\.candidates=20: a request has .* bytes"):
+        check_servable(SERVE, StreamSettings(), log)
+
+
+def test_an_address_to_listen_on_must_be_given() -> None:
+    with pytest.raises(SettingError, match="host: is empty"):
+        replace(SERVE, host="")

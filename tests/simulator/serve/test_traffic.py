@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkb.batch import Batch, Field, History, Schema
-from simulator.serve.request import parse_request
+from simulator.serve.request import MAX_BODY_BYTES, MAX_CANDIDATES, parse_request
 from simulator.serve.traffic import evenly_spaced, requests_for, sampled_requests
 
 SCHEMA = Schema(
@@ -74,3 +74,26 @@ def test_evenly_spaced_rows_are_different_ascending_and_no_more_than_asked(rows:
     assert chosen[0] == 0
     assert chosen[-1] == (rows - 1 if len(chosen) > 1 else 0)
     assert (chosen.diff() > 0).all()
+
+
+@pytest.mark.parametrize("length", [1, 500, 1_000])
+def test_rows_with_long_histories_are_asked_for_in_requests_that_a_server_takes(length: int) -> None:
+    schema = Schema(
+        fields=SCHEMA.fields,
+        user="user",
+        item="item",
+        histories=(History(name="clicked", field="item"), History(name="viewed", field="item")),
+    )
+    size = MAX_CANDIDATES + 3
+    ids = torch.full((size, length), 1_000_000, dtype=torch.int32)
+    rows = Batch(
+        row_id=torch.arange(size),
+        ids_BF=torch.arange(4 * size, dtype=torch.int32).reshape(size, 4),
+        label=torch.zeros(size),
+        histories={"clicked": ids, "viewed": ids},
+    )
+    bodies = list(requests_for(rows, schema, size=MAX_CANDIDATES))
+    assert max(map(len, bodies)) <= MAX_BODY_BYTES
+    parts = [parse_request(body, schema) for body in bodies]
+    assert torch.equal(torch.cat([part.ids_BF for part in parts]), rows.ids_BF)
+    assert all(part.histories["viewed"].shape[1] == length for part in parts)

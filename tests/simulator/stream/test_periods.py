@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pkb.errors import DataError, SettingError
-from simulator.stream.periods import ByRows, ByTime, Span, Split, cut_of, split_seconds, width_seconds
+from simulator.stream.periods import ByRows, ByTime, Span, Split, cut_of, skipped, split_seconds, width_seconds
 from simulator.stream.settings import SplitSettings, StreamSettings
 from simulator.stream.staging import Count
 
@@ -55,7 +55,25 @@ def test_an_empty_period_is_named_by_its_times_on_the_log_s_clock() -> None:
     with pytest.raises(
         DataError, match=r"1970-01-01 01:00\+08:00 to 1970-01-01 02:00\+08:00 has no rows.*stream\.period"
     ):
-        cut.spans(counts(0, 2))
+        cut.spans(counts(0, 9))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "skips"),
+    [((0, 1, 2), 0), ((0, 1, 3), 1), ((0, 2), 1), ((5, 6, 7, 8, 9, 11, 12, 14), 2), ((0, 1, 2, 3, 8), 4), ((-1, 1), 1)],
+)
+def test_periods_without_rows_are_skipped_and_told(numbers: tuple[int, ...], skips: int) -> None:
+    spans = BY_HOUR.spans(counts(*numbers))
+    assert [span.start for span in spans] == [number * 3_600 for number in numbers]
+    assert [span.end for span in spans] == [*(span.start for span in spans[1:]), (numbers[-1] + 1) * 3_600]
+    told = skipped(BY_HOUR, spans)
+    assert told.startswith(f"periods without rows are skipped: {skips}, the first from 19") if skips else not told
+
+
+@pytest.mark.parametrize("numbers", [(0, 4), (0, 1, 1_000), (0, 9, 18), (0, 1, 2, 9)])
+def test_of_a_log_that_is_mostly_empty_some_times_must_be_wrong(numbers: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"has no rows.*a wrong time"):
+        BY_HOUR.spans(counts(*numbers))
 
 
 def test_one_period_is_too_few() -> None:

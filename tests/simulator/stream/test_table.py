@@ -195,3 +195,122 @@ def test_names_and_values_are_never_taken_for_sql(tmp_path: Path) -> None:
     )
     rows = rows_of(log_of(tmp_path, user=["user_id"], item=[evil], context=[], histories={}, time="t"))
     assert [row[evil] for row in rows] == [evil, evil]
+
+
+@pytest.mark.parametrize(
+    ("separator", "between"),
+    [
+        *(("\t", "\t"), (r"\t", "\t"), ("|", "|"), (";", ";"), (" ", " "), ("a", "a"), (".", "."), ("\\", "\\")),
+        *(("::", "::"), ("||", "||"), (r"\t\t", "\t\t"), (", ", ", "), ("<sep>", "<sep>"), ("ö", "ö"), ("^|^", "^|^")),
+        *((r"\x01", "\x01"), (r"\001", "\x01"), (r"\u0001", "\x01"), ("'", "'"), ("$$", "$$"), ("[]", "[]")),
+    ],
+)
+def test_a_separator_is_any_text_and_values_may_be_quoted_around_it(
+    tmp_path: Path, separator: str, between: str
+) -> None:
+    rows = [["Z", "1", str(MONDAY), "0", f'"{between}U ""W"" {between}"'], ["Z", "2", str(MONDAY + DAY), "1", "V"]]
+    write_lines(tmp_path / "a.csv", [between.join(row) for row in [["I", "N", "T", "L", "D"], *rows]])
+    roles = {"user": ["N"], "item": ["I"], "context": ["D"], "time": "T", "label": "L", "histories": {}}
+    log = log_of(tmp_path, separator=separator, **roles)
+    assert [(row["N"], row["D"]) for row in rows_of(log)] == [("1", f'{between}U "W" {between}'), ("2", "V")]
+
+
+@pytest.mark.parametrize("separator", ["", "\n", "\r", "a\nb", '"', 'a"b', r"\x00"])
+@pytest.mark.parametrize("key", ["separator", "list_separator"])
+def test_what_cannot_separate_values_is_refused(tmp_path: Path, key: str, separator: str) -> None:
+    if key == "list_separator" and '"' in separator:
+        return
+    write_lines(tmp_path / "a.csv", [HEADER])
+    with pytest.raises(SettingError, match=rf"stream\.table\.{key}="):
+        log_of(tmp_path, **{key: separator})
+
+
+@pytest.mark.parametrize("separator", ["\t", "::", ","])
+@pytest.mark.parametrize(
+    "text", ['27" screen', '"unclosed', 'said "yes"', 'a "b', '"', '""', '"x"', '[{"Label": "x"}]', "plain", "it's"]
+)
+def test_without_quoting_a_quote_is_a_character_like_any_other(tmp_path: Path, separator: str, text: str) -> None:
+    lines = [("i1", "u1", str(MONDAY + day * DAY), str(day), text) for day in range(2)]
+    write_lines(
+        tmp_path / "a.csv", [separator.join(row) for row in [("item", "user", "t", "click", 'a "note'), *lines]]
+    )
+    roles = {"user": ["user"], "item": ["item"], "context": ['a "note'], "time": "t", "label": "click", "histories": {}}
+    log = log_of(tmp_path, separator=separator, quoting="none", **roles)
+    assert log.manifest.rows_rejected == 0
+    assert [row['a "note'] for row in rows_of(log)] == [text, text]
+
+
+@pytest.mark.parametrize("first", ["", "\ufeff"])
+def test_a_file_without_a_header_gets_the_names_of_its_columns_from_the_settings(tmp_path: Path, first: str) -> None:
+    lines = [f"{first}u1;i1;{MONDAY};0", f"u2;i1;{MONDAY + DAY};1", "u3;i1", f"u1;i2;{MONDAY + DAY};1"]
+    write_lines(tmp_path / "a.csv", lines)
+    roles = {"user": ["who"], "item": ["what"], "context": [], "time": "when", "label": "clicked", "histories": {}}
+    log = log_of(tmp_path, separator=";", columns=["who", "what", "when", "clicked"], **roles)
+    assert [(row["who"], row["what"]) for row in rows_of(log)] == [("u1", "i1"), ("u2", "i1"), ("u1", "i2")]
+    assert rejects(log) == [("a.csv", 3, "4 columns expected, 2 found")]
+    with pytest.raises(DataError, match=r"no column 'price'; there are who, what, when, clicked"):
+        log_of(tmp_path, separator=";", columns=["who", "what", "when", "clicked"], **(roles | {"context": ["price"]}))
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"), [("true", "false"), ("True", "False"), ("TRUE", "FALSE"), ("1", "0"), ("1.0", "0.0")]
+)
+def test_a_label_in_text_is_a_number_or_a_truth_value(tmp_path: Path, yes: str, no: str) -> None:
+    lines = [f"i1,u1,DK,tv,{MONDAY + day * DAY},{(no, yes)[day % 2]},,{(yes, no)[day % 2]}" for day in range(4)]
+    write_lines(tmp_path / "a.csv", [HEADER, *lines])
+    rows = rows_of(log_of(tmp_path, further_labels=["view"]))
+    assert [(row["clicked"], row["view"]) for row in rows] == [(0, 1), (1, 0), (0, 1), (1, 0)]
+
+
+def by_row(folder: Path, period: str = "3rows", **stream: Any) -> Log:
+    roles = {"user": ["user_id"], "item": ["item_id"], "context": [], "histories": {}, "time": "row", "files": "*"}
+    settings = StreamSettings(
+        source="table",
+        root=str(folder / "raw"),
+        data=str(folder / "data"),
+        period=period,
+        table=TableSettings(**(TABLE | roles)),
+        **stream,
+    )
+    return ingested(Asked(settings, IngestSettings(max_reject_share=0.8)))
+
+
+def test_without_times_the_order_of_rows_and_of_file_names_stands_for_them(tmp_path: Path) -> None:
+    head = "item_id,user_id,clicked"
+    write_lines(tmp_path / "raw" / "b.csv", [head, *(f"b{n},u,{n % 2}" for n in range(4))])
+    write_lines(tmp_path / "raw" / "a.csv", [head, "a0,u,0", "a1,u,maybe", "a2,u,1", "a3,u,0"])
+    table = pa.table({"item_id": ["c0", "c1"], "user_id": ["u", "u"], "clicked": [1, 0]})
+    pq.write_table(table, tmp_path / "raw" / "c.parquet")
+    log = by_row(tmp_path)
+    assert [row["item_id"] for row in rows_of(log)] == ["a0", "a2", "a3", "b0", "b1", "b2", "b3", "c0", "c1"]
+    assert [period.rows for period in log.periods] == [3, 3, 3]
+    assert rejects(log) == [("a.csv", 3, "label 'maybe' is not 0 or 1")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", ""])
+def test_rows_of_files_follow_one_another_whatever_ends_their_lines(tmp_path: Path, end: str) -> None:
+    (tmp_path / "raw").mkdir()
+    for name in "ab":
+        lines = ["item_id,user_id,clicked", *(f"{name}{n},u,{n % 2}" for n in range(3))]
+        (tmp_path / "raw" / f"{name}.csv").write_bytes((end or "\n").join(lines).encode() + end.encode())
+    assert [row["item_id"] for row in rows_of(by_row(tmp_path))] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"period": "1d"}, {"period": "12h"}, {"protocol": "split"}, {"label_delay": "1h"}], ids=str
+)
+def test_without_times_nothing_can_be_cut_by_them(tmp_path: Path, asked: dict[str, str]) -> None:
+    with pytest.raises(SettingError, match=r"table\.time=row"):
+        by_row(tmp_path, **asked)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_column_named_row_is_not_taken_for_the_order_of_rows(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "raw").mkdir()
+    table = pa.table({"item_id": ["c0"], "user_id": ["u"], "clicked": [1], "row": [5]})
+    if ending == ".csv":
+        write_lines(tmp_path / "raw" / "a.csv", ["item_id,user_id,clicked,row", "c0,u,1,5"])
+    else:
+        pq.write_table(table, tmp_path / "raw" / "a.parquet")
+    with pytest.raises(DataError, match=rf"a{ending}: has a column 'row'.*rename the column"):
+        by_row(tmp_path)
