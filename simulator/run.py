@@ -23,7 +23,7 @@ from simulator.record.experiment import key_of, read_experiment, write_experimen
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.record.provenance import write_environment
-from simulator.report.commands import conclude, conclude_serving, present, say
+from simulator.report.commands import conclude, conclude_serving, conclude_what_is_missing, present, say
 from simulator.serve.deploy import free_port
 from simulator.serve.loading import load_servable
 from simulator.serve.serving import serve_and_measure
@@ -48,6 +48,10 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     for key in read_experiment(folder).keys:  # better known now than after Ray has started
         if (committed := folder.committed(key)) >= 0:
             verify(folder.checkpoint(key, committed))
+    if is_over(folder, settings, log):
+        present(folder, conclude_what_is_missing(folder, console), console)
+        refuse_all_stopped(folder, settings)
+        return folder.path
     if settings.serve.enabled:
         free_port(settings.serve)  # and so is a busy port
     played = RunFolder(folder.path.resolve())  # workers have another working directory
@@ -66,7 +70,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
 
 def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell: Callable[[str], None]) -> None:
     """Report on what was trained, then serve it and report again, so that serving never takes the report along."""
-    results = conclude(run)
+    results = conclude(run, console)
     try:
         if settings.serve.enabled:
             loader = partial(load_servable, log, settings.stream, settings.retrieval)
@@ -74,6 +78,17 @@ def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell:
             results = conclude_serving(run, results)
     finally:
         present(run, results, console)
+    refuse_all_stopped(run, settings)
+
+
+def is_over(run: RunFolder, settings: Settings, log: Log) -> bool:
+    """Tell whether every contender has committed every period, and was served if that is asked for."""
+    complete = 1 + run.complete_through(read_experiment(run).keys)
+    return complete == len(log.periods) and (run.serving.exists() or not settings.serve.enabled)
+
+
+def refuse_all_stopped(run: RunFolder, settings: Settings) -> None:
+    """RunError where no arm came to the end."""
     arms = [key_of((arm, seed)) for arm in settings.arms for seed in settings.seeds]
     stopped = stop_reasons(read_costs(run, arms))
     if len(stopped) == len(arms):
