@@ -21,6 +21,7 @@ from pkb.batch import Batch, Schema
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
 from simulator.measure.prequential import Prequential
+from simulator.measure.scored import scored
 from simulator.plays import recipe_of, yardstick_of
 from simulator.record.predictions import Predictions
 from simulator.report.words import between, fixed, signed
@@ -64,6 +65,7 @@ def line(settings: Settings, log: Log, share: float) -> str:
         singles=dict.fromkeys(settings.yardsticks, first),
         references={},
         baselines={},
+        learners={},
         stopped={},
         counted_from=FROM,
     )
@@ -75,7 +77,7 @@ def line(settings: Settings, log: Log, share: float) -> str:
         seen = shown(rows, log.schema, period.start, log.vocabulary_before(period), activity.counts())
         if period.index >= FROM:
             played += len(rows)
-            list(judge.add([predicted(contender, period, seen) for contender in everyone]))
+            list(judge.add(scored(predicted(contender, period, seen) for contender in everyone)))
         activity.add(seen.user, period.end)
         for contender in everyone:
             learn(contender, period, range(period.index, period.index + 1), rows_of(learnable, log, share))

@@ -23,7 +23,7 @@ from simulator.record.experiment import key_of, read_experiment, write_experimen
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.record.provenance import write_environment
-from simulator.report.commands import conclude, conclude_serving, present, say
+from simulator.report.commands import conclude, conclude_serving, conclude_what_is_missing, present, say
 from simulator.serve.loading import load_servable
 from simulator.serve.serving import check_servable, serve_and_measure
 from simulator.settings import Settings, check_restarts, load, to_yaml
@@ -50,6 +50,10 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     for key in read_experiment(folder).keys:  # better known now than after Ray has started
         if (committed := folder.committed(key)) >= 0:
             verify(folder.checkpoint(key, committed))
+    if is_over(folder, settings, log):
+        present(folder, conclude_what_is_missing(folder, console), console)
+        refuse_all_stopped(folder, settings)
+        return folder.path
     played = RunFolder(folder.path.resolve())  # workers have another working directory
     with ray_session(address):
         chosen = None
@@ -66,7 +70,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
 
 def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell: Callable[[str], None]) -> None:
     """Report on what was trained, then serve it and report again, so that serving never takes the report along."""
-    results = conclude(run)
+    results = conclude(run, console)
     try:
         if settings.serve.enabled:
             loader = partial(load_servable, log, settings.stream, settings.retrieval)
@@ -74,6 +78,17 @@ def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell:
             results = conclude_serving(run, results)
     finally:
         present(run, results, console)
+    refuse_all_stopped(run, settings)
+
+
+def is_over(run: RunFolder, settings: Settings, log: Log) -> bool:
+    """Tell whether every contender has committed every period, and was served if that is asked for."""
+    complete = 1 + run.complete_through(read_experiment(run).keys)
+    return complete == len(log.periods) and (run.serving.exists() or not settings.serve.enabled)
+
+
+def refuse_all_stopped(run: RunFolder, settings: Settings) -> None:
+    """RunError where no arm came to the end."""
     arms = [key_of((arm, seed)) for arm in settings.arms for seed in settings.seeds]
     stopped = stop_reasons(read_costs(run, arms))
     if len(stopped) == len(arms):
@@ -83,16 +98,19 @@ def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell:
 def open_run(settings: Settings, data_set: str) -> RunFolder:
     """Open the run's folder, new or of the same experiment; RunError if another experiment lives there."""
     run = RunFolder(Path(settings.runs) / settings.name)
-    differing = differences(load(run.config), settings) if run.config.exists() else []
+    before = load(run.config) if run.config.exists() else None
+    differing = [] if before is None else differences(before, settings)
     if differing:
         raise RunError(
             f"{run}: holds a run with other settings ({', '.join(differing[:3])}); "
             "choose another name=..., or delete it to start over"
         )
     run.path.mkdir(parents=True, exist_ok=True)
-    if not run.config.exists():
+    if before is None:
         write_environment(run, data_set)
         write_experiment(run, describe(settings, data_set))
+    elif settings.serve.enabled and before.serve != settings.serve:
+        run.serving.unlink(missing_ok=True)  # it was measured under other settings
     write_text(run.config, to_yaml(settings))  # last: what stands beside it is complete
     return run
 

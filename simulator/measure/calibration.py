@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.measure.tally import Floats, Tally, sums
+from simulator.measure.tally import Floats, Tally, sums, weighted
 from simulator.measure.value import Value, undefined
 
 ECE_BINS = 15
@@ -31,7 +31,7 @@ def pcoc(tally: Tally) -> Value:
     """Divide predicted clicks by clicks that happened: 1 is calibrated, above 1 predicts too many."""
     if not tally.click_count:
         return undefined(f"none of {tally.rows:.0f} rows is a click", int(tally.rows))
-    predicted = float(tally.mass @ tally.score.astype(np.float64))
+    predicted = weighted(tally.mass, tally.score.astype(np.float64))
     return Value(value=predicted / tally.click_count, n=int(tally.rows))
 
 
@@ -40,7 +40,9 @@ def brier(tally: Tally) -> Value:
     if not tally.rows:
         return undefined("no rows")
     p = tally.score.astype(np.float64)
-    return Value(value=float(tally.clicks @ (1 - p) ** 2 + tally.others @ p**2) / tally.rows, n=int(tally.rows))
+    return Value(
+        value=(weighted(tally.clicks, (1 - p) ** 2) + weighted(tally.others, p**2)) / tally.rows, n=int(tally.rows)
+    )
 
 
 def ece(tally: Tally) -> Value:
@@ -80,4 +82,5 @@ def entropy(rate: np.ndarray | float) -> Floats:
 
 
 def _nats(tally: Tally) -> float:
-    return float(tally.clicks @ negative_log(tally.score) + tally.others @ negative_log(complement(tally.score)))
+    of_clicks = weighted(tally.clicks, negative_log(tally.score))
+    return of_clicks + weighted(tally.others, negative_log(complement(tally.score)))

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pkb.errors import RunError
 from simulator.measure.prequential import Prequential
 from simulator.measure.results import About, Result, to_table
+from simulator.measure.scored import scored
 from simulator.record.costs import learned_from, read_costs, stop_reasons
 from simulator.record.experiment import ArmAndSeed, Experiment
 from simulator.record.layout import RunFolder
@@ -49,6 +50,7 @@ def compare(runs: Sequence[Played]) -> pa.Table:
         seeds=first.seeds,
         singles=dict.fromkeys(yardsticks, first.seeds[0]),
         references={},
+        learners={},
         baselines=baselines(runs),
         stopped=stopped,
         counted_from=counted_from,
@@ -59,7 +61,7 @@ def compare(runs: Sequence[Played]) -> pa.Table:
     while any(each.now for each in periods):
         pieces = [piece for each in periods for piece in each.now]
         _same_rows([each.now for each in periods], runs)
-        results += prequential.add(pieces)
+        results += prequential.add(scored(pieces))
         last = pieces[0].evaluated_on
         for each in periods:
             each.advance()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -9,20 +11,23 @@ from pkb.errors import DataError
 from simulator.measure.cells import Cells, continual_results, holes
 from simulator.measure.costs import SERVED, cost_results, serving_results
 from simulator.measure.forgotten import Forgotten
-from simulator.measure.opponents import baselines, references
+from simulator.measure.opponents import baselines, learners_of_all, references
 from simulator.measure.prequential import Prequential
 from simulator.measure.quality import MOST_SCENARIOS, quality
 from simulator.measure.recovery import recovery_results
 from simulator.measure.results import About, Result, about, sorted_by_keys, to_table
+from simulator.measure.scored import scored
 from simulator.record.costs import learned_from, read_costs, stop_reasons
 from simulator.record.experiment import ArmAndSeed, read_experiment
 from simulator.record.files import write_parquet
 from simulator.record.layout import RunFolder
-from simulator.record.predictions import BEST_ATTAINABLE, frequent_scenarios, read_predictions
+from simulator.record.predictions import BEST_ATTAINABLE, frequent_scenarios, prediction_files, read_period
 from simulator.record.serving import read_serving
 
+Tell = Callable[[int, int], None]  # told the number of the period to be measured, and of how many
 
-def evaluate(run: RunFolder) -> pa.Table:
+
+def evaluate(run: RunFolder, tell: Tell = lambda number, of: None) -> pa.Table:
     """Measure the complete periods of the run in this folder; writes `results.parquet` there and returns it.
 
     Numbers of predictions depend on these alone, to the last bit. DataError where a stored file is damaged.
@@ -38,6 +43,7 @@ def evaluate(run: RunFolder) -> pa.Table:
         singles=singles,
         references=references(experiment),
         baselines=baselines(experiment),
+        learners=learners_of_all(experiment),
         stopped=stopped,
         counted_from=counted_from,
     )
@@ -45,19 +51,25 @@ def evaluate(run: RunFolder) -> pa.Table:
     scenarios = frequent_scenarios(run, experiment.keys, MOST_SCENARIOS)
     results: list[Result] = []
     measured: dict[ArmAndSeed, Cells] = {who: {} for who in experiment.everyone}
-    for pieces in read_predictions(run, experiment.keys):
-        for p in pieces:
-            cells = measured.setdefault((p.arm, p.seed), {})
-            cell = (p.trained_through, p.evaluated_on, p.holdout)
-            if cell in cells:
-                raise DataError(f"{run}: predictions of {p.arm} (seed {p.seed}) for {cell} are stored twice; run again")
-            numbers = list(quality(p, scenarios))
-            results += numbers
-            cells[cell] = {r.metric: r.value.value for r in numbers if r.slice == "all"}
-        if pieces[0].holdout:
-            forgotten.add(pieces)
-        else:
-            results += prequential.add(pieces)
+    files = prediction_files(run, experiment.keys)
+    for number, of_period in enumerate(files, 1):
+        tell(number, len(files))
+        for pieces in map(scored, read_period(of_period)):
+            for its in pieces:
+                p = its.p
+                cells = measured.setdefault((p.arm, p.seed), {})
+                cell = (p.trained_through, p.evaluated_on, p.holdout)
+                if cell in cells:
+                    raise DataError(
+                        f"{run}: predictions of {p.arm} (seed {p.seed}) for {cell} are stored twice; run again"
+                    )
+                numbers = list(quality(its, scenarios))
+                results += numbers
+                cells[cell] = {r.metric: r.value.value for r in numbers if r.slice == "all"}
+            if pieces[0].p.holdout:
+                forgotten.add(pieces)
+            else:
+                results += prequential.add(pieces)
     if not any(measured.values()):
         raise DataError(f"{run}: holds no predictions; the run has not come to the period that it predicts")
     last = max(period for cells in measured.values() for _, period, _ in cells)
@@ -66,7 +78,7 @@ def evaluate(run: RunFolder) -> pa.Table:
     arms = {who: cells for who, cells in measured.items() if who[0] != BEST_ATTAINABLE}
     results += holes(arms, stopped)
     results += continual_results(arms, stopped, experiment, last, counted_from, forgotten.intervals())
-    results += forgotten.results(last)
+    results += forgotten.results(last, prequential.gaps())
     for period in periods:
         results += cost_results(period)
     if serving is not None:

@@ -13,13 +13,13 @@ from itertools import permutations
 import numpy as np
 
 from simulator.measure.estimate import Estimate
-from simulator.measure.ranking import Ranking
+from simulator.measure.gap import Gap, closed
 from simulator.measure.results import Result
+from simulator.measure.scored import Scored
 from simulator.measure.significance import bootstrap_aucs
 from simulator.measure.tally import Floats
 from simulator.measure.value import Value, undefined
 from simulator.record.experiment import ArmAndSeed, Experiment
-from simulator.record.predictions import Predictions
 
 REDRAWS = 50  # at most, as R has many cells: a standard error of so many is right to about a tenth
 
@@ -34,33 +34,35 @@ class Forgotten:
         self.last = -1  # the period that models were trained through at the end
         self.cells: dict[ArmAndSeed, dict[int, dict[int, Floats]]] = {}  # by holdout and model: [1 + R]
 
-    def add(self, pieces: list[Predictions]) -> None:
+    def add(self, pieces: list[Scored]) -> None:
         """Take in predictions for one holdout by models of one period, of which arms that have learned it count."""
         mine = [
-            p
-            for p in pieces
-            if p.arm in self.arms
-            and p.trained_through >= max(p.evaluated_on, self.counted_from - 1)
-            and np.isfinite(p.probability).all()
+            its
+            for its in pieces
+            if its.p.arm in self.arms
+            and its.p.trained_through >= max(its.p.evaluated_on, self.counted_from - 1)
+            and its.finite
         ]
-        if not mine or mine[0].evaluated_on < self.tuned_on:
+        if not mine or mine[0].p.evaluated_on < self.tuned_on:
             return
-        label, user = mine[0].label, mine[0].user
-        mine = [p for p in mine if p.same_rows(mine[0])]  # others pair up with nothing
-        scores = [p.probability for p in mine]
-        points = [[Ranking(label, score).auc()] for score in scores]
-        drawn = np.hstack([points, bootstrap_aucs(label, scores, user, self.replicates, self.seeds[0])])
-        self.last = max(self.last, mine[0].trained_through)
-        for p, aucs in zip(mine, drawn, strict=True):
-            if np.isfinite(aucs[0]):
-                self.cells.setdefault((p.arm, p.seed), {}).setdefault(p.evaluated_on, {})[p.trained_through] = aucs
+        first = mine[0].p
+        self.last = max(self.last, first.trained_through)
+        for its in mine:
+            p = its.p
+            if p.same_rows(first):  # others pair up with nothing
+                aucs = bootstrap_aucs(its.ranking, its.groups.redrawn(self.replicates, self.seeds[0]))
+                if np.isfinite(aucs[0]):
+                    self.cells.setdefault((p.arm, p.seed), {}).setdefault(p.evaluated_on, {})[p.trained_through] = aucs
 
     def intervals(self) -> dict[ArmAndSeed, Value]:
         """Give each arm's forgetting of the AUC with its interval, by seed."""
         return {(arm, seed): self._value(self._lost(arm, [seed])) for arm in self.arms for seed in self.seeds}
 
-    def results(self, last: int) -> Iterator[Result]:
-        """Yield forgetting over all seeds where there are several, and how arms differ in it (`of` one another)."""
+    def results(self, last: int, gaps: Mapping[str, Gap]) -> Iterator[Result]:
+        """Yield forgetting over all seeds where there are several, and how arms differ in it (`of` one another).
+
+        And how much of its gap each arm with knowledge closes.
+        """
         if not self.cells:
             return
         several = len(self.seeds) > 1
@@ -68,24 +70,42 @@ class Forgotten:
         told = [(arm, "forgetting", "auc", self._value(lost[arm])) for arm in self.arms if several]
         for arm, other in permutations(self.arms, 2):
             mine, its = lost[arm], lost[other]
-            gap: Floats | Value
+            more: Floats | Value
             if isinstance(mine, Value) or isinstance(its, Value):
-                gap = mine if isinstance(mine, Value) else its
+                more = mine if isinstance(mine, Value) else its
             else:
-                gap = mine - its
-            told.append((arm, "forgetting_difference", other, self._value(gap)))
+                more = mine - its
+            told.append((arm, "forgetting_difference", other, self._value(more)))
+        seed = None if several else self.seeds[0]
         for arm, metric, of, value in told:
-            seed = None if several else self.seeds[0]
             yield Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=True)
+        for on in (None, *self._holdouts()):
+            for arm, gap in gaps.items():
+                three = (self._lost(name, self.seeds, on) for name in (arm, gap.bare, gap.reference))
+                value = closed(gap, three, self.last if on is None else 1, larger_is_better=False)
+                yield Result(
+                    arm=arm,
+                    seed=seed,
+                    metric="forgetting_gap_closed",
+                    of=gap.reference or None,
+                    value=value,
+                    trained_through=last,
+                    evaluated_on=on,
+                    holdout=True,
+                )
 
-    def _lost(self, arm: str, seeds: list[int]) -> Floats | Value:
-        """[S, 1 + R], the forgetting of each seed, or why there is none."""
+    def _holdouts(self) -> list[int]:
+        """The periods whose holdouts can have been forgotten by the end."""
+        return sorted({on for cells in self.cells.values() for on in cells if on < self.last})
+
+    def _lost(self, arm: str, seeds: list[int], on: int | None = None) -> Floats | Value:
+        """[S, 1 + R], the forgetting of each seed, of one holdout or of all on average, or why there is none."""
         rows = []
         for seed in seeds:
             if (arm, seed) in self.stopped:
                 return undefined(self.stopped[arm, seed])
-            found = self.cells.get((arm, seed), {}).values()
-            models = [by_model for by_model in found if self.last in by_model and len(by_model) > 1]
+            found = {j: by for j, by in self.cells.get((arm, seed), {}).items() if on is None or j == on}
+            models = [by_model for by_model in found.values() if self.last in by_model and len(by_model) > 1]
             if not models:
                 return undefined("needs a holdout measured after its own period and again after the last")
             lost = [

@@ -7,18 +7,37 @@ from dataclasses import replace
 from simulator.record.experiment import Arm, Experiment
 from simulator.record.tuning import untuned
 
+LEARN_ALL = ("finetune", "retrain_all")  # policies whose model has learned all of the log so far
+AFRESH = ("retrain_window",)  # policies whose model has learned the newest rows alone
+
 
 def references(experiment: Experiment) -> dict[str, str | None]:
-    """Find for each arm with knowledge its bare arm, or None.
+    """Find for each arm with knowledge its bare arm, or None: that of the same backbone, policy and restarts."""
+    bare, arms = _bare(experiment), experiment.arms.items()
+    return {name: bare.get(_kind(arm)) for name, arm in arms if arm.knowledge is not None}
 
-    That is the arm of the same backbone, policy and restarts without knowledge; of several the one with the fewest of
-    `epochs` and `width` of its own (with a budget every arm has a width), the first among equals.
+
+def learners_of_all(experiment: Experiment) -> dict[str, list[str]]:
+    """Find for each arm with knowledge the arms of its backbone without it that have learned all of the log so far.
+
+    The better of them is what an arm can hope to come up to whose backbone has not.
+    """
+    bare, arms = _bare(experiment), experiment.arms.items()
+    kinds = {
+        name: [(arm.backbone, policy, arm.untuned, ()) for policy in LEARN_ALL] for name, arm in arms if arm.knowledge
+    }
+    return {name: [bare[kind] for kind in its if kind in bare] for name, its in kinds.items()}
+
+
+def _bare(experiment: Experiment) -> dict[tuple[str, str, bool, tuple[int, ...]], str]:
+    """The arm without knowledge of each kind.
+
+    Of several it is the one with the fewest of `epochs` and `width` of its own (with a budget every arm has a width),
+    the first among equals.
     """
     plain = {name: arm for name, arm in experiment.arms.items() if arm.knowledge is None}
     by_changes = sorted(plain, key=lambda name: (plain[name].epochs is not None) + (plain[name].width is not None))
-    bare = {_kind(plain[name]): name for name in reversed(by_changes)}
-    arms = experiment.arms.items()
-    return {name: bare.get(_kind(arm)) for name, arm in arms if arm.knowledge is not None}
+    return {_kind(plain[name]): name for name in reversed(by_changes)}
 
 
 def baselines(experiment: Experiment) -> dict[str, str]:

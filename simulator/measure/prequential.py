@@ -6,15 +6,17 @@ Every mean is over the periods after the first lesson, each predicted before it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations, product
 
 import numpy as np
 
 from pkb.errors import DataError
 from simulator.measure.estimate import Estimate, holm
+from simulator.measure.gap import Gap, closed, gap_of
 from simulator.measure.redraw import redraws
 from simulator.measure.results import Result
+from simulator.measure.scored import Scored
 from simulator.measure.significance import delong_difference, percentile_interval
 from simulator.measure.tally import Floats
 from simulator.measure.value import Value, undefined
@@ -60,30 +62,32 @@ class Prequential:
         singles: Mapping[str, int],
         references: Mapping[str, str | None],
         baselines: Mapping[str, str],
+        learners: Mapping[str, list[str]],
         stopped: Mapping[ArmAndSeed, str],
         counted_from: int = 1,
     ) -> None:
         self.replicates, self.seeds, self.singles = replicates, seeds, singles
         self.references = references  # of each arm with knowledge, the same arm without it
         self.baselines = baselines  # of each arm, the one that it is tested against
+        self.learners = learners  # of each arm with knowledge, those without that have learned all of the log
         self.stopped = stopped
         self.counted_from = counted_from  # the first period that somebody had learned something before
         self.samples: dict[str, dict[ArmAndSeed, dict[int, Floats]]] = {}  # by metric; by period [1 + R]
         self.defined: dict[str, set[int]] = {}  # by metric, the periods in which it is
 
-    def add(self, pieces: list[Predictions]) -> Iterator[Result]:
+    def add(self, pieces: list[Scored]) -> Iterator[Result]:
         """Take in one period's prequential predictions; yields how arms differ from their baselines in it."""
-        sound = [p for p in pieces if np.isfinite(p.probability).all()]
-        for p in sound:
-            _same_rows(p, sound[0])
-        if sound and sound[0].evaluated_on >= self.counted_from:
+        sound = [its for its in pieces if its.finite]
+        for its in sound:
+            _same_rows(its.p, sound[0].p)
+        if sound and sound[0].p.evaluated_on >= self.counted_from:
             for metric, values in redraws(sound, self.replicates, self.seeds[0]).items():
-                self._note(metric, sound, values)
-        by_who = {(p.arm, p.seed): p for p in sound}
-        for p in sound:
-            baseline = by_who.get((self.baselines.get(p.arm, ""), p.seed))
+                self._note(metric, [its.p for its in sound], values)
+        by_who = {(its.p.arm, its.p.seed): its for its in sound}
+        for (arm, seed), its in by_who.items():
+            baseline = by_who.get((self.baselines.get(arm, ""), seed))
             if baseline is not None:
-                yield from _period_difference(p, baseline)
+                yield from _period_difference(its, baseline)
 
     def results(self, everyone: Iterable[ArmAndSeed], last: int) -> Iterator[Result]:
         """Yield the metrics of the whole run, by seed and, where there are several, over all of them (`seed` None).
@@ -94,6 +98,34 @@ class Prequential:
         for seed in self._seeds_told():
             for arm, metric, of, value in self._told(names, seed):
                 yield Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=False)
+        yield from self._gaps_closed(last)
+
+    def gaps(self) -> dict[str, Gap]:
+        """Choose for each arm with knowledge what it may come up to, by the mean AUC over all seeds."""
+        seed = self._seeds_told()[-1]
+        everyone = {name for names in self.learners.values() for name in names}
+        auc = {name: self._mean("auc", name, seed).value for name in everyone}
+        return {arm: gap_of(bare, self.learners.get(arm, []), auc) for arm, bare in self.references.items()}
+
+    def _gaps_closed(self, last: int) -> Iterator[Result]:
+        """Yield how much of its gap each arm with knowledge closes, by period and over the whole run."""
+        seed, periods = self._seeds_told()[-1], sorted(self.defined.get("auc", set()))
+        for arm, gap in self.gaps().items():
+            names = (arm, gap.bare, gap.reference)
+            for period in (None, *periods):
+                among = periods if period is None else [period]
+                means = (self._means("auc", name, seed, among) for name in names)
+                value = undefined(gap.reason) if gap.reason else closed(gap, means, len(among), larger_is_better=True)
+                yield Result(
+                    arm=arm,
+                    seed=seed,
+                    metric="auc_prequential_gap_closed" if period is None else "auc_gap_closed",
+                    of=gap.reference or None,
+                    value=value,
+                    trained_through=last if period is None else period - 1,
+                    evaluated_on=period,
+                    holdout=False,
+                )
 
     def difference_in(self, period: int, arm: str, other: str, seed: int | None) -> Value:
         """Take the other's AUC in one period from an arm's, over users and, where `seed` is None, over all seeds."""
@@ -175,23 +207,26 @@ class Prequential:
             return means
         return reference if isinstance(reference, Value) else formula(means, np.broadcast_to(reference, means.shape))
 
-    def _means(self, metric: str, arm: str, seed: int | None) -> Floats | Value:
-        """[S, 1 + R], the mean over periods of the metric and of each redraw for each seed, or why there is none."""
+    def _means(self, metric: str, arm: str, seed: int | None, among: Sequence[int] = ()) -> Floats | Value:
+        """[S, 1 + R], the mean of the metric and of each redraw for each seed, or why there is none.
+
+        Over all periods in which it is defined, unless some are named.
+        """
         seeds = self.seeds if seed is None else [seed]
         if arm in self.singles:
             seeds = [self.singles[arm]]
         rows = []
         for each in seeds:
-            found = self._mean_sample(metric, (arm, each))
+            found = self._mean_sample(metric, (arm, each), among)
             if isinstance(found, Value):
                 return found
             rows.append(found)
         return np.stack(rows)
 
-    def _mean_sample(self, metric: str, who: ArmAndSeed) -> Floats | Value:
+    def _mean_sample(self, metric: str, who: ArmAndSeed, among: Sequence[int]) -> Floats | Value:
         if who in self.stopped:
             return undefined(self.stopped[who])
-        periods = sorted(self.defined.get(metric, set()))
+        periods = among or sorted(self.defined.get(metric, set()))
         if not periods:
             return undefined("no period after the first lesson holds both classes")
         mine = self.samples[metric].get(who, {})
@@ -220,9 +255,10 @@ def _at_chance(reference: str, auc: Value) -> Value | None:
     return undefined(f"the AUC of {reference}, {auc.value:.4f}, is not clearly above 0.5: nothing is relative to it")
 
 
-def _period_difference(p: Predictions, baseline: Predictions) -> Iterator[Result]:
+def _period_difference(its: Scored, baseline: Scored) -> Iterator[Result]:
     """How two arms' AUC differs in one period, by DeLong's test."""
-    estimate = delong_difference(p.label, p.probability, baseline.probability)
+    p = its.p
+    estimate = delong_difference(its.placements, baseline.placements)
     if isinstance(estimate, Value):
         values = dict.fromkeys(("auc_difference", "p_value"), estimate)
     else:
@@ -232,7 +268,7 @@ def _period_difference(p: Predictions, baseline: Predictions) -> Iterator[Result
             arm=p.arm,
             seed=p.seed,
             metric=metric,
-            of=baseline.arm,
+            of=baseline.p.arm,
             value=value,
             trained_through=p.trained_through,
             evaluated_on=p.evaluated_on,

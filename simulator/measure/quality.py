@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
 from itertools import pairwise
-from operator import add
 
 import numpy as np
 
 from simulator.measure.calibration import brier, ece, logloss, ne, pcoc
-from simulator.measure.ranking import grouped_auc, pr_auc
+from simulator.measure.ranking import pr_auc
 from simulator.measure.results import Result
+from simulator.measure.scored import Scored
 from simulator.measure.significance import delong
-from simulator.measure.tally import GroupedTally, Tally
+from simulator.measure.tally import Tally
 from simulator.measure.value import Value, undefined
 from simulator.record.predictions import Predictions
 
-TALLIED: dict[str, Callable[[Tally], Value]] = {
+MEASURES: dict[str, Callable[[Tally], Value]] = {
+    "auc": delong,
     "logloss": logloss,
     "ne": ne,
     "pcoc": pcoc,
@@ -36,54 +36,47 @@ ACTIVITY = (0, 50, 150, 300)  # impressions of the user before the period: KEEP'
 MOST_SCENARIOS = 10  # slices by scenario, of the most frequent ones
 
 
-def quality(p: Predictions, scenarios: Sequence[int]) -> Iterator[Result]:
+def quality(its: Scored, scenarios: Sequence[int]) -> Iterator[Result]:
     """Take every metric of these predictions; of prequential ones those in SLICED also by slice."""
-    parts = {name: (p.label[rows], p.probability[rows]) for name, rows in activity_slices(p).items()}
-    tallies = {name: Tally.of(*rows) for name, rows in parts.items() if np.isfinite(rows[1]).all()}
-    for name, value in _overall(p, tallies).items():
+    p = its.p
+    for name, value in _overall(its).items():
         yield _result(p, name, value)
-    if p.holdout:
-        return
-    others = {
-        "new_user": p.new_user,
-        "seen_user": ~p.new_user,
-        "new_item": p.new_item,
-        "seen_item": ~p.new_item,
-        **({} if p.scenario is None else {f"scenario={each}": p.scenario == each for each in scenarios}),
-    }
-    parts |= {name: (p.label[rows], p.probability[rows]) for name, rows in others.items()}
-    for name, (label, probability) in parts.items():
-        broken = _not_finite(probability)
-        values = dict.fromkeys(SLICED, broken) if broken else _sliced(label, probability, tallies.get(name))
+    for name, rows in {} if p.holdout else slices(p, scenarios).items():
+        broken = None if its.finite else _not_finite(p.probability[rows])
+        if its.finite:
+            tally = its.ranking.tally(rows)
+        elif not broken:
+            tally = Tally.of(p.label[rows], p.probability[rows])
+        values = dict.fromkeys(SLICED, broken) if broken else {metric: MEASURES[metric](tally) for metric in SLICED}
         for metric, value in values.items():
             yield _result(p, metric, value, name)
 
 
-def activity_slices(p: Predictions) -> dict[str, np.ndarray]:
-    """Part the rows into the tail, the torso and the head of users: every row is in one slice."""
-    slices = {f"activity_{low}_{high}": (p.activity >= low) & (p.activity < high) for low, high in pairwise(ACTIVITY)}
-    return {**slices, f"activity_{ACTIVITY[-1]}": p.activity >= ACTIVITY[-1]}
+def slices(p: Predictions, scenarios: Sequence[int]) -> dict[str, np.ndarray]:
+    """Mark the rows of each slice; by activity every row is in the tail, the torso or the head of users."""
+    by_scenario = {} if p.scenario is None else {f"scenario={each}": p.scenario == each for each in scenarios}
+    return {
+        **{f"activity_{low}_{high}": (p.activity >= low) & (p.activity < high) for low, high in pairwise(ACTIVITY)},
+        f"activity_{ACTIVITY[-1]}": p.activity >= ACTIVITY[-1],
+        "new_user": p.new_user,
+        "seen_user": ~p.new_user,
+        "new_item": p.new_item,
+        "seen_item": ~p.new_item,
+        **by_scenario,
+    }
 
 
-def _sliced(label: np.ndarray, probability: np.ndarray, tally: Tally | None) -> dict[str, Value]:
-    tally = Tally.of(label, probability) if tally is None else tally
-    return {metric: TALLIED[metric](tally) if metric in TALLIED else delong(label, probability) for metric in SLICED}
-
-
-def _overall(p: Predictions, parts: dict[str, Tally]) -> dict[str, Value]:
-    """Over all rows; `parts` are the tallies of slices that every row is in one of."""
-    requests = () if p.request is None else REQUEST_METRICS
-    if broken := _not_finite(p.probability):
-        return dict.fromkeys(("auc", *TALLIED, *USER_METRICS, *requests), broken)
-    tally = reduce(add, parts.values())
-    values = {"auc": delong(p.label, p.probability)}
-    values |= {metric: measure(tally) for metric, measure in TALLIED.items()}
-    users = grouped_auc(GroupedTally.of(p.label, p.probability, p.user))
+def _overall(its: Scored) -> dict[str, Value]:
+    """Over all rows."""
+    requests = () if its.p.request is None else REQUEST_METRICS
+    if broken := _not_finite(its.p.probability):
+        return dict.fromkeys((*MEASURES, *USER_METRICS, *requests), broken)
+    tally, users = its.ranking.tally(), its.by_user
+    values = {metric: measure(tally) for metric, measure in MEASURES.items()}
     of_users = (users.by_row(), users.by_group(), users.row_coverage(), users.group_coverage())
     values |= dict(zip(USER_METRICS, of_users, strict=True))
-    if p.request is not None:
-        by_request = grouped_auc(GroupedTally.of(p.label, p.probability, p.request))
-        of_requests = (by_request.by_group(), by_request.group_coverage())
+    if its.by_request is not None:
+        of_requests = (its.by_request.by_group(), its.by_request.group_coverage())
         values |= dict(zip(REQUEST_METRICS, of_requests, strict=True))
     return values
 

@@ -10,40 +10,43 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.measure.tally import GroupedTally, Tally, sums
+from simulator.measure.tally import GroupedTally, Tally, edges, sums, weighted
 from simulator.measure.value import Value, undefined
 
 
 class Ranking:
-    """The scores of N rows, ranked once; their AUC under any row weights then takes O(N).
-
-    For the i-th positive, `below[i]` negatives score less, and `not_above[i]` score less or the same.
-    """
+    """The scores of N rows, ranked once: a row's level is the number of distinct scores below its own."""
 
     def __init__(self, label: np.ndarray, score: np.ndarray) -> None:
-        positive = label > 0
-        self.positives = np.flatnonzero(positive)
-        negatives = np.flatnonzero(~positive)
-        self.negatives = negatives[np.argsort(score[negatives], kind="stable")]
-        ranked = score[self.negatives]
-        self.below = np.searchsorted(ranked, score[self.positives], side="left")
-        self.not_above = np.searchsorted(ranked, score[self.positives], side="right")
+        self.clicked = label > 0
+        self.order = np.argsort(score)  # [N]
+        first = edges(score[self.order])
+        self.level = np.empty(len(score), np.int64)
+        self.level[self.order] = np.cumsum(first) - 1
+        self.scores = score[self.order][first]  # [S] ascending
 
-    def placements(self) -> np.ndarray:
-        """Give each positive, in row order, the share of negatives that it beats; a tie counts one half."""
-        return (self.below + self.not_above) / (2 * len(self.negatives))
+    def tally(self, rows: np.ndarray | None = None) -> Tally:
+        """Count the rows, or those of a mask, by their scores."""
+        level, clicked = (each if rows is None else each[rows] for each in (self.level, self.clicked))
+        mass, clicks = (np.bincount(each, minlength=len(self.scores)) for each in (level, level[clicked]))
+        there = mass > 0
+        others = (mass - clicks)[there]
+        return Tally(
+            score=self.scores[there], clicks=clicks[there].astype(np.float64), others=others.astype(np.float64)
+        )
 
-    def auc(self, weight: np.ndarray | None = None) -> float:
-        """Give the share of (positive, negative) pairs in the right order; nan without a pair of any weight."""
-        if weight is None:
-            wins = int(self.below.sum()) + int(self.not_above.sum())
-            pairs = len(self.positives) * len(self.negatives)
-        else:
-            of_positive = weight[self.positives]
-            passed = np.concatenate([[0], np.cumsum(weight[self.negatives])])
-            wins = of_positive @ (passed[self.below] + passed[self.not_above])
-            pairs = of_positive.sum() * passed[-1]
-        return float(wins / (2 * pairs)) if pairs > 0 else float("nan")
+    def within(self, group: np.ndarray) -> GroupedTally:
+        """Count the rows by their level within groups that are numbered from 0 up; levels stand for scores."""
+        key = ((group * len(self.scores) + self.level) << 1) + self.clicked  # orders by group, level and label
+        key.sort()
+        pair, clicked = key >> 1, key & 1
+        first = edges(pair)
+        place = np.cumsum(first) - 1
+        mass, clicks = np.bincount(place), np.bincount(place[clicked > 0], minlength=int(np.count_nonzero(first)))
+        of, level = np.divmod(pair[first], max(1, len(self.scores)))
+        return GroupedTally(
+            group=of, score=level, clicks=clicks.astype(np.float64), others=(mass - clicks).astype(np.float64)
+        )
 
 
 def auc(label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> Value:
@@ -69,7 +72,7 @@ def pr_auc(tally: Tally) -> Value:
         return one_class
     clicks, rows = np.cumsum(tally.clicks[::-1]), np.cumsum(tally.mass[::-1])
     precision = np.divide(clicks, rows, out=np.zeros_like(rows), where=rows > 0)
-    return Value(value=float(tally.clicks[::-1] @ precision / tally.click_count), n=int(tally.rows))
+    return Value(value=weighted(tally.clicks[::-1], precision) / tally.click_count, n=int(tally.rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,8 @@ class GroupedAuc:
 
 def grouped_auc(tally: GroupedTally) -> GroupedAuc:
     """Measure the AUC within each group (user or request), by running sums over all groups at once."""
-    names, place = np.unique(tally.group, return_inverse=True)
+    first = edges(tally.group)
+    names, place = tally.group[first], np.cumsum(first) - 1
     wins, pairs = _twice_wins(tally.clicks, tally.others, place, len(names))
     sizes = sums(place, tally.clicks + tally.others, len(names))
     mixed = pairs > 0

@@ -10,59 +10,53 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.measure.calibration import complement, entropy, negative_log
-from simulator.measure.ranking import GroupedAuc, Ranking, grouped_auc
-from simulator.measure.significance import bootstrap_aucs, user_counts
-from simulator.measure.tally import Floats, GroupedTally, sums
-from simulator.record.predictions import Predictions
+from simulator.measure.ranking import GroupedAuc
+from simulator.measure.scored import Scored
+from simulator.measure.significance import bootstrap_aucs
+from simulator.measure.tally import Floats, sums
 
 USERS_AT_ONCE = 8192
 
 
-def redraws(pieces: list[Predictions], replicates: int, seed: int) -> dict[str, Floats]:
+def redraws(pieces: list[Scored], replicates: int, seed: int) -> dict[str, Floats]:
     """Give each metric [len(pieces), 1 + R]: its value, then that of each redraw; nan where it is undefined.
 
     `pieces` are of the same rows. They pair up: each redraw takes the same users for all of them.
     """
-    label, user = pieces[0].label, pieces[0].user
-    users, of_row = np.unique(user, return_inverse=True)
-    drawn = np.ones((1 + replicates, len(users)), dtype=np.uint8)  # a count stays far below 256
-    for replicate in range(replicates):
-        drawn[1 + replicate] = user_counts(users, replicate, seed)
-    metrics = [_ratios(_totals(drawn, _of_users(p, users, of_row))) for p in pieces]
+    redrawn = [its.groups.redrawn(replicates, seed) for its in pieces]
+    metrics = [_ratios(totals) for totals in _totals([drawn.times for drawn in redrawn], list(map(_of_users, pieces)))]
     found = {name: np.stack([metric[name] for metric in metrics]) for name in metrics[0]}
-    if pieces[0].request is None:
+    if pieces[0].p.request is None:
         del found["auc_request"]
-    scores = [p.probability for p in pieces]
-    points = [[Ranking(label, score).auc()] for score in scores]
-    return {"auc": np.hstack([points, bootstrap_aucs(label, scores, user, replicates, seed)]), **found}
+    aucs = [bootstrap_aucs(its.ranking, drawn) for its, drawn in zip(pieces, redrawn, strict=True)]
+    return {"auc": np.stack(aucs), **found}
 
 
-def _totals(drawn: np.ndarray, of_users: Floats) -> Floats:
-    """[1 + R, U] x [U, 11], a few users at a time, since the counts of all would be large as floats."""
-    totals = np.zeros((len(drawn), of_users.shape[1]))
-    for start in range(0, len(of_users), USERS_AT_ONCE):
+def _totals(times: list[np.ndarray], of_users: list[Floats]) -> list[Floats]:
+    """[U, 1 + R] x [U, 11] of each piece, a few users at a time, since the counts of all would be large as floats."""
+    totals = [np.zeros((its.shape[1], columns.shape[1])) for its, columns in zip(times, of_users, strict=True)]
+    distinct = list({id(its): its for its in times}.values())  # pieces of the same rows have one
+    for start in range(0, max(map(len, times)), USERS_AT_ONCE):
         few = slice(start, start + USERS_AT_ONCE)
-        totals += drawn[:, few].astype(np.float64) @ of_users[few]
+        counts = {id(its): its[few].T.astype(np.float64) for its in distinct}
+        for its, columns, total in zip(times, of_users, totals, strict=True):
+            total += counts[id(its)] @ columns[few]
     return totals
 
 
-def _of_users(p: Predictions, users: np.ndarray, of_row: np.ndarray) -> Floats:
+def _of_users(its: Scored) -> Floats:
     """[U, 11]: what each user adds to the numerators and denominators of the metrics, in the order of `_ratios`."""
-    clicked, probability = p.label > 0, p.probability.astype(np.float64)
-    nats = np.where(clicked, negative_log(probability), negative_log(complement(probability)))
+    groups, users = its.groups, len(its.groups.users)
+    clicked, probability = its.p.label > 0, its.p.probability.astype(np.float64)
+    nats = negative_log(np.where(clicked, probability, complement(probability)))
     of_rows = (np.ones(len(clicked)), clicked, nats, probability, (probability - clicked) ** 2)
-    columns = [sums(of_row, column, len(users)) for column in of_rows]
-    by_user = grouped_auc(GroupedTally.of(p.label, p.probability, p.user))
-    themselves = np.searchsorted(users, by_user.names)
-    columns += _spread(by_user, themselves, len(users), by_size=True)
-    columns += _spread(by_user, themselves, len(users), by_size=False)
-    if p.request is None:
-        columns += [np.zeros(len(users))] * 2
+    columns = [sums(groups.user, column, users) for column in of_rows]
+    columns += _spread(its.by_user, its.by_user.names, users, by_size=True)
+    columns += _spread(its.by_user, its.by_user.names, users, by_size=False)
+    if its.by_request is None or groups.user_of_request is None:
+        columns += [np.zeros(users)] * 2
     else:
-        by_request = grouped_auc(GroupedTally.of(p.label, p.probability, p.request))
-        requests, first = np.unique(p.request, return_index=True)  # a request is of one user
-        owner = of_row[first][np.searchsorted(requests, by_request.names)]
-        columns += _spread(by_request, owner, len(users), by_size=False)
+        columns += _spread(its.by_request, groups.user_of_request[its.by_request.names], users, by_size=False)
     return np.stack(columns, axis=1)
 
 

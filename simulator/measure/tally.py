@@ -23,6 +23,18 @@ def sums(place: np.ndarray, values: np.ndarray, size: int) -> Floats:
     return np.bincount(place, weights=values, minlength=size).astype(np.float64, copy=False)
 
 
+def weighted(weight: Floats, values: np.ndarray) -> float:
+    """Add up values by weight. BLAS would start threads for that, which wait for one another on a busy machine."""
+    return float((weight * values).sum())
+
+
+def edges(column: np.ndarray) -> np.ndarray:
+    """Mark where a sorted column takes another value: [N] bool, the first row always."""
+    marks = np.ones(len(column), dtype=bool)
+    marks[1:] = column[1:] != column[:-1]
+    return marks
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tally:
     """The weight of clicks and of other rows at each distinct score."""
@@ -95,8 +107,7 @@ class GroupedTally:
     def _counted(cls, group: np.ndarray, score: np.ndarray, clicks: np.ndarray, others: np.ndarray) -> Self:
         order = np.lexsort((score, group))
         group, score = group[order], score[order]
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = (group[1:] != group[:-1]) | (score[1:] != score[:-1])
+        first = edges(group) | edges(score)
         place, size = np.cumsum(first) - 1, int(np.count_nonzero(first))
         return cls(
             group=group[first],

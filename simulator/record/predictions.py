@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,7 +59,13 @@ class Predictions:
 
     def same_rows(self, other: Self) -> bool:
         """Tell whether the two are for the same rows with the same labels, so that they can be compared."""
-        return np.array_equal(self.row_id, other.row_id) and np.array_equal(self.label, other.label)
+        return _same(self.row_id, other.row_id) and _same(self.label, other.label)
+
+    def beside(self, other: Self) -> Self:
+        """Hold what it has in common with predictions that were read before once for both, so that memory is not."""
+        mine, its = vars(self), vars(other)
+        columns = [name for name in mine if name != "probability" and isinstance(mine[name], np.ndarray)]
+        return replace(self, **{name: its[name] for name in columns if _same(mine[name], its[name])})
 
     def renamed(self, arm: str) -> Self:
         """Give the predictions to an arm of another name."""
@@ -70,20 +75,22 @@ class Predictions:
 def read_predictions(run: RunFolder, keys: Iterable[str]) -> Iterator[list[Predictions]]:
     """Read the predictions of one evaluated period and kind (prequential or holdout) at a time, by arm and seed.
 
-    Of the periods that all these contenders have committed, and the best attainable ones with them. Memory holds one
-    such piece. DataError where a file is not as it must be or a row was predicted twice.
+    Of the periods that all these contenders have committed, and the best attainable ones with them. DataError where
+    a file is not as it must be or a row was predicted twice.
     """
     for files in prediction_files(run, keys):
-        kinds = {file: _kinds(file) for file in files}
-        for evaluated_on, holdout in sorted(set().union(*kinds.values())):
-            wanted = (pc.field("evaluated_on") == evaluated_on) & (pc.field("holdout") == holdout)
-            pieces = [
-                piece
-                for file in files
-                if (evaluated_on, holdout) in kinds[file]
-                for piece in _split(read_columns(file, PREDICTIONS.names, wanted), file, evaluated_on, holdout)
-            ]
-            yield sorted(pieces, key=lambda piece: (piece.arm, piece.seed, piece.trained_through))
+        yield from read_period(files)
+
+
+def read_period(files: Iterable[Path]) -> Iterator[list[Predictions]]:
+    """Read the predictions of the same kind in these files of one period; what they are for is in memory once."""
+    kinds: dict[tuple[int, bool], list[Predictions]] = {}
+    for file in files:
+        for piece in _split(read_columns(file, PREDICTIONS.names), file):
+            pieces = kinds.setdefault((piece.evaluated_on, piece.holdout), [])
+            pieces.append(piece.beside(pieces[0]) if pieces else piece)
+    for kind in sorted(kinds):
+        yield sorted(kinds.pop(kind), key=lambda piece: (piece.arm, piece.seed, piece.trained_through))
 
 
 def prediction_files(run: RunFolder, keys: Iterable[str]) -> list[list[Path]]:
@@ -100,11 +107,15 @@ def prediction_files(run: RunFolder, keys: Iterable[str]) -> list[list[Path]]:
 
 
 def frequent_scenarios(run: RunFolder, keys: Iterable[str], most: int) -> list[int]:
-    """Find the scenarios with the most rows predicted before they were learned, so many at most, largest first."""
+    """Find the scenarios with the most rows predicted before they were learned, so many at most, largest first.
+
+    All contenders predict the same rows, so the first that predicts a period tells.
+    """
     counts: dict[int, int] = {}
-    for file in chain.from_iterable(prediction_files(run, keys)):
-        table = read_columns(file, ["scenario"], ~pc.field("holdout"))
-        for entry in pc.value_counts(table.column("scenario").drop_null()).to_pylist():
+    for files in prediction_files(run, keys):
+        tables = (read_columns(file, ["scenario"], ~pc.field("holdout")) for file in files)
+        table = next((table for table in tables if table.num_rows), None)
+        for entry in [] if table is None else pc.value_counts(table.column("scenario").drop_null()).to_pylist():
             counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
     return sorted(counts, key=lambda scenario: (-counts[scenario], scenario))[:most]
 
@@ -125,15 +136,10 @@ def read_columns(file: Path, columns: Sequence[str], wanted: Any = None) -> pa.T
         raise DataError(f"{file}: {what}; restore the file, or delete the run's folder and run again") from None
 
 
-def _kinds(file: Path) -> set[tuple[int, bool]]:
-    """The periods that a file has predictions for, and whether of a holdout."""
-    table = read_columns(file, ["evaluated_on", "holdout"])
-    pairs = table.group_by(["evaluated_on", "holdout"], use_threads=False).aggregate([])
-    return {(row["evaluated_on"], row["holdout"]) for row in pairs.to_pylist()}
-
-
-def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> Iterator[Predictions]:
-    """One contender's predictions, apart by the period that it was trained through."""
+def _split(table: pa.Table, file: Path) -> Iterator[Predictions]:
+    """One contender's predictions, apart by what they are for and the period that it was trained through."""
+    if not table.num_rows:  # a period of a split may predict nothing
+        return
     arms, seeds = (table.column(name).unique().to_pylist() for name in ("arm", "seed"))
     if [key_of((arm, seed)) for arm in arms for seed in seeds] != [file.stem]:
         raise DataError(
@@ -141,29 +147,27 @@ def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> Ite
         )
     absent = {name for name in ("request", "scenario") if table.column(name).null_count}
     columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in {"arm", *absent}}
-
-    order = np.lexsort((columns["row_id"], columns["trained_through"]))
-    columns = {name: column[order] for name, column in columns.items()}
-    row_id, through = columns["row_id"], columns["trained_through"]
-    edge = through[1:] != through[:-1]
-    twice = np.flatnonzero(~edge & (row_id[1:] == row_id[:-1]))
-    if len(twice):
-        raise DataError(f"{file}: row {row_id[twice[0]]} was predicted twice by {file.stem}; run again")
-    edges = np.concatenate([[0], np.flatnonzero(edge) + 1, [len(order)]])
-    for start, stop in pairwise(edges.tolist()):
+    evaluated_on, holdout, through = (
+        columns.pop(name).astype(np.int64) for name in ("evaluated_on", "holdout", "trained_through")
+    )
+    del columns["seed"]
+    _, first, kind = np.unique((evaluated_on << 32) + (through << 1) + holdout, return_index=True, return_inverse=True)
+    for number, at in enumerate(first):
+        rows = np.flatnonzero(kind == number)
+        rows = rows[np.argsort(columns["row_id"][rows], kind="stable")]
+        its: dict[str, Any] = {name: column[rows] for name, column in columns.items()} | dict.fromkeys(absent)
+        twice = np.flatnonzero(its["row_id"][1:] == its["row_id"][:-1])
+        if len(twice):
+            raise DataError(f"{file}: row {its['row_id'][twice[0]]} was predicted twice by {file.stem}; run again")
         yield Predictions(
             arm=arms[0],
             seed=seeds[0],
-            trained_through=int(through[start]),
-            evaluated_on=evaluated_on,
-            holdout=holdout,
-            row_id=row_id[start:stop],
-            label=columns["label"][start:stop],
-            probability=columns["probability"][start:stop],
-            user=columns["user"][start:stop],
-            request=None if "request" in absent else columns["request"][start:stop],
-            new_user=columns["new_user"][start:stop],
-            new_item=columns["new_item"][start:stop],
-            activity=columns["activity"][start:stop],
-            scenario=None if "scenario" in absent else columns["scenario"][start:stop],
+            trained_through=int(through[at]),
+            evaluated_on=int(evaluated_on[at]),
+            holdout=bool(holdout[at]),
+            **its,
         )
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))

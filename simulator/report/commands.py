@@ -5,7 +5,9 @@ What measures and draws (SciPy, Matplotlib) takes seconds to import, so each fun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ from simulator.record.layout import RunFolder
 if TYPE_CHECKING:
     import pyarrow as pa
 
+EVERY_SECONDS = 3.0  # a line tells how far measuring has come
+
 
 def report(folder: Path, console: Console) -> None:
     """Measure a run again that is over, or that has committed some periods, and report on it."""
@@ -28,17 +32,52 @@ def report(folder: Path, console: Console) -> None:
     complete, begun = 1 + run.complete_through(experiment.keys), run.begun()
     periods = _number(begun, "period") if complete >= begun else f"{complete} of {begun} periods are complete"
     say(console, f"run {run}: {periods}, {_number(len(experiment.arms), 'arm')}")
-    present(run, conclude(run), console)
+    present(run, conclude(run, console), console)
 
 
-def conclude(run: RunFolder) -> pa.Table:
+def conclude(run: RunFolder, console: Console) -> pa.Table:
     """Measure a run from what it has stored; writes `results.parquet` and `report.html`, and returns the results."""
     from simulator.measure.evaluate import evaluate
     from simulator.report.page import write_report
 
-    results = evaluate(run)
+    with measuring(console) as tell:
+        results = evaluate(run, tell)
     write_report(run)
     return results
+
+
+def conclude_what_is_missing(run: RunFolder, console: Console) -> pa.Table:
+    """Measure a run that is over if its results are not of all that it has stored; returns the results."""
+    from simulator.measure.costs import SERVED
+    from simulator.measure.results import read_results
+
+    experiment = read_experiment(run)
+    if not (run.results.exists() and run.report.exists()):
+        return conclude(run, console)
+    results = read_results(run)
+    metrics = set(results.column("metric").unique().to_pylist())
+    last = max(results.column("trained_through").drop_null().to_pylist(), default=-1)
+    if last < run.complete_through(experiment.keys) or (run.serving.exists() and metrics.isdisjoint(SERVED)):
+        return conclude(run, console)
+    return results
+
+
+@contextmanager
+def measuring(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Tell which period of how many is being measured: in place on a terminal, else a line every few seconds."""
+    told = time.monotonic()
+
+    def line(number: int, of: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > EVERY_SECONDS:
+            told = time.monotonic()
+            say(console, _measuring(number, of))
+
+    if console.is_terminal:
+        with console.status("measuring") as status:
+            yield lambda number, of: status.update(_measuring(number, of))
+    else:
+        yield line
 
 
 def conclude_serving(run: RunFolder, results: pa.Table) -> pa.Table:
@@ -53,16 +92,34 @@ def conclude_serving(run: RunFolder, results: pa.Table) -> pa.Table:
 
 def present(run: RunFolder, results: pa.Table, console: Console) -> None:
     """Print what cannot be judged, the table that a run ends with, and where its files are."""
-    from simulator.report.judge import Judge
-    from simulator.report.numbers import Numbers
     from simulator.report.table import summary
 
-    experiment = read_experiment(run)
-    for finding in Judge(Numbers(results), experiment, read_costs(run, experiment.keys)).findings():
-        console.print(Text.assemble((f"{finding.tag}: ", "bold red"), finding.text), soft_wrap=True)
+    _warn(run, results, console)
     console.print(summary(results))
     say(console, f"results: {run.results}")
     say(console, f"report:  {run.report}")
+
+
+def _warn(run: RunFolder, results: pa.Table, console: Console, name: str = "") -> None:
+    """Print what cannot be judged of a run; of one of several with its name."""
+    from simulator.report.judge import Judge
+    from simulator.report.numbers import Numbers
+
+    experiment = read_experiment(run)
+    for finding in Judge(Numbers(results), experiment, read_costs(run, experiment.keys)).findings():
+        of = f"{name}, {finding.tag}: " if name else f"{finding.tag}: "
+        console.print(Text.assemble((of, "bold red"), finding.text), soft_wrap=True)
+
+
+def _measured(run: RunFolder, console: Console) -> pa.Table:
+    """The results of a run, measured now if it has none."""
+    from simulator.measure.evaluate import evaluate
+    from simulator.measure.results import read_results
+
+    if run.results.exists():
+        return read_results(run)
+    with measuring(console) as tell:
+        return evaluate(run, tell)
 
 
 def compare_runs(folders: Sequence[Path], console: Console) -> None:
@@ -75,7 +132,10 @@ def compare_runs(folders: Sequence[Path], console: Console) -> None:
 
     parts = zip(names, runs, experiments, strict=True)
     played = [Played(name=name, folder=run, experiment=experiment) for name, run, experiment in parts]
-    console.print(side_by_side(compare(played)))
+    table = compare(played)
+    for name, run in zip(names, runs, strict=True):
+        _warn(run, _measured(run, console), console, name)
+    console.print(side_by_side(table))
 
 
 def robustness_of(folders: Sequence[Path], console: Console) -> None:
@@ -91,14 +151,14 @@ def robustness_of(folders: Sequence[Path], console: Console) -> None:
         if odd := sorted(its.arms.keys() ^ experiments[0].arms.keys()):
             raise RunError(f"{run} and {runs[0]}: only one of them has arm {odd[0]}; give runs of the same arms")
 
-    from simulator.measure.evaluate import evaluate
-    from simulator.measure.results import read_results
     from simulator.record.robustness import write_robustness
     from simulator.report.numbers import Numbers
     from simulator.report.page import write_report
     from simulator.report.robustness import robustness, share, table
 
-    tables = [read_results(run) if run.results.exists() else evaluate(run) for run in runs]
+    tables = [_measured(run, console) for run in runs]
+    for name, run, results in zip(names, runs, tables, strict=True):
+        _warn(run, results, console, name)
     found = robustness(experiments[0], names, [Numbers(each) for each in tables], [_settings(run) for run in runs])
     write_robustness(runs[0], found)
     console.print(table(found))
@@ -134,6 +194,10 @@ def _settings(run: RunFolder) -> dict[str, Any]:
 def say(console: Console, line: str) -> None:
     """Print a line as it is."""
     console.print(line, highlight=False, soft_wrap=True)
+
+
+def _measuring(number: int, of: int) -> str:
+    return f"measuring period {number}/{of}"
 
 
 def _number(count: int, what: str) -> str:

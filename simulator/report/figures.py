@@ -139,6 +139,23 @@ def gain_over_periods(numbers: Numbers) -> str:
     return svg.getvalue()
 
 
+def gap_closed_over_periods(numbers: Numbers) -> str:
+    """Draw by period how much of its gap each arm closes, where there is one; empty where there is none."""
+    periods = _shown(numbers)
+    shares = {a: [numbers.mean("auc_gap_closed", a, evaluated_on=p).value for p in periods] for a in numbers.arms}
+    if not (arms := [a for a in numbers.arms if any(v is not None for v in shares[a])]) or len(periods) < 2:
+        return ""
+    with _figure(11.2, 2.9) as (figure, svg):
+        axes = figure.subplots()
+        for arm in arms:
+            y = (100 * np.array(shares[arm], dtype=float)).tolist()
+            _line(axes, numbers, arm, periods, y, label=f"{arm}, to {numbers.goal(arm)}")
+        _period_axis(axes, numbers)
+        axes.set_ylabel("gap closed, %")
+        figure.legend(loc="outside lower center", ncols=min(3, len(arms)))
+    return svg.getvalue()
+
+
 def forgetting_matrix(numbers: Numbers, arm: str) -> str:
     """Draw R[i, j] of one arm as a heat map; all arms share one scale."""
     size = 1 + max(numbers.periods)
@@ -221,12 +238,8 @@ def _series(numbers: Numbers, metric: str, arm: str) -> tuple[list[int], list[fl
     def numeric(column: list[float | None]) -> list[float]:
         return [math.nan if number is None else number for number in column]
 
-    return (
-        periods,
-        numeric([v.value for v in values]),
-        numeric([v.low for v in values]),
-        numeric([v.high for v in values]),
-    )
+    middle, low, high = (numeric([getattr(v, of) for v in values]) for of in ("value", "low", "high"))
+    return periods, middle, low, high
 
 
 def _line(axes: Axes, numbers: Numbers, arm: str, x: Sequence[float], y: Sequence[float], *, label: str | None) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from simulator.measure.value import Value
 from simulator.report.numbers import Numbers
 
+VAGUE = 0.2  # width of an AUC's interval that holds chance and a good ranking at once
+VAGUE_LOSS = 0.1  # width of forgetting's interval that holds none and as much as any arm has been seen to lose
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -22,6 +25,13 @@ def separable(difference: Value) -> bool:
     if difference.low is None or difference.high is None:
         return False
     return difference.low > 0 or difference.high < 0
+
+
+def vague(value: Value, width: float = VAGUE) -> bool:
+    """Tell whether a number has no interval or one so wide that it says nothing, as of a few rows."""
+    if value.low is None or value.high is None:
+        return value.value is not None
+    return value.high - value.low > width
 
 
 def lead(numbers: Numbers, arm: str, other: str) -> Value:

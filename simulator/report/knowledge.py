@@ -8,7 +8,7 @@ from simulator.record.experiment import Experiment
 from simulator.report.finding import Finding, beyond_chance, lead, separable
 from simulator.report.judge import Judge
 from simulator.report.numbers import Numbers
-from simulator.report.words import fixed, interval, listed, p_value, signed, signed_percent, size
+from simulator.report.words import fixed, interval, listed, p_value, share, signed, signed_percent, size
 
 RANK = "knowledge_rank"  # the health figure of a base whose low value is a collapse
 COLLAPSED_RANK = 2.0  # effective rank of knowledge vectors below which they say next to nothing
@@ -22,6 +22,8 @@ def knowledge(
     if reference := numbers.reference(arm):
         doubts = judge.doubts(reference)
         yield _gain(numbers, arm, reference, doubts)
+        if not doubts:
+            yield from _gap(numbers, arm, reference)
         yield from _controls(numbers, experiment, arm, controls, judged=not doubts)
         yield _price(numbers, arm, reference)
     yield from _collapse(numbers, arm, experiment.arms[arm].remedies)
@@ -55,6 +57,33 @@ def _gain(numbers: Numbers, arm: str, reference: str, doubts: list[str]) -> Find
     helps = gain.value > 0
     text = f"Knowledge {'helps' if helps else 'does not help, it hurts'}: {arm} scores {amount} against {against}."
     return Finding(tag=f"knowledge {'helps' if helps else 'hurts'}", tone="good" if helps else "bad", text=text)
+
+
+def _gap(numbers: Numbers, arm: str, reference: str) -> Iterator[Finding]:
+    """How much it wins back of what its bare arm lacks against an arm that has learned all, and at what price."""
+    told = won_back(numbers, arm, reference)
+    if told is None:
+        return
+    times = times_the_time(numbers, arm, reference)
+    text = f"{arm} {told}{f', at {times} its training time' if times else ''}."
+    lost = numbers.gap_closed(arm, "forgetting")
+    if lost.value is not None:
+        text += f" Of what {reference} forgets more than {numbers.goal(arm)} it keeps {share(lost)}."
+    yield Finding(tag="gap closed", tone="plain", text=text)
+
+
+def won_back(numbers: Numbers, arm: str, reference: str) -> str | None:
+    """Say how much of its gap an arm closes; None where there is no gap."""
+    closed = numbers.gap_closed(arm)
+    if closed.value is None:
+        return None
+    return f"wins back {share(closed)} of what {reference} lacks against {numbers.goal(arm)}"
+
+
+def times_the_time(numbers: Numbers, arm: str, reference: str) -> str | None:
+    """Relate the CPU time of training to that of another arm; None where it was not measured."""
+    mine, other = (numbers.total("train_cpu_seconds", each) for each in (arm, reference))
+    return f"{mine / other:.1f} times" if mine and other else None
 
 
 def _controls(
@@ -95,9 +124,8 @@ def _detectable(numbers: Numbers, arm: str, reference: str) -> str:
 
 def _price(numbers: Numbers, arm: str, reference: str) -> Finding:
     parts = []
-    mine, other = (numbers.total("train_cpu_seconds", each) for each in (arm, reference))
-    if mine and other:
-        parts.append(f"{mine / other:.1f} times the CPU time of {reference} in training")
+    if times := times_the_time(numbers, arm, reference):
+        parts.append(f"{times} the CPU time of {reference} in training")
     parts.append(f"{size(numbers.at_end('knowledge_bytes', arm))} of knowledge")
     for rate in numbers.rates(arm)[:1]:
         latencies = [numbers.latency("latency_p50_ms", a, rate).value for a in (arm, reference)]

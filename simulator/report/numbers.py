@@ -101,6 +101,18 @@ class Numbers:
         """Name the arm of the same backbone and policy without knowledge, of an arm with knowledge."""
         return next((row["of"] for row in self.rows("rel_impr_auc", arm)), None)
 
+    def gap_closed(self, arm: str, of: str = "auc_prequential") -> Value:
+        """Look up how much of its gap an arm with knowledge closes over the whole run, of AUC or of forgetting."""
+        return self.mean(f"{of}_gap_closed", arm, evaluated_on=None)
+
+    def has_gaps(self, of: str) -> bool:
+        """Tell whether any arm has a gap to close."""
+        return any(self.gap_closed(arm, of).value is not None for arm in self.arms)
+
+    def goal(self, arm: str) -> str | None:
+        """Name the best arm without knowledge, whose lead over the bare arm is the gap of one with knowledge."""
+        return next((row["of"] for row in self._matching("auc_prequential_gap_closed", arm, "all", {})), None)
+
     def baseline(self, arm: str) -> str | None:
         """Name what an arm is tested against."""
         return next((row["of"] for row in self._matching("p_value_holm", arm, "all", {})), None)

@@ -73,6 +73,7 @@ def write_report(run: RunFolder) -> Path:
         figures={
             "headline": Markup(figures.headline(numbers)),
             "auc": Markup(figures.auc_over_periods(numbers)),
+            "gap": Markup(figures.gap_closed_over_periods(numbers)),
             "gain": Markup(figures.gain_over_periods(numbers)),
             "matrices": [
                 Markup(figures.forgetting_matrix(numbers, arm)) for arm in numbers.arms if numbers.has_holdouts

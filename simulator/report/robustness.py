@@ -15,6 +15,7 @@ from simulator.measure.value import Value
 from simulator.record.experiment import Experiment
 from simulator.record.robustness import Robustness, Seen, Steadiness
 from simulator.report.finding import Finding, beyond_chance, lead
+from simulator.report.judge import Judge
 from simulator.report.numbers import Numbers
 from simulator.report.words import DASH, between, counted, listed, percent, signed
 
@@ -27,10 +28,13 @@ def robustness(
 ) -> Robustness:
     """Look at the findings of the first run (an arm's difference from its baseline) in all of them.
 
+    Against a baseline that nothing can be held against there is no finding.
     `settings` are those of each run, flat; with none of a run its name says which it is.
     """
-    findings = []
+    judge, findings = Judge(tables[0], experiment, ()), []
     for arm, baseline in baselines(experiment).items():
+        if judge.doubts(baseline):
+            continue
         seen = [_seen(numbers, arm, baseline) for numbers in tables]
         if seen[0].difference is not None:
             findings.append(Steadiness(arm=arm, baseline=baseline, seen=seen))
@@ -40,13 +44,12 @@ def robustness(
 
 def shares(found: Robustness) -> list[Finding]:
     """Say how many findings stand in every run, and which do not."""
-    if not found.findings:
-        return []
     text = f"{share(found)} Runs: {listed([_named(found, place) for place in range(len(found.runs))])}."
     if told := [f"{each.arm} {_turned(found, each)}" for each in found.findings if each.turned]:
         text += f" {'; '.join(told)}."
     steady = not any(each.turned for each in found.findings)
-    return [Finding(tag="robustness", tone="good" if steady else "bad", text=text)]
+    tone = "plain" if not found.findings else "good" if steady else "bad"
+    return [Finding(tag="robustness", tone=tone, text=text)]
 
 
 def marked(finding: Finding, found: Robustness | None, arm: str) -> Finding:
@@ -115,12 +118,15 @@ def _turned(found: Robustness, finding: Steadiness) -> str:
 
 def share(found: Robustness) -> str:
     """Say how many findings keep their sign in every run."""
+    if not found.findings:
+        return "The first run has no finding that could stand or turn round: nothing in it can be judged."
     sure = [each for each in found.findings if each.seen[0].beyond_chance]
     stand = [sum(not each.turned for each in few) for few in (found.findings, sure)]
     number, runs = len(found.findings), len(found.runs)
-    part, which = percent(stand[0] / number if number else None, 0), "both" if runs == 2 else f"all {runs}"
+    part, which = percent(stand[0] / number, 0), "both" if runs == 2 else f"all {runs}"
     text = f"{stand[0]} of {counted(number, 'finding')} ({part}) keep the sign in {which} runs"
-    return f"{text}, {stand[1]} of the {len(sure)} that are beyond chance in the first."
+    beyond = f"{stand[1]} of the {len(sure)} that are beyond chance" if sure else "none of them is beyond chance"
+    return f"{text}, {beyond} in the first."
 
 
 def _cell(seen: Seen) -> str:

@@ -12,6 +12,7 @@ from simulator.record.experiment import Experiment
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.record.robustness import Robustness
 from simulator.report.figures import colour
+from simulator.report.finding import vague
 from simulator.report.numbers import Numbers
 from simulator.report.robustness import in_other_runs
 from simulator.report.words import (
@@ -22,13 +23,14 @@ from simulator.report.words import (
     p_value,
     percent,
     seconds,
+    share,
     signed,
     signed_percent,
 )
 
 NEW = ("all", "seen_user", "new_user", "seen_item", "new_item")
 FEW_ROWS = 50  # impressions of a slice below which its AUC is marked: half of them swap places by lot
-VAGUE = 0.2  # width of the interval above which an AUC is marked: it holds chance and a good ranking at once
+TOO_FEW = "too few to tell"
 QUALITY = {  # headers by metric, in the order of columns
     "logloss": "log loss",
     "ne": "NE",
@@ -113,6 +115,7 @@ def gains(numbers: Numbers, robustness: Robustness | None = None) -> Sheet:
     others = [] if robustness is None else ["in other runs"]
     tests = ["p", "p (Holm)", "detectable"]
     headers = ["arm", "against", "AUC difference", *tests, "Rel. Impr., raw AUC", "Rel. Impr., AUC − 0.5"]
+    headers += ["gap closed"] if (gaps := numbers.has_gaps("auc_prequential")) else []
     sheet = Sheet(headers=[*headers, *others])
     for arm in numbers.ranked:
         against = numbers.baseline(arm)
@@ -123,6 +126,8 @@ def gains(numbers: Numbers, robustness: Robustness | None = None) -> Sheet:
             cells = [Cell(text=against), Cell(text=signed(gain.value), below=between(gain, sign=True))]
             cells += _cells(p_value(p), p_value(holm), fixed(least))
             cells += [_improvement(numbers, metric, arm) for metric in ("rel_impr_auc", "rel_impr_auc_minus_half")]
+            if gaps:
+                cells.append(Cell(text=share(numbers.gap_closed(arm))))
             if robustness is not None:
                 told, where = in_other_runs(robustness, arm)
                 cells.append(Cell(text=told, below=where))
@@ -155,11 +160,13 @@ def continual(numbers: Numbers) -> Sheet:
     """List forgetting and transfer, of AUC and of log loss below it."""
     metrics = ("forgetting", "bwt", "fwt", "plasticity", "intransigence")
     headers = ["forgetting", "backward transfer", "forward transfer", "plasticity", "intransigence"]
+    headers += ["gap closed"] if (gaps := numbers.has_gaps("forgetting")) else []
     sheet = Sheet(headers=["arm", *headers])
     for arm in [*numbers.ranked, *numbers.yardsticks]:
         pairs = [[numbers.mean(metric, arm, of=of).value for of in ("auc", "logloss")] for metric in metrics]
         write = [fixed if metric == "plasticity" else signed for metric in metrics]
         cells = [Cell(text=form(auc), below=form(loss)) for form, (auc, loss) in zip(write, pairs, strict=True)]
+        cells += [Cell(text=share(numbers.gap_closed(arm, "forgetting")))] if gaps else []
         sheet.lines.append(_line(numbers, arm, cells))
     return sheet
 
@@ -167,8 +174,7 @@ def continual(numbers: Numbers) -> Sheet:
 def costs(numbers: Numbers) -> Sheet:
     """List CPU time over the whole run, and bytes at its end."""
     headers = ["training CPU s", "of which compressing", "learned rows/CPU s", "finding neighbours CPU s"]
-    headers += ["predicting CPU s"]
-    headers += ["knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"]
+    headers += ["predicting CPU s", "knowledge MB", "pool and index MB", "memory MB", "checkpoint MB"]
     recall = ["recall of index"] if numbers.rows("dense_recall") else []
     sheet = Sheet(headers=["arm", *headers, *recall])
     for arm in [*numbers.ranked, *numbers.yardsticks]:
@@ -261,9 +267,8 @@ def _slice_header(name: str) -> str:
 
 def _sliced(numbers: Numbers, name: str, auc: Value) -> Cell:
     """An AUC on a slice; of a few rows, or with an interval of any width, it says nothing and is told so."""
-    vague = auc.low is None or auc.high is None or auc.high - auc.low > VAGUE
     few = numbers.prequential_rows(name) < FEW_ROWS
-    return Cell(text=fixed(auc.value), below="too few to tell" if auc.value is not None and (few or vague) else "")
+    return Cell(text=fixed(auc.value), below=TOO_FEW if auc.value is not None and (few or vague(auc)) else "")
 
 
 def _everyone(numbers: Numbers) -> list[str]:

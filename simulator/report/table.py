@@ -9,9 +9,10 @@ from rich.text import Text
 
 from simulator.measure.value import Value
 from simulator.record.predictions import BEST_ATTAINABLE
+from simulator.report.finding import VAGUE_LOSS, vague
 from simulator.report.numbers import Numbers
 from simulator.report.recovery import restarts
-from simulator.report.words import between, count, fixed, megabytes, p_value, seconds, signed
+from simulator.report.words import between, count, fixed, megabytes, p_value, seconds, share, signed
 
 TESTS = ("p_value", "p_value_holm", "detectable_difference")
 
@@ -33,7 +34,7 @@ def summary(table: pa.Table) -> Table:
     several, forgets = len(numbers.seeds) > 1, numbers.has_holdouts
     for header in (
         "AUC\n95 %" + ("\nseeds" if several else ""),
-        "minus\nbaseline, 95 %\np (Holm)",
+        "minus\nbaseline, 95 %\np (Holm)" + ("\nof the gap" if numbers.has_gaps("auc_prequential") else ""),
         "log loss\nGAUC",
         *(("forget", "BWT\nFWT") if forgets else ()),
         "train\nCPU s\nrows/CPU s",
@@ -120,18 +121,28 @@ def _cells(numbers: Numbers, arm: str) -> list[str]:
     else:
         gain = numbers.mean("auc_prequential_difference", arm, of=against)
         p = numbers.mean("p_value_holm", arm, of=against).value
-        cells.append(f"{signed(gain.value)}\n{between(gain, sign=True).replace('…', ' ')}\n{p_value(p)}")
+        closed = numbers.gap_closed(arm)
+        of_gap = f"\n{share(closed)}" if closed.value is not None else ""
+        cells.append(f"{signed(gain.value)}\n{between(gain, sign=True).replace('…', ' ')}\n{p_value(p)}{of_gap}")
     loss, gauc = (numbers.prequential(metric, arm).value for metric in ("logloss", "gauc_impression"))
     cells.append(f"{fixed(loss)}\n{fixed(gauc)}")
     if numbers.has_holdouts:
-        lost, back, ahead = (numbers.mean(m, arm, of="auc").value for m in ("forgetting", "bwt", "fwt"))
-        cells += [fixed(lost), f"{signed(back)}\n{signed(ahead)}"]
+        lost = numbers.mean("forgetting", arm, of="auc")
+        back, ahead = (numbers.mean(m, arm, of="auc").value for m in ("bwt", "fwt"))
+        few = "\ntoo few" if _of_too_few(numbers, arm) else ""
+        cells += [f"{fixed(lost.value)}{few}", f"{signed(back)}\n{signed(ahead)}"]
     cells.append(f"{seconds(numbers.total('train_cpu_seconds', arm))}\n{count(numbers.rows_per_cpu_second(arm))}")
     cells.append(megabytes(numbers.at_end("knowledge_bytes", arm)))
     if numbers.rates():
         latencies = [numbers.latency(f"latency_{q}_ms", arm, numbers.rates()[0]).value for q in ("p50", "p99")]
         cells.append("\n".join(fixed(value, 1) for value in latencies))
     return cells
+
+
+def _of_too_few(numbers: Numbers, arm: str) -> bool:
+    """Whether holdouts hold so few clicks that what they say of an arm's forgetting has no interval, or any."""
+    has_intervals = numbers.mean("auc_prequential", arm).low is not None and arm not in numbers.yardsticks
+    return has_intervals and vague(numbers.mean("forgetting", arm, of="auc"), VAGUE_LOSS)
 
 
 def _bounds(auc: Value) -> str:
@@ -152,6 +163,11 @@ def _caption(numbers: Numbers) -> Text | None:
             against.setdefault(baseline, []).append(arm)
     lines = [f"baseline {baseline}: of {', '.join(arms)}" for baseline, arms in sorted(against.items())]
     lines += [restart.told for restart in restarts(numbers)]
+    goals = {numbers.goal(arm) or "" for arm in numbers.ranked if numbers.gap_closed(arm).value is not None}
+    if goals:
+        lines.append(f"of the gap: won back of what the baseline lacks against {', '.join(sorted(goals))}, 95 %")
+    if any(_of_too_few(numbers, arm) for arm in numbers.ranked):
+        lines.append("too few: the holdouts hold too few clicks to tell what was forgotten")
     if numbers.tuned_on:
         lines.append(f"means are over periods {numbers.counted_from} and later: arms were tuned by the earlier ones")
     caption = Text("\n".join(lines), style="dim")

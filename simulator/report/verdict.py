@@ -14,6 +14,7 @@ from simulator.report.judge import Judge
 from simulator.report.knowledge import knowledge
 from simulator.report.numbers import Numbers
 from simulator.report.recovery import recoveries
+from simulator.report.regimes import regimes, starts_afresh
 from simulator.report.robustness import marked, shares
 from simulator.report.words import fixed, interval, listed, moved, percent, signed
 
@@ -30,9 +31,10 @@ def verdict(
     findings = [*judge.findings(), *mixed_code(costs), *unfinished(len(costs), begun), *_stopped(numbers)]
     if not judge.learned:
         return [*findings, *_no_ranking(numbers, judge)]
-    findings += [_best(numbers, judge), *_yardsticks(numbers, judge)]
+    findings += [*regimes(numbers, judge, experiment), _best(numbers, judge), *_yardsticks(numbers, judge)]
     against, measured = controls(experiment), judge.measured
-    for arm in (arm for arm in measured if arm in against):
+    knowing = [arm for arm in measured if arm in against]
+    for arm in sorted(knowing, key=lambda arm: not starts_afresh(experiment, arm)):
         its = knowledge(numbers, judge, experiment, arm, [control for control in against[arm] if control in measured])
         findings += [marked(finding, robustness, arm) for finding in its]
     findings += recoveries(numbers)

@@ -34,6 +34,16 @@ def signed_percent(value: float | None, digits: int = 2) -> str:
     return DASH if value is None else f"{signed(100 * value, digits)} %"
 
 
+def share(value: Value) -> str:
+    """Write a share with its interval: `61 % (52 to 70)`."""
+    if value.value is None:
+        return DASH
+    whole = f"{fixed(100 * value.value, 0)} %"
+    if value.low is None or value.high is None:
+        return f"{whole} (no interval)"
+    return f"{whole} ({fixed(100 * value.low, 0)} to {fixed(100 * value.high, 0)})"
+
+
 def moved(lost: float) -> str:
     """Write a loss as what has happened: `fallen by 0.0123`, or `risen by 0.0100` where it is below zero."""
     return f"{'fallen' if lost >= 0 else 'risen'} by {abs(lost):.4f}"

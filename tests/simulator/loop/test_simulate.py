@@ -154,9 +154,14 @@ def test_served_scores_equal_the_offline_ones(run: Path) -> None:
     assert all(m["errors"] == 0 and m["p99_ms"] > 0 for m in serving["measured"])
 
 
-def test_the_same_command_after_the_end_changes_nothing(folder: Path, run: Path) -> None:
+def test_the_same_command_after_the_end_changes_nothing_and_answers_in_seconds(folder: Path, run: Path) -> None:
     before, files = quality(run), {f: f.read_bytes() for f in (run / "predictions").rglob("*.parquet")}
-    play(folder, *SERVED)
+    files[run / "serving.json"] = (run / "serving.json").read_bytes()
+    started = time.monotonic()
+    printed = play(folder, *SERVED)
+    assert time.monotonic() - started < 10
+    assert f"report:  {run / 'report.html'}" in printed
+    assert (run / "serving.json").read_bytes() == files.pop(run / "serving.json")
     assert quality(run) == before
     assert {f: f.read_bytes() for f in (run / "predictions").rglob("*.parquet")} == files
 

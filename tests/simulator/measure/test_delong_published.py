@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from simulator.measure.estimate import Estimate
 from simulator.measure.ranking import auc
-from simulator.measure.significance import delong, delong_difference
+from tests.simulator.measure.of_rows import delong, delong_difference
 
 # DeLong, DeLong and Clarke-Pearson 1988: 49 patients with ovarian cancer, the 43 without missing values as the SAS/STAT
 # User's Guide prints them (LOGISTIC, example 8): albumin, total protein, K-G score, whether surgery helped

@@ -72,6 +72,31 @@ def test_the_interval_over_seeds_and_users_covers_the_truth_19_times_in_20() -> 
     assert 0.92 < hits / 600 < 0.98
 
 
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize(
+    ("users", "own", "of_seeds"),
+    [(1, 0, 0.05), (1, 0, 0.5), (1, 0, 1.5), (1, 0, 4), (1, 0, 30), (1, 1, 0), (1, 1, 1.5), (0.1, 1, 1)],
+)
+def test_an_interval_over_few_seeds_covers_the_truth_19_times_in_20_whatever_varies_most(
+    seeds: int, users: float, own: float, of_seeds: float
+) -> None:
+    """A value is the truth, what users do to all seeds, what they do to one seed's model, and what the seed does.
+
+    Of one seed the truth is that seed's. The mean of values says nothing of their spread, so that how often an
+    interval of some width covers is known, and few repeats tell the average.
+    """
+    rng, covered = np.random.default_rng(seeds), []
+    error = math.sqrt(users**2 + (own**2 + of_seeds**2 * (seeds > 1)) / seeds)
+    for _ in range(1000):
+        values = rng.normal(0, math.hypot(own, of_seeds), (seeds, 1))
+        redrawn = rng.normal(0, users, 100) + rng.normal(0, own, (seeds, 100))
+        interval = Estimate.over_seeds(np.hstack([values, values + redrawn]), 3).interval()
+        assert interval.high is not None
+        assert interval.low is not None
+        covered.append(2 * norm.cdf((interval.high - interval.low) / 2 / error) - 1)
+    assert 0.935 < np.mean(covered) < 0.965
+
+
 def test_a_detectable_difference_is_found_4_times_in_5() -> None:
     rng = np.random.default_rng(0)
     difference = Estimate(point=0, error=0.01, n=1).detectable().value

@@ -10,6 +10,7 @@ import pytest
 from simulator.measure.calibration import brier, logloss, ne, pcoc
 from simulator.measure.ranking import grouped_auc
 from simulator.measure.redraw import redraws
+from simulator.measure.scored import scored
 from simulator.measure.significance import user_counts
 from simulator.measure.tally import GroupedTally, Tally
 from simulator.record.predictions import Predictions
@@ -42,7 +43,7 @@ def piece() -> Predictions:
 
 
 def test_a_redraw_is_the_metric_on_the_rows_of_the_users_drawn(piece: Predictions) -> None:
-    found = redraws([piece], REDRAWS, seed=3)
+    found = redraws(scored([piece]), REDRAWS, seed=3)
     assert piece.request is not None
     for redraw in range(REDRAWS):
         times = user_counts(piece.user, redraw, 3)
@@ -60,13 +61,13 @@ def test_a_redraw_is_the_metric_on_the_rows_of_the_users_drawn(piece: Prediction
 
 
 def test_equal_predictions_have_equal_redraws(piece: Predictions) -> None:
-    for values in redraws([piece, piece.renamed("b")], REDRAWS, seed=3).values():
+    for values in redraws(scored([piece, piece.renamed("b")]), REDRAWS, seed=3).values():
         np.testing.assert_array_equal(values[0], values[1])
 
 
 def test_rows_without_clicks_have_losses_only(piece: Predictions) -> None:
     nothing = replace(piece, label=np.zeros(ROWS, np.int8), request=None)
-    found = redraws([nothing], REDRAWS, seed=3)
+    found = redraws(scored([nothing]), REDRAWS, seed=3)
     assert "auc_request" not in found
     assert {name for name, values in found.items() if np.isfinite(values).all()} == {"logloss", "brier"}
     assert all(np.isnan(found[name]).all() for name in ("auc", "ne", "pcoc", "gauc_impression", "gauc_user"))

@@ -12,13 +12,9 @@ from scipy.stats import norm
 
 from simulator.measure.estimate import Estimate
 from simulator.measure.ranking import auc
-from simulator.measure.significance import (
-    bootstrap_aucs,
-    delong,
-    delong_difference,
-    percentile_interval,
-    user_counts,
-)
+from simulator.measure.significance import percentile_interval, user_counts
+from tests.simulator.measure.drawn import Rows, both_classes, columns
+from tests.simulator.measure.of_rows import bootstrap_aucs, delong, delong_difference
 
 Z = norm.ppf(0.975)
 
@@ -135,6 +131,19 @@ def test_a_replicate_is_the_auc_of_the_drawn_users_rows() -> None:
     drawn = user_counts(user, 7, seed=5)
     replicate = bootstrap_aucs(label, [score], user, 8, seed=5)[0, 7]
     assert replicate == auc(np.repeat(label, drawn), np.repeat(score, drawn)).value
+
+
+@given(both_classes, st.integers(0, 3))
+def test_every_redraw_is_the_auc_of_rows_with_their_users_counts_as_weights(drawn: Rows, seed: int) -> None:
+    label, score, user, _ = columns(drawn)
+    for replicate, found in enumerate(bootstrap_aucs(label, [score], user, 5, seed)[0]):
+        weighted = auc(label, score, user_counts(user, replicate, seed)).value
+        assert (None if np.isnan(found) else found) == weighted
+
+
+def test_redraws_of_one_class_alone_have_no_auc() -> None:
+    for label in (np.zeros(4), np.ones(4)):
+        assert np.isnan(bootstrap_aucs(label, [np.arange(4.0)], np.arange(4), 3, 0)).all()
 
 
 def test_a_user_is_drawn_alike_in_every_period() -> None:

@@ -18,7 +18,10 @@ from tests.simulator.measure.fake_run import FakeRun
 from tests.simulator.measure.test_evaluate import one, rows_of
 
 FAKE = FakeRun(
-    noise={"finetune": 0.9, "finetune_edk": 0.8}, yardsticks={"popularity": 1.5, "gbdt_counts": 0.2}, seeds=[3, 4, 5]
+    noise={"finetune": 0.9, "finetune_edk": 0.8},
+    yardsticks={"popularity": 1.5, "gbdt_counts": 0.2},
+    seeds=[3, 4, 5],
+    rows=1000,
 )
 YARDSTICKS = ("popularity", "gbdt_counts")
 DIFFERENCE = "auc_prequential_difference"

@@ -17,7 +17,8 @@ from simulator.measure.results import RESULTS
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import BEST_ATTAINABLE
-from simulator.report.commands import compare_runs, report
+from simulator.report import commands
+from simulator.report.commands import compare_runs, conclude_what_is_missing, report
 from tests.simulator.measure.fake_run import FakeRun
 
 SHORT = {"frozen": 1.4, "finetune": 0.9}
@@ -67,6 +68,35 @@ def test_a_run_of_which_a_contender_is_behind_is_reported_on_as_far_as_all_have_
     assert "<dt>periods</dt><dd>3</dd>" in page
 
 
+def test_a_run_that_is_over_is_measured_only_where_its_results_are_not_of_all_that_it_has_stored(
+    tmp_path: Path,
+) -> None:
+    behind = FakeRun(noise=SHORT, served=False, behind={"finetune": 2}).write(tmp_path / "run")
+    report(behind.path, console())
+    run = FakeRun(noise=SHORT, served=False).write(tmp_path / "run")
+    assert 3 not in pq.read_table(run.results).column("evaluated_on").to_pylist()
+    assert 3 in conclude_what_is_missing(run, console()).column("evaluated_on").to_pylist()
+    written = run.results.stat().st_mtime_ns
+    conclude_what_is_missing(run, console())
+    assert run.results.stat().st_mtime_ns == written
+    run.report.unlink()
+    conclude_what_is_missing(run, console())
+    assert run.report.exists()
+    FakeRun(noise=SHORT).write(tmp_path / "run")
+    assert "latency_p50_ms" in conclude_what_is_missing(run, console()).column("metric").to_pylist()
+
+
+def test_measuring_that_takes_long_tells_which_period_of_how_many(
+    first: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "EVERY_SECONDS", 0.0)
+    shown = console()
+    report(first.path, shown)
+    assert [line for line in shown.export_text().splitlines() if line.startswith("measuring")] == [
+        f"measuring period {number}/4" for number in (1, 2, 3, 4)
+    ]
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds no experiment\.json, so it is not the folder of a run"):
         report(tmp_path, console())
@@ -101,6 +131,16 @@ def test_the_comparison_is_printed(first: RunFolder, second: RunFolder) -> None:
     text = shown.export_text()
     for word in ("first/frozen", "second/ewc", "baseline first/finetune: of", "p (Holm)"):
         assert word in text
+
+
+def test_what_cannot_be_judged_of_a_run_is_said_before_the_comparison(tmp_path: Path) -> None:
+    runs = [FakeRun(noise=SHORT, rows=60, served=False).write(tmp_path / name) for name in ("one", "two")]
+    shown = console()
+    compare_runs([run.path for run in runs], shown)
+    text = shown.export_text()
+    assert (
+        0 <= text.index("one, too few clicks: ") < text.index("two, too few clicks: ") < text.index("runs one and two")
+    )
 
 
 @pytest.mark.parametrize(

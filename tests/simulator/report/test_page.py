@@ -222,6 +222,14 @@ def test_an_auc_of_a_few_rows_is_not_shown_without_a_warning(tmp_path: Path) -> 
     assert "too few clicks" in page.text
 
 
+def test_what_holdouts_of_a_few_clicks_say_of_forgetting_is_marked_in_the_table(tmp_path: Path) -> None:
+    for rows, marked in ((120, True), (4000, False)):
+        fake = FakeRun(rows=rows, periods=3, noise={"finetune": 0.9}, served=False)
+        console = Console(width=110, record=True, file=io.StringIO())
+        console.print(summary(evaluate(fake.write(tmp_path / str(rows)))))
+        assert ("too few: the holdouts hold too few clicks" in console.export_text()) == marked
+
+
 def test_the_page_says_from_when_on_something_had_been_learned(tmp_path: Path) -> None:
     page = report(FakeRun(periods=4, label_delay=1, served=False), tmp_path / "run")
     assert "Means are over the periods from period 2 on: before it nothing had been learned" in page.text

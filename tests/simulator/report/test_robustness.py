@@ -76,6 +76,28 @@ def test_a_finding_that_has_no_number_in_another_run_does_not_stand(runs: list[R
     assert "frozen has no number with stopped." in shares(found)[0].text
 
 
+def test_where_nothing_can_be_judged_nothing_is_said_to_stand(tmp_path: Path) -> None:
+    noise = {"finetune": 0.7, "finetune_edk": 0.0}
+    lots = [
+        FakeRun(rows=1200, periods=3, noise=noise, random_labels=True, served=False, p_true=False).write(
+            tmp_path / name
+        )
+        for name in ("one", "two")
+    ]
+    text = " ".join(asked(*lots).split())
+    assert "one, nothing learned: No arm is above chance" in text
+    assert "two, nothing learned: No arm is above chance" in text
+    assert "no finding that could stand or turn round" in text
+    assert "100 %" not in text
+
+
+def test_findings_of_which_none_is_beyond_chance_are_told_so(tmp_path: Path) -> None:
+    noise = {"finetune": 0.7, "finetune_edk": 0.7}
+    same = [write(tmp_path / name, 64, [0], **noise) for name in ("one", "two")]
+    text = " ".join(asked(*same).split())
+    assert "1 of 1 finding (100 %) keep the sign in both runs, none of them is beyond chance in the first." in text
+
+
 def test_runs_of_other_arms_or_of_another_log_are_refused(runs: list[RunFolder], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="only one of them has arm ewc; give runs of the same arms"):
         asked(runs[0], write(tmp_path / "ewc", 64, [0], finetune=0.7, finetune_edk=0.0, frozen=1.4, ewc=1.0))
