@@ -22,7 +22,9 @@ from simulator.record.costs import read_costs, stop_reasons
 from simulator.record.experiment import key_of, read_experiment, write_experiment
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
+from simulator.record.lock import held
 from simulator.record.provenance import write_environment
+from simulator.record.replayed import Replayed, ReplayedPeriod, hold_to
 from simulator.report.commands import conclude, conclude_serving, present, say
 from simulator.serve.deploy import free_port
 from simulator.serve.loading import load_servable
@@ -43,7 +45,14 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
         settings = replace(settings, name=f"{settings.name}-synthetic")
     settings.tune.check_leaves_some(len(log.periods))
     settings = within_budget(settings, log)
+    with held(_folder(settings)):
+        return _play(settings, log, console, address, tell)
+
+
+def _play(settings: Settings, log: Log, console: Console, address: str | None, tell: Callable[[str], None]) -> Path:
+    """Play an experiment on its log, in a folder that is this process's alone."""
     folder = open_run(settings, log.manifest.name)
+    hold_to(folder, replayed(log), tell)
     tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
     for key in read_experiment(folder).keys:  # better known now than after Ray has started
         if (committed := folder.committed(key)) >= 0:
@@ -82,7 +91,7 @@ def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell:
 
 def open_run(settings: Settings, data_set: str) -> RunFolder:
     """Open the run's folder, new or of the same experiment; RunError if another experiment lives there."""
-    run = RunFolder(Path(settings.runs) / settings.name)
+    run = _folder(settings)
     differing = differences(load(run.config), settings) if run.config.exists() else []
     if differing:
         raise RunError(
@@ -95,6 +104,17 @@ def open_run(settings: Settings, data_set: str) -> RunFolder:
         write_experiment(run, describe(settings, data_set))
         write_text(run.config, to_yaml(settings))  # last: what stands beside it is complete
     return run
+
+
+def _folder(settings: Settings) -> RunFolder:
+    return RunFolder(Path(settings.runs) / settings.name)
+
+
+def replayed(log: Log) -> Replayed:
+    """Say what tells a log from every other."""
+    of = log.manifest
+    periods = [ReplayedPeriod(start=p.start, end=p.end, rows=p.rows, digest=p.digest) for p in log.periods]
+    return Replayed(name=of.name, fingerprint=of.fingerprint, rows=of.rows_kept, periods=periods)
 
 
 def differences(one: Settings, other: Settings) -> list[str]:

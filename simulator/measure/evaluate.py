@@ -21,8 +21,8 @@ from simulator.record.predictions import BEST_ATTAINABLE, frequent_scenarios, re
 from simulator.record.serving import read_serving
 
 
-def evaluate(run: RunFolder) -> pa.Table:
-    """Measure the complete periods of the run in this folder; writes `results.parquet` there and returns it.
+def evaluate(run: RunFolder, *, keep: bool = True) -> pa.Table:
+    """Measure the complete periods of the run in this folder; to `keep` it, write it there as `results.parquet`.
 
     Numbers of predictions depend on these alone, to the last bit. DataError where a stored file is damaged.
     """
@@ -73,7 +73,8 @@ def evaluate(run: RunFolder) -> pa.Table:
         data=experiment.data, yardsticks=experiment.yardsticks, counted_from=counted_from, tuned_on=experiment.tuned_on
     )
     table = to_table(results, run.name, what)
-    write_parquet(run.results, table)
+    if keep:
+        write_parquet(run.results, table)
     return table
 
 

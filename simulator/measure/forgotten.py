@@ -17,6 +17,7 @@ from simulator.measure.ranking import Ranking
 from simulator.measure.results import Result
 from simulator.measure.significance import bootstrap_aucs
 from simulator.measure.tally import Floats
+from simulator.measure.users import clusters
 from simulator.measure.value import Value, undefined
 from simulator.record.experiment import ArmAndSeed, Experiment
 from simulator.record.predictions import Predictions
@@ -45,7 +46,7 @@ class Forgotten:
         ]
         if not mine or mine[0].evaluated_on < self.tuned_on:
             return
-        label, user = mine[0].label, mine[0].user
+        label, user = mine[0].label, clusters(mine[0])
         mine = [p for p in mine if p.same_rows(mine[0])]  # others pair up with nothing
         scores = [p.probability for p in mine]
         points = [[Ranking(label, score).auc()] for score in scores]

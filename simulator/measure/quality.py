@@ -14,6 +14,7 @@ from simulator.measure.ranking import grouped_auc, pr_auc
 from simulator.measure.results import Result
 from simulator.measure.significance import delong
 from simulator.measure.tally import GroupedTally, Tally
+from simulator.measure.users import auc_by_user
 from simulator.measure.value import Value, undefined
 from simulator.record.predictions import Predictions
 
@@ -33,6 +34,7 @@ DIRECTED = {  # whether larger is better; PCOC is best at 1 and has no direction
     **dict.fromkeys(("logloss", "ne", "brier", "ece"), False),
 }
 ACTIVITY = (0, 50, 150, 300)  # impressions of the user before the period: KEEP's groups [0, 50), ..., 300 and more
+NO_USER = "no_user"  # rows that are of no user: part of the whole, and no slice of users
 MOST_SCENARIOS = 10  # slices by scenario, of the most frequent ones
 
 
@@ -40,15 +42,16 @@ def quality(p: Predictions, scenarios: Sequence[int]) -> Iterator[Result]:
     """Take every metric of these predictions; of prequential ones those in SLICED also by slice."""
     parts = {name: (p.label[rows], p.probability[rows]) for name, rows in activity_slices(p).items()}
     tallies = {name: Tally.of(*rows) for name, rows in parts.items() if np.isfinite(rows[1]).all()}
+    del parts[NO_USER]
     for name, value in _overall(p, tallies).items():
         yield _result(p, name, value)
     if p.holdout:
         return
     others = {
         "new_user": p.new_user,
-        "seen_user": ~p.new_user,
+        "seen_user": ~p.new_user & ~p.no_user,
         "new_item": p.new_item,
-        "seen_item": ~p.new_item,
+        "seen_item": ~p.new_item & ~p.no_item,
         **({} if p.scenario is None else {f"scenario={each}": p.scenario == each for each in scenarios}),
     }
     parts |= {name: (p.label[rows], p.probability[rows]) for name, rows in others.items()}
@@ -60,9 +63,13 @@ def quality(p: Predictions, scenarios: Sequence[int]) -> Iterator[Result]:
 
 
 def activity_slices(p: Predictions) -> dict[str, np.ndarray]:
-    """Part the rows into the tail, the torso and the head of users: every row is in one slice."""
-    slices = {f"activity_{low}_{high}": (p.activity >= low) & (p.activity < high) for low, high in pairwise(ACTIVITY)}
-    return {**slices, f"activity_{ACTIVITY[-1]}": p.activity >= ACTIVITY[-1]}
+    """Part the rows into the tail, the torso and the head of users, and those of nobody: each is in one slice."""
+    known, activity = ~p.no_user, p.activity
+    slices = {
+        f"activity_{low}_{high}": known & (activity >= low) & (activity < high) for low, high in pairwise(ACTIVITY)
+    }
+    slices[f"activity_{ACTIVITY[-1]}"] = known & (activity >= ACTIVITY[-1])
+    return {**slices, NO_USER: p.no_user}
 
 
 def _sliced(label: np.ndarray, probability: np.ndarray, tally: Tally | None) -> dict[str, Value]:
@@ -78,7 +85,7 @@ def _overall(p: Predictions, parts: dict[str, Tally]) -> dict[str, Value]:
     tally = reduce(add, parts.values())
     values = {"auc": delong(p.label, p.probability)}
     values |= {metric: measure(tally) for metric, measure in TALLIED.items()}
-    users = grouped_auc(GroupedTally.of(p.label, p.probability, p.user))
+    users = auc_by_user(p)
     of_users = (users.by_row(), users.by_group(), users.row_coverage(), users.group_coverage())
     values |= dict(zip(USER_METRICS, of_users, strict=True))
     if p.request is not None:

@@ -13,6 +13,7 @@ from simulator.measure.calibration import complement, entropy, negative_log
 from simulator.measure.ranking import GroupedAuc, Ranking, grouped_auc
 from simulator.measure.significance import bootstrap_aucs, user_counts
 from simulator.measure.tally import Floats, GroupedTally, sums
+from simulator.measure.users import auc_by_user, clusters
 from simulator.record.predictions import Predictions
 
 USERS_AT_ONCE = 8192
@@ -23,7 +24,7 @@ def redraws(pieces: list[Predictions], replicates: int, seed: int) -> dict[str, 
 
     `pieces` are of the same rows. They pair up: each redraw takes the same users for all of them.
     """
-    label, user = pieces[0].label, pieces[0].user
+    label, user = pieces[0].label, clusters(pieces[0])
     users, of_row = np.unique(user, return_inverse=True)
     drawn = np.ones((1 + replicates, len(users)), dtype=np.uint8)  # a count stays far below 256
     for replicate in range(replicates):
@@ -52,7 +53,7 @@ def _of_users(p: Predictions, users: np.ndarray, of_row: np.ndarray) -> Floats:
     nats = np.where(clicked, negative_log(probability), negative_log(complement(probability)))
     of_rows = (np.ones(len(clicked)), clicked, nats, probability, (probability - clicked) ** 2)
     columns = [sums(of_row, column, len(users)) for column in of_rows]
-    by_user = grouped_auc(GroupedTally.of(p.label, p.probability, p.user))
+    by_user = auc_by_user(p)
     themselves = np.searchsorted(users, by_user.names)
     columns += _spread(by_user, themselves, len(users), by_size=True)
     columns += _spread(by_user, themselves, len(users), by_size=False)

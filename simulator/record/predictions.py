@@ -27,15 +27,16 @@ PREDICTIONS = pa.schema(
         ("holdout", pa.bool_()),
         ("probability", pa.float32()),
         ("label", pa.int8()),
-        ("user", pa.int32()),
+        ("user", pa.int32()),  # id; NOBODY where there is none
         ("request", pa.int64()),  # null where the log has no requests
-        ("new_user", pa.bool_()),  # not seen before the period it was shown in
+        ("new_user", pa.bool_()),  # not seen before the period it was shown in; null where there is none
         ("new_item", pa.bool_()),
         ("activity", pa.int32()),  # impressions of the user before that period
         ("scenario", pa.int32()),  # id; null where the log has no scenarios
     ]
 )
 LEDGER = pa.schema([("arm", pa.string()), ("seed", pa.int32()), ("row_id", pa.int64())])  # of each rank
+NOBODY = 0  # pkb.batch.MISSING
 BEST_ATTAINABLE = "best_attainable"  # the pseudo-arm that predicts a synthetic world's true probability
 
 
@@ -55,8 +56,14 @@ class Predictions:
     request: np.ndarray | None  # [N] int64
     new_user: np.ndarray  # [N] bool
     new_item: np.ndarray  # [N] bool
+    no_item: np.ndarray  # [N] bool, the row does not say which
     activity: np.ndarray  # [N] int32, impressions of the user before the period
     scenario: np.ndarray | None  # [N] int32
+
+    @property
+    def no_user(self) -> np.ndarray:
+        """[N] bool, the row does not say whose it is."""
+        return self.user == NOBODY
 
     def same_rows(self, other: Self) -> bool:
         """Tell whether the two are for the same rows with the same labels, so that they can be compared."""
@@ -140,7 +147,10 @@ def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> Ite
             f"{file}: holds predictions of arms {arms} and seeds {seeds}; delete the run's folder, run again"
         )
     absent = {name for name in ("request", "scenario") if table.column(name).null_count}
-    columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in {"arm", *absent}}
+    columns = {name: table.column(name) for name in table.column_names if name not in {"arm", *absent}}
+    columns["no_item"] = pc.is_null(columns["new_item"])
+    columns |= {name: pc.fill_null(columns[name], False) for name in ("new_user", "new_item")}
+    columns = {name: column.to_numpy() for name, column in columns.items()}
 
     order = np.lexsort((columns["row_id"], columns["trained_through"]))
     columns = {name: column[order] for name, column in columns.items()}
@@ -164,6 +174,7 @@ def _split(table: pa.Table, file: Path, evaluated_on: int, holdout: bool) -> Ite
             request=None if "request" in absent else columns["request"][start:stop],
             new_user=columns["new_user"][start:stop],
             new_item=columns["new_item"][start:stop],
+            no_item=columns["no_item"][start:stop],
             activity=columns["activity"][start:stop],
             scenario=None if "scenario" in absent else columns["scenario"][start:stop],
         )

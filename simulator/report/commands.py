@@ -16,19 +16,29 @@ from pkb.errors import RunError
 from simulator.record.costs import read_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
+from simulator.record.lock import user_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 def report(folder: Path, console: Console) -> None:
-    """Measure a run again that is over, or that has committed some periods, and report on it."""
+    """Measure a run again that is over, or that has committed some periods, and report on it.
+
+    Of a run that somebody plays, which writes its report itself, the folder is only read.
+    """
     run = RunFolder(folder)
     experiment = read_experiment(run)
     complete, begun = 1 + run.complete_through(experiment.keys), run.begun()
     periods = _number(begun, "period") if complete >= begun else f"{complete} of {begun} periods are complete"
     say(console, f"run {run}: {periods}, {_number(len(experiment.arms), 'arm')}")
-    present(run, conclude(run), console)
+    if user := user_of(run):
+        from simulator.measure.evaluate import evaluate
+
+        say(console, f"run {run}: is in use by {user}; what it has so far is shown, and nothing written")
+        show(run, evaluate(run, keep=False), console)
+    else:
+        present(run, conclude(run), console)
 
 
 def conclude(run: RunFolder) -> pa.Table:
@@ -53,6 +63,13 @@ def conclude_serving(run: RunFolder, results: pa.Table) -> pa.Table:
 
 def present(run: RunFolder, results: pa.Table, console: Console) -> None:
     """Print what cannot be judged, the table that a run ends with, and where its files are."""
+    show(run, results, console)
+    say(console, f"results: {run.results}")
+    say(console, f"report:  {run.report}")
+
+
+def show(run: RunFolder, results: pa.Table, console: Console) -> None:
+    """Print what cannot be judged, and the table that a run ends with."""
     from simulator.report.judge import Judge
     from simulator.report.numbers import Numbers
     from simulator.report.table import summary
@@ -61,8 +78,6 @@ def present(run: RunFolder, results: pa.Table, console: Console) -> None:
     for finding in Judge(Numbers(results), experiment, read_costs(run, experiment.keys)).findings():
         console.print(Text.assemble((f"{finding.tag}: ", "bold red"), finding.text), soft_wrap=True)
     console.print(summary(results))
-    say(console, f"results: {run.results}")
-    say(console, f"report:  {run.report}")
 
 
 def compare_runs(folders: Sequence[Path], console: Console) -> None:
@@ -99,11 +114,20 @@ def robustness_of(folders: Sequence[Path], console: Console) -> None:
     from simulator.report.page import write_report
     from simulator.report.robustness import robustness, share, table
 
-    tables = [pq.read_table(run.results) if run.results.exists() else evaluate(run) for run in runs]
+    used = [user_of(run) for run in runs]
+    tables = [
+        evaluate(run, keep=user is None)
+        if user or not run.results.exists()
+        else pq.read_table(run.results, partitioning=None)
+        for run, user in zip(runs, used, strict=True)
+    ]
     found = robustness(experiments[0], names, [Numbers(each) for each in tables], [_settings(run) for run in runs])
-    write_robustness(runs[0], found)
     console.print(table(found))
     say(console, share(found))
+    if used[0]:
+        say(console, f"run {runs[0]}: is in use by {used[0]}; nothing is written there")
+        return
+    write_robustness(runs[0], found)
     say(console, f"robustness: {runs[0].robustness}")
     if runs[0].report.exists():
         write_report(runs[0])

@@ -33,7 +33,7 @@ def write_report(run: RunFolder) -> Path:
     """Write `report.html` from the run's `results.parquet`; RunError where it has not been evaluated yet."""
     if not run.results.exists():
         raise RunError(f"{run}: holds no results.parquet; evaluate the run before reporting on it")
-    numbers = Numbers(pq.read_table(run.results))
+    numbers = Numbers(pq.read_table(run.results, partitioning=None))
     experiment, served = read_experiment(run), read_serving(run)
     costs = read_costs(run, experiment.keys)
     groups, robustness, tuning = read_groups(run), read_robustness(run), read_tuning(run)
