@@ -63,7 +63,8 @@ class Predictions:
     @property
     def no_user(self) -> np.ndarray:
         """[N] bool, the row does not say whose it is."""
-        return self.user == NOBODY
+        nobodys: np.ndarray = self.user == NOBODY
+        return nobodys
 
     def same_rows(self, other: Self) -> bool:
         """Tell whether the two are for the same rows with the same labels, so that they can be compared."""

@@ -42,7 +42,7 @@ def _read_as(example: str, rule: TimeRule) -> str:
     seconds = rule.number(example)
     try:
         if seconds is not None:
-            return f"are read as {datetime.fromtimestamp(seconds, UTC).isoformat(sep=' ', timespec='minutes')} UTC"
+            return f"are read as {datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
     except (OverflowError, ValueError, OSError):  # no year that there is
         pass
     return f"are not in the years {rule.first_year} to {rule.last_year}"
@@ -92,11 +92,10 @@ def tell_doubts(staged: Staging, log: RawLog, tell: Tell) -> None:
     if count:
         column = log.time_rule.column
         tell(f"column {column!r}: {count} times without an offset or a zone, such as {examples[0]!r}, are read as UTC")
-    rows, _ = staged.count()
-    for (field, value), times in sorted(staged.usual.items()):
+    for (field, value), share in sorted(staged.usual().items()):
         tell(
-            f"column {field!r}: {value!r} stands there {times} times ({times / rows:.1%} of the rows) as a value like"
-            " any other; if it means that there is none, name it in stream.table.missing"
+            f"column {field!r}: '{value}' is {share:.1%} of its values, like any other; if it means that there is none,"
+            " name it in stream.table.missing"
         )
     _tell_of_one_user(staged, log, tell)
     _tell_of_strange_lists(staged, log, tell)

@@ -103,10 +103,10 @@ class Staging:
             for number, first, last, rows, positives in found
         ]
 
-    @property
-    def usual(self) -> Mapping[tuple[str, str], int]:
-        """How often a field, or a list of its values, holds a text that usually means that there is none."""
-        return self._vocabulary.usual
+    def usual(self) -> Mapping[tuple[str, str], float]:
+        """The share of a field's values, those in lists included, that a text has which usually means none."""
+        held = self._vocabulary
+        return {(field, text): times / held.values[field] for (field, text), times in held.usual.items()}
 
     def set_apart(self, requests: Sequence[str]) -> None:
         """Leave the rows of these requests without one."""

@@ -36,7 +36,8 @@ class Vocabulary:
         self._seeds = {field: number for number, field in enumerate(fields)}
         self._missing = pa.array([None, *missing], pa.string())
         self._marks = pa.array([None, *missing, *usual], pa.string())
-        self.usual: Counter[tuple[str, str]] = Counter()  # rows and places in lists, by field and text
+        self.usual: Counter[tuple[str, str]] = Counter()  # by field and text
+        self.values: Counter[str] = Counter()  # all of a field, those in lists and missing ones included
         self._ids = KeyIds()
         self.size = 1 + len(fields)  # ids below it are taken
 
@@ -60,6 +61,7 @@ class Vocabulary:
 
     def _is_missing(self, coded: pa.DictionaryArray, field: str) -> np.ndarray:
         """[distinct texts] bool; `usual` texts that mean nothing here are counted."""
+        self.values[field] += len(coded)
         missing = _in(coded.dictionary, self._marks)
         if missing.any():
             (marked,) = np.nonzero(missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_log_that_has_grown_at_its_end_goes_on_and_is_the_log_from_then_on(run
 
 @pytest.mark.parametrize("period", range(3))
 @pytest.mark.parametrize("change", [{"digest": "x"}, {"rows": 99}, {"start": -1}, {"end": 9}], ids=str)
-def test_any_other_log_is_refused_and_both_are_named(run: RunFolder, period: int, change: dict[str, int]) -> None:
+def test_any_other_log_is_refused_and_both_are_named(run: RunFolder, period: int, change: dict[str, Any]) -> None:
     periods = [replace(p, **change) if number == period else p for number, p in enumerate(PERIODS)]
     other = replace(LOG, fingerprint="fedcba9876", rows=299, periods=periods)
     said = (

@@ -41,6 +41,6 @@ def log_of(
 ) -> Log:
     """Ingest the CSV files of `folder/raw`, unless the settings say otherwise."""
     files = {"files": "**/*.csv"} | COLUMNS | table
-    places = {"root": str(raw or folder / "raw"), "data": str(folder / "data")}
+    places: Row = {"root": str(raw or folder / "raw"), "data": str(folder / "data")}
     settings = StreamSettings(source="table", table=TableSettings(**files), **(places | (stream or {})))
     return ingest(settings, IngestSettings(), (told if told is not None else list[str]()).append)
