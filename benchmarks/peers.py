@@ -78,7 +78,7 @@ def written(file: Path, rows: int, features: int, seed: int) -> tuple[int, ...]:
 
 
 def read(file: Path, sizes: tuple[int, ...]) -> Rows:
-    table = pq.read_table(file)
+    table = pq.read_table(file, partitioning=None)
     values = np.stack([table.column(name).to_numpy() for name in SCHEMA.names], axis=1)
     return Rows(torch.from_numpy(values), torch.tensor(table.column("click").to_numpy()), sizes)
 

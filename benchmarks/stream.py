@@ -66,7 +66,7 @@ def replayed(log: Log, rows: int, repeats: int) -> list[Figure]:
 
 def scan(log: Log) -> None:
     columns = log.columns(histories=False)
-    files = ds.dataset([str(log.path(p)) for p in log.periods])
+    files = ds.dataset([str(log.path(p)) for p in log.periods], partitioning=None)
     for batch in files.to_batches(columns=columns, batch_size=READ_ROWS):
         to_batch(pa.Table.from_batches([batch]), log.schema)
 

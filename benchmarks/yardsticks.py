@@ -116,6 +116,7 @@ def predicted(contender: Contender, period: Period, seen: Shown) -> Predictions:
         request=None,
         new_user=seen.new_user,
         new_item=seen.new_item,
+        no_item=seen.no_item,
         activity=seen.activity,
         scenario=None,
     )

@@ -22,7 +22,9 @@ from simulator.record.costs import read_costs, stop_reasons
 from simulator.record.experiment import key_of, read_experiment, write_experiment
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
+from simulator.record.lock import held
 from simulator.record.provenance import write_environment
+from simulator.record.replayed import Replayed, ReplayedPeriod, hold_to
 from simulator.report.commands import conclude, conclude_serving, conclude_what_is_missing, present, say
 from simulator.serve.loading import load_servable
 from simulator.serve.serving import check_servable, serve_and_measure
@@ -43,9 +45,16 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     settings.tune.check_leaves_some(len(log.periods))
     check_restarts(settings, len(log.periods))
     settings = within_budget(settings, log)
+    with held(_folder(settings)):
+        return _play(settings, log, console, address, tell)
+
+
+def _play(settings: Settings, log: Log, console: Console, address: str | None, tell: Callable[[str], None]) -> Path:
+    """Play an experiment on its log, in a folder that is this process's alone."""
     if settings.serve.enabled:
         check_servable(settings.serve, settings.stream, log)  # before anything is written of a run that must be another
     folder = open_run(settings, log.manifest.name)
+    hold_to(folder, replayed(log), tell)
     tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
     for key in read_experiment(folder).keys:  # better known now than after Ray has started
         if (committed := folder.committed(key)) >= 0:
@@ -97,7 +106,7 @@ def refuse_all_stopped(run: RunFolder, settings: Settings) -> None:
 
 def open_run(settings: Settings, data_set: str) -> RunFolder:
     """Open the run's folder, new or of the same experiment; RunError if another experiment lives there."""
-    run = RunFolder(Path(settings.runs) / settings.name)
+    run = _folder(settings)
     before = load(run.config) if run.config.exists() else None
     differing = [] if before is None else differences(before, settings)
     if differing:
@@ -113,6 +122,17 @@ def open_run(settings: Settings, data_set: str) -> RunFolder:
         run.serving.unlink(missing_ok=True)  # it was measured under other settings
     write_text(run.config, to_yaml(settings))  # last: what stands beside it is complete
     return run
+
+
+def _folder(settings: Settings) -> RunFolder:
+    return RunFolder(Path(settings.runs) / settings.name)
+
+
+def replayed(log: Log) -> Replayed:
+    """Say what tells a log from every other."""
+    of = log.manifest
+    periods = [ReplayedPeriod(start=p.start, end=p.end, rows=p.rows, digest=p.digest) for p in log.periods]
+    return Replayed(name=of.name, fingerprint=of.fingerprint, rows=of.rows_kept, periods=periods)
 
 
 def differences(one: Settings, other: Settings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ ROOMS = (  # from the ground up: a room imports from those before it
 TOP = ("settings", "describe", "plays", "multirun", "run", "cli", "__main__")  # files above all rooms
 KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune"}
 KNOW_TORCH_NOT = {"config", "record", "measure", "report"}
+READS_DATASETS = {"read_table", "read_parquet", "dataset", "ParquetDataset", "parquet_dataset"}
 LONGEST = 300  # lines of a file
 PACKAGES = tuple(MAY_IMPORT)
 
@@ -118,3 +120,24 @@ def _module(names: dict[str, Path]) -> Callable[[str], str | None]:
         return name or None
 
     return of
+
+
+def test_no_read_takes_columns_from_the_names_of_folders() -> None:
+    """By default Arrow, Ray Data and DuckDB read a folder `click=0` as a column; each call here must say otherwise."""
+    files = [file for package in (*PACKAGES, "benchmarks", "examples") for file in (ROOT / package).rglob("*.py")]
+    seen = 0
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and _name_of(node.func) in READS_DATASETS:
+                seen += 1
+                given = {keyword.arg: keyword.value for keyword in node.keywords}.get("partitioning")
+                assert isinstance(given, ast.Constant), f"{file}:{node.lineno} says nothing of partitioning"
+                assert given.value is None, f"{file}:{node.lineno} reads columns from folders' names"
+        queries = len(re.findall(r"(?<![.\w])(?:read_parquet|read_csv|parquet_scan)\(", file.read_text()))
+        assert file.read_text().count("hive_partitioning=false") == queries, f"{file}: a query does not say so"
+        seen += queries
+    assert seen >= 8
+
+
+def _name_of(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from pkb.batch import MISSING
 from simulator.record.costs import ArmCosts, PeriodFacts, StageCosts, write_arm_costs, write_period_facts
 from simulator.record.experiment import ArmAndSeed, key_of, who_of
 from simulator.record.files import write_parquet
@@ -57,8 +58,8 @@ class Book:
             "label": rows.label.numpy().astype(np.int8),
             "user": shown.user,
             "request": pa.nulls(n, pa.int64()) if rows.request is None else rows.request.numpy(),
-            "new_user": shown.new_user,
-            "new_item": shown.new_item,
+            "new_user": pa.array(shown.new_user, mask=shown.user == MISSING),
+            "new_item": pa.array(shown.new_item, mask=shown.no_item),
             "activity": shown.activity,
             "scenario": pa.nulls(n, pa.int32()) if shown.scenario is None else shown.scenario,
         }

@@ -27,8 +27,8 @@ from simulator.record.serving import read_serving
 Tell = Callable[[int, int], None]  # told the number of the period to be measured, and of how many
 
 
-def evaluate(run: RunFolder, tell: Tell = lambda number, of: None) -> pa.Table:
-    """Measure the complete periods of the run in this folder; writes `results.parquet` there and returns it.
+def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool = True) -> pa.Table:
+    """Measure the complete periods of the run in this folder; to `keep` it, write it there as `results.parquet`.
 
     Numbers of predictions depend on these alone, to the last bit. DataError where a stored file is damaged.
     """
@@ -87,7 +87,8 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None) -> pa.Table:
         data=experiment.data, yardsticks=experiment.yardsticks, counted_from=counted_from, tuned_on=experiment.tuned_on
     )
     table = to_table(results, run.name, what)
-    write_parquet(run.results, table)
+    if keep:
+        write_parquet(run.results, table)
     return table
 
 

@@ -53,15 +53,16 @@ def quality(its: Scored, scenarios: Sequence[int]) -> Iterator[Result]:
 
 
 def slices(p: Predictions, scenarios: Sequence[int]) -> dict[str, np.ndarray]:
-    """Mark the rows of each slice; by activity every row is in the tail, the torso or the head of users."""
+    """Mark the rows of each slice; by activity the rows of users are in the tail, the torso or the head of these."""
+    known, activity = ~p.no_user, p.activity
     by_scenario = {} if p.scenario is None else {f"scenario={each}": p.scenario == each for each in scenarios}
     return {
-        **{f"activity_{low}_{high}": (p.activity >= low) & (p.activity < high) for low, high in pairwise(ACTIVITY)},
-        f"activity_{ACTIVITY[-1]}": p.activity >= ACTIVITY[-1],
+        **{f"activity_{low}_{high}": known & (activity >= low) & (activity < high) for low, high in pairwise(ACTIVITY)},
+        f"activity_{ACTIVITY[-1]}": known & (activity >= ACTIVITY[-1]),
         "new_user": p.new_user,
-        "seen_user": ~p.new_user,
+        "seen_user": ~p.new_user & known,
         "new_item": p.new_item,
-        "seen_item": ~p.new_item,
+        "seen_item": ~p.new_item & ~p.no_item,
         **by_scenario,
     }
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from simulator.measure.ranking import GroupedAuc, Ranking, grouped_auc
 from simulator.measure.significance import Placements, Redrawn
+from simulator.measure.users import clusters
 from simulator.record.predictions import Predictions
 
 
 class Groups:
-    """The users and the requests that rows are of, numbered from 0 up."""
+    """The users and the requests that rows are of, numbered from 0 up; a row of nobody is a user of its own."""
 
     def __init__(self, p: Predictions) -> None:
-        self.users, self.user = np.unique(p.user, return_inverse=True)  # [U]; [N]
+        self.users, self.user = np.unique(clusters(p), return_inverse=True)  # [U]; [N]
+        self.nobodys = int(np.count_nonzero(p.no_user))  # rows
         self.request = self.user_of_request = None
         if p.request is not None:
             _, first, self.request = np.unique(p.request, return_index=True, return_inverse=True)  # [N]
@@ -51,8 +54,9 @@ class Scored:
 
     @cached_property
     def by_user(self) -> GroupedAuc:
-        """Measure the AUC within each user, named by number."""
-        return grouped_auc(self.ranking.within(self.groups.user))
+        """Measure the AUC within each user, named by number; rows of nobody are in no group, but among all rows."""
+        found = grouped_auc(self.ranking.within(self.groups.user))
+        return replace(found, groups=found.groups - self.groups.nobodys)
 
     @cached_property
     def by_request(self) -> GroupedAuc | None:

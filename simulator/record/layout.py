@@ -3,6 +3,8 @@
     config.yaml                                   the settings, fully resolved
     experiment.json                               what measuring and reporting must know of them
     environment.json                              where and with what the run was made
+    log.json                                      which log it replays (`record.replayed`)
+    in_use                                        whose the folder is while a run is played (`record.lock`)
     tuning.json                                   what every arm was tuned to (`record.tuning`)
     tuning/                                       a folder like this one, of the trials, while they are played
     groups.json                                   which group of workers plays which contender (`record.groups`)
@@ -57,6 +59,14 @@ class RunFolder:
     @property
     def environment(self) -> Path:
         return self.path / "environment.json"
+
+    @property
+    def replayed(self) -> Path:
+        return self.path / "log.json"
+
+    @property
+    def in_use(self) -> Path:
+        return self.path / "in_use"
 
     @property
     def groups(self) -> Path:

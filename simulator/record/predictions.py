@@ -26,15 +26,16 @@ PREDICTIONS = pa.schema(
         ("holdout", pa.bool_()),
         ("probability", pa.float32()),
         ("label", pa.int8()),
-        ("user", pa.int32()),
+        ("user", pa.int32()),  # id; NOBODY where there is none
         ("request", pa.int64()),  # null where the log has no requests
-        ("new_user", pa.bool_()),  # not seen before the period it was shown in
+        ("new_user", pa.bool_()),  # not seen before the period it was shown in; null where there is none
         ("new_item", pa.bool_()),
         ("activity", pa.int32()),  # impressions of the user before that period
         ("scenario", pa.int32()),  # id; null where the log has no scenarios
     ]
 )
 LEDGER = pa.schema([("arm", pa.string()), ("seed", pa.int32()), ("row_id", pa.int64())])  # of each rank
+NOBODY = 0  # pkb.batch.MISSING
 BEST_ATTAINABLE = "best_attainable"  # the pseudo-arm that predicts a synthetic world's true probability
 
 
@@ -54,8 +55,15 @@ class Predictions:
     request: np.ndarray | None  # [N] int64
     new_user: np.ndarray  # [N] bool
     new_item: np.ndarray  # [N] bool
+    no_item: np.ndarray  # [N] bool, the row does not say which
     activity: np.ndarray  # [N] int32, impressions of the user before the period
     scenario: np.ndarray | None  # [N] int32
+
+    @property
+    def no_user(self) -> np.ndarray:
+        """[N] bool, the row does not say whose it is."""
+        nobodys: np.ndarray = self.user == NOBODY
+        return nobodys
 
     def same_rows(self, other: Self) -> bool:
         """Tell whether the two are for the same rows with the same labels, so that they can be compared."""
@@ -146,7 +154,10 @@ def _split(table: pa.Table, file: Path) -> Iterator[Predictions]:
             f"{file}: holds predictions of arms {arms} and seeds {seeds}; delete the run's folder, run again"
         )
     absent = {name for name in ("request", "scenario") if table.column(name).null_count}
-    columns = {name: table.column(name).to_numpy() for name in table.column_names if name not in {"arm", *absent}}
+    stored = {name: table.column(name) for name in table.column_names if name not in {"arm", *absent}}
+    stored["no_item"] = pc.is_null(stored["new_item"])
+    stored |= {name: pc.fill_null(stored[name], False) for name in ("new_user", "new_item")}
+    columns = {name: column.to_numpy() for name, column in stored.items()}
     evaluated_on, holdout, through = (
         columns.pop(name).astype(np.int64) for name in ("evaluated_on", "holdout", "trained_through")
     )

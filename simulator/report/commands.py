@@ -18,6 +18,7 @@ from pkb.errors import DataError, RunError
 from simulator.record.costs import read_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
+from simulator.record.lock import user_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,13 +27,23 @@ EVERY_SECONDS = 3.0  # a line tells how far measuring has come
 
 
 def report(folder: Path, console: Console) -> None:
-    """Measure a run again that is over, or that has committed some periods, and report on it."""
+    """Measure a run again that is over, or that has committed some periods, and report on it.
+
+    Of a run that somebody plays, which writes its report itself, the folder is only read.
+    """
     run = RunFolder(folder)
     experiment = read_experiment(run)
     complete, begun = 1 + run.complete_through(experiment.keys), run.begun()
     periods = _number(begun, "period") if complete >= begun else f"{complete} of {begun} periods are complete"
     say(console, f"run {run}: {periods}, {_number(len(experiment.arms), 'arm')}")
-    present(run, conclude(run, console), console)
+    if user := user_of(run):
+        from simulator.measure.evaluate import evaluate
+
+        say(console, f"run {run}: is in use by {user}; what it has so far is shown, and nothing written")
+        with measuring(console) as tell:
+            show(run, evaluate(run, tell, keep=False), console)
+    else:
+        present(run, conclude(run, console), console)
 
 
 def conclude(run: RunFolder, console: Console) -> pa.Table:
@@ -92,12 +103,17 @@ def conclude_serving(run: RunFolder, results: pa.Table) -> pa.Table:
 
 def present(run: RunFolder, results: pa.Table, console: Console) -> None:
     """Print what cannot be judged, the table that a run ends with, and where its files are."""
+    show(run, results, console)
+    say(console, f"results: {run.results}")
+    say(console, f"report:  {run.report}")
+
+
+def show(run: RunFolder, results: pa.Table, console: Console) -> None:
+    """Print what cannot be judged, and the table that a run ends with."""
     from simulator.report.table import summary
 
     _warn(run, results, console)
     console.print(summary(results))
-    say(console, f"results: {run.results}")
-    say(console, f"report:  {run.report}")
 
 
 def _warn(run: RunFolder, results: pa.Table, console: Console, name: str = "") -> None:
@@ -112,14 +128,15 @@ def _warn(run: RunFolder, results: pa.Table, console: Console, name: str = "") -
 
 
 def _measured(run: RunFolder, console: Console) -> pa.Table:
-    """The results of a run, measured now if it has none."""
+    """The results of a run, measured now if it has none, or is in use; then they are not written."""
     from simulator.measure.evaluate import evaluate
     from simulator.measure.results import read_results
 
-    if run.results.exists():
+    user = user_of(run)
+    if run.results.exists() and not user:
         return read_results(run)
     with measuring(console) as tell:
-        return evaluate(run, tell)
+        return evaluate(run, tell, keep=user is None)
 
 
 def compare_runs(folders: Sequence[Path], console: Console) -> None:
@@ -156,13 +173,17 @@ def robustness_of(folders: Sequence[Path], console: Console) -> None:
     from simulator.report.page import write_report
     from simulator.report.robustness import robustness, share, table
 
+    used = [user_of(run) for run in runs]
     tables = [_measured(run, console) for run in runs]
     for name, run, results in zip(names, runs, tables, strict=True):
         _warn(run, results, console, name)
     found = robustness(experiments[0], names, [Numbers(each) for each in tables], [_settings(run) for run in runs])
-    write_robustness(runs[0], found)
     console.print(table(found))
     say(console, share(found))
+    if used[0]:
+        say(console, f"run {runs[0]}: is in use by {used[0]}; nothing is written there")
+        return
+    write_robustness(runs[0], found)
     say(console, f"robustness: {runs[0].robustness}")
     if runs[0].report.exists():
         write_report(runs[0])

@@ -21,7 +21,7 @@ WHERE = {
 
 def starts_afresh(experiment: Experiment, arm: str) -> bool:
     """Tell of which of the two regimes an arm is."""
-    return experiment.arms[arm].policy in AFRESH
+    return experiment.arms[arm].policy in AFRESH or bool(experiment.arms[arm].restart_at)
 
 
 def regimes(numbers: Numbers, judge: Judge, experiment: Experiment) -> Iterator[Finding]:

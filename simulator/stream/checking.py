@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from simulator.stream.raw import RawLog, quoted, text
+from simulator.stream.raw import RawLog, quoted, text, texts
+from simulator.stream.seen import TIMES
 
 LATEST = 253_402_300_799  # the last second of the year 9999; a time beyond it has another unit
 
 
 def checked_rows(log: RawLog, history_length: int) -> str:
-    """SQL of the columns file, row, part, left_out, ts, label0, ..., request, p_true, v0, v1, ..., and reason.
+    """SQL of file, row, part, left_out, ts, label0, ..., request, p_true, v0, v1, ..., reason, and `seen.TIMES`.
 
     The reason is why a row is set aside, null in good ones; v0, v1, ... are `RawLog.values` in their order.
     """
@@ -20,7 +21,8 @@ def checked_rows(log: RawLog, history_length: int) -> str:
         return f"CAST({value} AS VARCHAR)"
 
     values = ", ".join(f"{as_text(name, value)} AS v{i}" for i, (name, value) in enumerate(log.values.items()))
-    without_request = "false" if log.request is None else "request IS NULL OR request = ''"
+    nobody = f"request IS NULL OR request IN ({texts(('', *log.missing))})"
+    without_request = "false" if log.request is None else nobody
     labels, checks, written = "", "", ["time_text"]
     for i, (name, value) in enumerate({"label": log.label, **log.further_labels}.items()):
         written.append(f"label_text{i}")
@@ -31,6 +33,16 @@ def checked_rows(log: RawLog, history_length: int) -> str:
         checks += f"""WHEN label_text{i} IS NULL OR label_text{i} = '' THEN {text(f"no {told}")}
             WHEN label{i} IS NULL THEN {text(f"{told} ")} || {quoted(f"label_text{i}")} || ' is not 0 or 1'
             """
+    rule, odd_year, odd_times = log.time_rule, "", dict.fromkeys(TIMES, "NULL")
+    if rule is not None:
+        years = f"' is not in the years {rule.first_year} to {rule.last_year}'"
+        odd_year = f"WHEN ts NOT BETWEEN {rule.range} THEN 'time ' || {quoted('time_text')} || {years}"
+        odd_times = {
+            "far": rule.far("time_text", "ts"),
+            "dated": rule.dated("time_text"),
+            "without_zone": rule.without_zone("time_text", "ts"),
+        }
+    noted = "".join(f", CAST({expression} AS VARCHAR) AS {name}" for name, expression in odd_times.items())
     return f"""
         SELECT * EXCLUDE (defect, {", ".join(written)}), CASE
             WHEN defect IS NOT NULL THEN defect
@@ -38,8 +50,9 @@ def checked_rows(log: RawLog, history_length: int) -> str:
             WHEN ts IS NULL THEN 'time ' || {quoted("time_text")} || ' does not parse'
             WHEN ts NOT BETWEEN 0 AND {LATEST} THEN
                 'time ' || {quoted("time_text")} || ' is not in the years 1970 to 9999; look at the unit of time'
+            {odd_year}
             {checks}WHEN {without_request} THEN 'no request'
-        END AS reason
+        END AS reason{noted}
         FROM (
             SELECT _file AS file, _row::BIGINT AS row, _part::BIGINT AS part, {log.defect} AS defect,
                 CAST({log.left_out or "NULL"} AS VARCHAR) AS left_out,

@@ -28,6 +28,7 @@ from simulator.config.typed import plain
 from simulator.record.files import sync_folder
 from simulator.record.full_disk import full_disk
 from simulator.stream import world
+from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_times, settle_requests, tell_doubts
 from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
 from simulator.stream.periods import Cut, cut_of, skipped, thinned
@@ -48,7 +49,7 @@ from simulator.stream.sources import (
 from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
-FORMAT = 2  # to be raised whenever the same input gives another log
+FORMAT = 3  # to be raised whenever the same input gives another log
 
 
 class Source(Protocol):
@@ -94,20 +95,26 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     if "?" in str(data.resolve()):  # the engine would look for its own files elsewhere
         raise SettingError(f"stream.data={stream.data}: the path {data.resolve()} must be one without '?'")
     folder = data / f"{name}-{fingerprint[:8]}"
-    with _alone_in(data), _told_of_full_disk(data, files):
+    with _alone_in(data, report), _told_of_full_disk(data, files):
         if not folder.exists():
             with _becoming(folder) as partial, _staged(source, files, partial, stream, limits) as (raw, staged):
                 rows_in, rejected = staged.count()
                 for why, rows in sorted(staged.left_out.items()):
                     report(f"{rows} raw rows are left out: {why}")
+                refuse_wrong_times(staged, raw, limits)
                 _check_rejects(staged, limits, report)
+                refuse_two_texts_of_an_id(staged, raw)
                 spans = cut.spans(staged.counts(cut.number))
                 if empty := skipped(cut, spans):
                     report(empty)
+                tell_doubts(staged, raw, report)
+                settle_requests(staged, raw, spans, report)
                 periods = write_periods(staged, raw.schema, spans, partial)
                 write_rejects(staged, partial)
                 kept = sum(period.rows for period in periods)
                 assert rows_in == kept + rejected, f"{rows_in} rows read, {kept} kept, {rejected} rejected"
+                if not all(map(Path.exists, files)) or _fingerprint(source, name, stream, cut, files) != fingerprint:
+                    raise DataError(f"{stream.root}: the raw files changed while they were read; run again")
                 manifest = Manifest(
                     name=name,
                     source=source,
@@ -237,12 +244,16 @@ def _told_of_full_disk(data: Path, files: tuple[Path, ...]) -> Iterator[None]:
 
 
 @contextmanager
-def _alone_in(data: Path) -> Iterator[None]:
+def _alone_in(data: Path, report: Callable[[str], None]) -> Iterator[None]:
     """No other ingest works in the folder of logs meanwhile; what killed ones have left there is removed."""
     data.mkdir(parents=True, exist_ok=True)
     handle = os.open(data, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"{data}: another ingest is at work there; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         for left in data.glob(f"*-{'[0-9a-f]' * 8}.partial"):
             shutil.rmtree(left)
         yield

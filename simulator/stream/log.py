@@ -37,6 +37,7 @@ class Period:
     first_row_id: int
     vocabulary_size: int  # ids below it have appeared by the period's end
     file: str
+    digest: str = ""  # of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,8 @@ class Log:
 
     def read(self, period: Period, *, histories: bool = False) -> Batch:
         """One period, whole."""
-        return to_batch(pq.read_table(self.path(period), columns=self.columns(histories=histories)), self.schema)
+        columns = self.columns(histories=histories)
+        return to_batch(pq.read_table(self.path(period), columns=columns, partitioning=None), self.schema)
 
 
 def to_batch(table: pa.Table, schema: Schema) -> Batch:

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from pkb.batch import Schema
 from pkb.errors import DataError
+from simulator.stream.times import TimeRule
 
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}  # per second
 PARQUET = (".parquet", ".pq")  # how the names of such files end
 RESERVED = ("row_id", "ts", "request_id", "p_true")  # columns of the log itself
 _STAND_IN = "\ufdd0"  # a code point that Unicode keeps out of texts
@@ -48,6 +48,7 @@ class RawLog:
     defect: str = "NULL"  # what is wrong with the row, or null
     left_out: str | None = None  # why a row is no part of the log and not counted, though nothing is wrong with it
     missing: tuple[str, ...] = field(default=("",))  # texts that mean a missing value, beside null
+    time_rule: TimeRule | None = None  # of a table, of which nobody knows what its values mean but who wrote settings
     files: tuple[Path, ...] = ()  # for messages
 
     def __post_init__(self) -> None:
@@ -74,6 +75,11 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def texts(values: Iterable[str]) -> str:
+    """Quoted strings, each once."""
+    return ", ".join(map(text, dict.fromkeys(values)))
+
+
 def path(file: Path) -> str:
     """A quoted file name in which no character is a wildcard."""
     return text("".join(f"[{c}]" if c in "*?[" else c for c in str(file)))
@@ -93,7 +99,7 @@ def parquet(file: Path, root: Path, selected: str = "*") -> str:
     """Relation of a Parquet file: its columns, or what is `selected` of them, and the columns every relation has."""
     return (
         f"SELECT {selected}, {text(shown(file, root))} AS _file, file_row_number + 1 AS _row, 1 AS _part"
-        f" FROM read_parquet({path(file)}, file_row_number=true)"
+        f" FROM read_parquet({path(file)}, file_row_number=true, hive_partitioning=false)"
     )
 
 
@@ -107,7 +113,7 @@ def lines(file: Path, root: Path) -> str:
         f"SELECT coalesce(line, '') AS line, {text(shown(file, root))} AS _file,"
         " row_number() OVER () AS _row, 1 AS _part"
         f" FROM read_csv({path(file)}, columns={{'line': 'VARCHAR'}}, delim='\x01\x02\x03\x04', quote='', escape='',"
-        " header=false, auto_detect=false, store_rejects=true, max_line_size=16000000)"
+        " header=false, auto_detect=false, store_rejects=true, max_line_size=16000000, hive_partitioning=false)"
     )
 
 
@@ -183,24 +189,8 @@ def quoted(value: str) -> str:
 
 def not_among(value: str, allowed: Sequence[str]) -> str:
     """Expression: a defect of the text column `value`, null if it is one of `allowed`."""
-    return f"""CASE WHEN {name(value)} NOT IN ({", ".join(map(text, allowed))})
+    return f"""CASE WHEN {name(value)} NOT IN ({texts(allowed)})
         THEN {text(value)} || ' ' || {quoted(name(value))} || ' is none of {", ".join(allowed)}' END"""
-
-
-def whole_seconds(number: str, unit: str) -> str:
-    """Seconds from an integer in `unit`."""
-    return f"TRY_CAST({number} AS BIGINT) // {UNITS[unit]}"
-
-
-def seconds_of_timestamp(value: str) -> str:
-    """Seconds since 1970 from a timestamp, a date or its text; one without a zone is read as UTC."""
-    return f"epoch_us(TRY_CAST({value} AS TIMESTAMP)) // 1000000"
-
-
-def seconds_of_day(digits: str) -> str:
-    """Seconds since 1970 at the start of a day that eight digits tell (20151231), read as UTC."""
-    return rf"""CASE WHEN regexp_full_match({digits}, '\d{{8}}')
-        THEN epoch_us(try_strptime({digits}, '%Y%m%d')) // 1000000 END"""
 
 
 def split_list(joined: str, separator: str) -> str:

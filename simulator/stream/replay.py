@@ -32,7 +32,7 @@ def replay(log: Log, *, first: int = 0, histories: bool = False) -> Generator[tu
     context.execution_options.preserve_order = True
     context.use_datasource_v2 = False  # it packs the row groups of a large file into reads in any order
     files = [str(log.path(p)) for p in periods]
-    dataset = ray.data.read_parquet(files, columns=columns, concurrency=READS, num_cpus=0)
+    dataset = ray.data.read_parquet(files, columns=columns, partitioning=None, concurrency=READS, num_cpus=0)
     blocks = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)  # as they were read
     tables = _cut(iter(blocks), [p.rows for p in periods])
 

@@ -63,7 +63,10 @@ class TableSettings:
 
     files: str = "*.parquet"  # glob under stream.root, or a path of its own
     time: str = ""  # column of the impression's time; row: there is none, and the order of the files' rows is the time
-    time_unit: str = "s"  # s, ms, us: of an integer column; ignored for timestamps and text
+    time_unit: str = "s"  # s, ms, us, ns: of a column of numbers; ignored for timestamps and text
+    time_format: str = ""  # of numbers or texts in another form, in strptime's words: "%y%m%d%H", "%d/%m/%Y %H:%M"
+    first_year: int = 2000  # rows of earlier years are set aside, as a wrong unit or format makes them
+    last_year: int = 2100  # and so are rows of later years
     label: str = ""  # column that is 0 or 1
     further_labels: list[str] = field(default_factory=list)  # such as cart, purchase; columns that are 0 or 1
     request: str | None = None  # column that is equal for rows shown together
@@ -76,10 +79,15 @@ class TableSettings:
     separator: str = ","  # of a CSV file, of any length; \t is a tab
     quoting: str = "minimal"  # of a CSV file: values may be quoted; none: a quote is a character like any other
     list_separator: str = ";"  # within a list that is written as text
+    missing: list[str] = field(default_factory=list)  # texts that mean a missing value: "\\N", "NULL"; "" always does
 
     def __post_init__(self) -> None:
         expand_home(self, "files")
         one_of(self, "quoting", ("minimal", "none"))
+        if self.time_format and ("%" not in self.time_format or "'" in self.time_format):
+            raise SettingError(f"time_format={self.time_format!r}: must be in the words of strptime, such as %Y%m%d%H")
+        between(self, "first_year", 1970, 9999)
+        between(self, "last_year", self.first_year, 9999)
 
 
 @dataclass(frozen=True, kw_only=True)

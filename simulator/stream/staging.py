@@ -7,7 +7,7 @@ that stands in the data is executed: names and texts are quoted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,8 @@ from pkb.cores import allowed_cores
 from simulator.stream.checking import checked_rows
 from simulator.stream.faults import as_data_error
 from simulator.stream.raw import RawLog, path, shown
+from simulator.stream.requests import number_of
+from simulator.stream.seen import USUAL, Seen
 from simulator.stream.settings import IngestSettings
 from simulator.stream.vocabulary import WORDS, Numbering, Values, Vocabulary
 
@@ -65,22 +67,25 @@ class Staging:
         self._engine = engine
         self._log = log
         self._columns = _staged_columns(log)
-        self._vocabulary = Vocabulary(log.schema.names, missing=log.missing)
+        usual = USUAL if log.source == "table" else ()  # what a known format means is known
+        self._vocabulary = Vocabulary(log.schema.names, missing=log.missing, usual=usual)
+        self.seen = Seen()
+        self._has_apart = False
         tables = (("staged", self._columns), ("rejected", _REJECTED), ("words", WORDS))
         self._files = {name: folder / f"{name}.parquet" for name, _ in tables}
         self.left_out: Counter[str] = Counter()  # why rows of the raw files are no part of the log: how many
         self._fill({name: _Store(self._files[name], columns) for name, columns in tables}, history_length)
         for name in self._files:
-            self._run(f"CREATE VIEW {name} AS {self._stored(name)}")
+            self.ask(f"CREATE VIEW {name} AS {self._stored(name)}")
         self._add_unreadable_lines()
 
     def count(self) -> tuple[int, int]:
         """Rows there are, and rows rejected."""
-        ((kept, rejected),) = self._run("SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM rejected)")
+        ((kept, rejected),) = self.ask("SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM rejected)")
         return kept + rejected, rejected
 
     def first_reject(self) -> Reject:
-        ((file, row, reason),) = self._run(f"{_REJECTS} LIMIT 1")
+        ((file, row, reason),) = self.ask(f"{_REJECTS} LIMIT 1")
         return Reject(file=file, row=row, reason=reason)
 
     def rejects(self) -> Iterator[pa.Table]:
@@ -89,7 +94,7 @@ class Staging:
 
     def counts(self, number: str) -> list[Count]:
         """The kept rows of each number that they have by this expression (`periods.Cut.number`), ascending."""
-        found = self._run(f"""
+        found = self.ask(f"""
             SELECT {number} AS number, min(ts), max(ts), sum(rows)::BIGINT, sum(positives)::BIGINT
             FROM (SELECT *, (sum(rows) OVER (ORDER BY ts) - rows)::BIGINT AS before
                   FROM (SELECT ts, count(*) AS rows, sum(label0) AS positives FROM staged GROUP BY ts))
@@ -99,8 +104,21 @@ class Staging:
             for number, first, last, rows, positives in found
         ]
 
+    def usual(self) -> Mapping[tuple[str, str], float]:
+        """The share of a field's values, those in lists included, that a text has which usually means none."""
+        held = self._vocabulary
+        return {(field, text): times / held.values[field] for (field, text), times in held.usual.items()}
+
+    def set_apart(self, requests: Sequence[str]) -> None:
+        """Leave the rows of these requests without one."""
+        self._engine.register("apart", pa.table({"lone": pa.array(requests, pa.string())}))
+        self._has_apart = len(requests) > 0
+
     def sorted_rows(self, start: int, end: int) -> Iterator[pa.Table]:
-        """Kept rows with start <= ts < end by (ts, file, row, part): ts, request, label0, ..., p_true, v0, v1, ..."""
+        """Kept rows with start <= ts < end by (ts, file, row, part): ts, request, label0, ..., p_true, v0, v1, ...
+
+        The request is null where it was set apart.
+        """
         request, numbers = self._requests
         kept = ", ".join(c.name for c in self._columns if c.name not in ("file", "row", "part", "request"))
         return self._tables(f"""
@@ -118,32 +136,14 @@ class Staging:
     @cached_property
     def _requests(self) -> tuple[str, str]:
         """Expression of a request's number, and the join that it needs."""
-        if self._log.request is None:
-            return "0 AS request", ""
-        if self._requests_are_integers():
-            return "TRY_CAST(request AS BIGINT) AS request", ""
-        self._number_requests()
-        return "number AS request", "JOIN request_number USING (request)"
-
-    def _requests_are_integers(self) -> bool:
-        """Whether every request is an integer, and no two that differ as texts are the same integer."""
-        ((equal,),) = self._run("""
-            SELECT bool_and(coalesce(CAST(TRY_CAST(request AS BIGINT) AS VARCHAR) = request, false))
-            FROM staged""")
-        return bool(equal)
-
-    def _number_requests(self) -> None:
-        """0, 1, ... in order of first appearance."""
-        self._run("""
-            CREATE TABLE request_number AS
-            SELECT request, row_number() OVER (ORDER BY min((ts, file, row, part))) - 1 AS number
-            FROM staged GROUP BY request""")
+        return ("0 AS request", "") if self._log.request is None else number_of(self.ask, apart=self._has_apart)
 
     def _fill(self, stores: dict[str, _Store], history_length: int) -> None:
         with ExitStack() as closing:
             for store in stores.values():
                 closing.callback(store.close)
             for rows in self._tables(checked_rows(self._log, history_length), ARRIVING_ROWS):
+                self.seen.add(rows)
                 bad, left = pc.is_valid(rows.column("reason")), pc.is_valid(rows.column("left_out"))
                 for why in rows.column("left_out").filter(pc.and_not(left, bad)).value_counts().to_pylist():
                     self.left_out[why["values"]] += why["counts"]
@@ -154,7 +154,7 @@ class Staging:
                 stores["words"].add(words)
 
     def _stored(self, name: str) -> str:
-        return f"SELECT * FROM read_parquet({path(self._files[name])})"
+        return f"SELECT * FROM read_parquet({path(self._files[name])}, hive_partitioning=false)"
 
     def _encoded(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Rows with provisional ids in place of texts, and the values that were new."""
@@ -176,15 +176,15 @@ class Staging:
 
     def _add_unreadable_lines(self) -> None:
         """Lines that the reader could not take are rejects, and shift the row numbers of the lines behind them."""
-        if not self._run("SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors' AND estimated_size > 0"):
+        if not self.ask("SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors' AND estimated_size > 0"):
             return
-        self._run("""
+        self.ask("""
             CREATE TABLE unreadable AS
             SELECT file_path AS file, line::BIGINT AS line,
                 row_number() OVER (PARTITION BY file_path ORDER BY line) AS number,
                 CASE min(error_type) WHEN 'INVALID ENCODING' THEN 'not UTF-8' ELSE lower(min(error_type)) END AS reason
             FROM reject_errors JOIN reject_scans USING (scan_id, file_id) GROUP BY file_path, line""")
-        for (file,) in self._run("SELECT DISTINCT file FROM unreadable"):
+        for (file,) in self.ask("SELECT DISTINCT file FROM unreadable"):
             name = shown(Path(file), self._log.root)
             self._engine.execute("UPDATE unreadable SET file = ? WHERE file = ?", [name, file])
         gap = "SELECT file, line - number AS behind, max(number) AS number FROM unreadable GROUP BY ALL"
@@ -193,14 +193,15 @@ class Staging:
         unreadable = {"rejected": "UNION ALL SELECT file, line, 1, reason FROM unreadable", "staged": ""}
         for name, more in unreadable.items():
             rows = f"{shifted} FROM ({self._stored(name)}) AS rows {joined}"
-            self._run(f"CREATE OR REPLACE VIEW {name} AS {rows} {more}")
+            self.ask(f"CREATE OR REPLACE VIEW {name} AS {rows} {more}")
 
     def _tables(self, query: str, rows: int | None = None) -> Iterator[pa.Table]:
         with as_data_error(self._log):
             for batch in self._engine.sql(query).to_arrow_reader(rows or BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 
-    def _run(self, statement: str) -> list[Any]:
+    def ask(self, statement: str) -> list[Any]:
+        """The rows that a query of `staged`, `rejected` and `words` gives."""
         with as_data_error(self._log):
             rows: list[Any] = self._engine.execute(statement).fetchall()
         return rows
@@ -221,6 +222,7 @@ def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_leng
         },
     )
     try:
+        engine.execute("SET TimeZone = 'UTC'")  # whatever the clock of the machine
         engine.execute("SET enable_progress_bar = false")
         engine.execute("SET streaming_buffer_size = '100MB'")  # parsed while rows before it get their ids
         yield Staging(engine, log, folder, history_length=history_length)

@@ -6,6 +6,7 @@ value a provisional id as it arrives, so that rows are sorted as small numbers; 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,9 +31,13 @@ class Values:
 class Vocabulary:
     """Provisional ids of the values of all fields: global and dense, in any order."""
 
-    def __init__(self, fields: Sequence[str], *, missing: Iterable[str] = ()) -> None:
+    def __init__(self, fields: Sequence[str], *, missing: Iterable[str] = (), usual: Iterable[str] = ()) -> None:
+        """`missing` texts mean that there is no value; values that are `usual` texts for that are counted."""
         self._seeds = {field: number for number, field in enumerate(fields)}
         self._missing = pa.array([None, *missing], pa.string())
+        self._marks = pa.array([None, *missing, *usual], pa.string())
+        self.usual: Counter[tuple[str, str]] = Counter()  # by field and text
+        self.values: Counter[str] = Counter()  # all of a field, those in lists and missing ones included
         self._ids = KeyIds()
         self.size = 1 + len(fields)  # ids below it are taken
 
@@ -40,7 +45,7 @@ class Vocabulary:
         """The int32 ids of each column's texts, and the values that were new, as WORDS."""
         coded = [column.texts.dictionary_encode(null_encoding="encode") for column in columns]
         keys = [text_keys(c.dictionary, self._seeds[v.field]) for c, v in zip(coded, columns, strict=True)]
-        missing = [_in(code.dictionary, self._missing) for code in coded]
+        missing = [self._is_missing(code, column.field) for code, column in zip(coded, columns, strict=True)]
         every, first, place = np.unique(np.concatenate(keys), return_index=True, return_inverse=True)
         missing_every = np.concatenate(missing)[first]
         ids = np.where(missing_every, MISSING, self._ids.find(every))
@@ -54,9 +59,21 @@ class Vocabulary:
         unique = np.split(ids[place].astype(np.int32), edges[1:-1])
         return [u[code.indices.to_numpy()] for u, code in zip(unique, coded, strict=True)], words
 
+    def _is_missing(self, coded: pa.DictionaryArray, field: str) -> np.ndarray:
+        """[distinct texts] bool; `usual` texts that mean nothing here are counted."""
+        self.values[field] += len(coded)
+        missing = _in(coded.dictionary, self._marks)
+        if missing.any():
+            (marked,) = np.nonzero(missing)
+            missing[marked] = _in(coded.dictionary.take(pa.array(marked)), self._missing)
+            for place in marked[~missing[marked]].tolist():
+                times = pc.sum(pc.equal(coded.indices, place)).as_py()
+                self.usual[field, coded.dictionary[place].as_py()] += times
+        return missing
+
 
 def _in(texts: pa.Array, among: pa.Array) -> np.ndarray:
-    held: np.ndarray = pc.is_in(texts, value_set=among).to_numpy(zero_copy_only=False)
+    held: np.ndarray = pc.is_in(texts, value_set=among).to_numpy(zero_copy_only=False).copy()
     return held
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pkb.batch import Schema
@@ -30,11 +32,12 @@ def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder
     row_id = 0
     for index, span in enumerate(spans):
         file = f"period-{index:05d}.parquet"
-        first_row_id = row_id
+        first_row_id, digest = row_id, _Digest()
         with _writer(folder / file, columns_of(schema)) as writer:
             for _ in _group_sizes(span.rows):
                 table = _numbered(next(tables), schema, numbering, row_id)
                 writer.write_table(table)
+                digest.add(table)
                 row_id += table.num_rows
         periods.append(
             Period(
@@ -46,6 +49,7 @@ def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder
                 first_row_id=first_row_id,
                 vocabulary_size=numbering.size,
                 file=file,
+                digest=str(digest),
             )
         )
     more = next(tables, None)  # asking also ends the engine's query
@@ -90,6 +94,7 @@ def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id
     names = [*schema.names, *(history.name for history in schema.histories)]
     held = {name: whole(rows.column(f"v{i}")) for i, name in enumerate(names)}
     every_row = np.arange(rows.num_rows)
+    row_id = every_row + first_row_id
     lengths = {history.name: held[history.name].value_lengths().to_numpy() for history in schema.histories}
     ids = numbering.number(
         [
@@ -98,9 +103,9 @@ def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id
         ]
     )
     arrays: dict[str, pa.Array] = {
-        "row_id": pa.array(every_row + first_row_id),
+        "row_id": pa.array(row_id),
         "ts": rows.column("ts"),
-        "request_id": rows.column("request"),
+        "request_id": pc.coalesce(rows.column("request"), pa.array(-1 - row_id)),  # a row set apart is one of its own
         **{label: rows.column(f"label{i}") for i, label in enumerate(schema.labels)},
         "p_true": rows.column("p_true"),
         **{name: pa.array(column) for name, column in zip(names, ids, strict=True)},
@@ -110,6 +115,28 @@ def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id
         arrays[name] = pa.ListArray.from_arrays(offsets, arrays[name])
     target = columns_of(schema)
     return pa.table([arrays[name] for name in target.names], names=target.names).cast(target)
+
+
+class _Digest:
+    """A hash of rows, column by column, whatever the pieces that they come in and the form of their file."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, hashlib.blake2b] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        for name in rows.column_names:
+            column = whole(rows.column(name))
+            if pa.types.is_list(column.type):
+                self._update(f"lengths of {name}", column.value_lengths())
+                column = column.flatten()
+            self._update(name, column)
+
+    def _update(self, name: str, values: pa.Array) -> None:
+        self._hashes.setdefault(name, hashlib.blake2b(digest_size=16)).update(values.to_numpy())
+
+    def __str__(self) -> str:
+        columns = [f"{name} {columns.hexdigest()}" for name, columns in sorted(self._hashes.items())]
+        return hashlib.blake2b("\n".join(columns).encode(), digest_size=16).hexdigest()
 
 
 def _group_sizes(rows: int) -> list[int]:

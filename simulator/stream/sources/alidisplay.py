@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -58,7 +58,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         for file, columns in zip(files, (SAMPLE, PROFILE, (*AD, "brand")), strict=False)
     )
     tables = f"""
-        sample AS MATERIALIZED (SELECT *, {raw.whole_seconds("time_stamp", "s")} AS _ts FROM ({sample})),
+        sample AS MATERIALIZED (SELECT *, {times.whole_seconds("time_stamp", "s")} AS _ts FROM ({sample})),
         profile AS MATERIALIZED ({raw.unrepeated(profile, "userid")}),
         ad AS MATERIALIZED ({raw.unrepeated(ad, "adgroup_id")})"""
     impressions = """
@@ -103,7 +103,7 @@ def _earlier(file: Path, root: Path, length: int) -> str:
     One sort by user and time over both, without a list that grows with the file: lists do not spill to disk.
     """
     rows = raw.separated(file, root, ("user", "time_stamp", "cate", "brand"))
-    timed = f"SELECT *, {raw.whole_seconds('time_stamp', 's')} AS _ts FROM ({rows})"
+    timed = f"SELECT *, {times.whole_seconds('time_stamp', 's')} AS _ts FROM ({rows})"
     no_time = f"CASE WHEN _ts IS NULL THEN 'time ' || {raw.quoted('time_stamp')} || ' does not parse' END"
     latest = ", ".join(f"lag(behavior, {back} IGNORE NULLS) OVER past" for back in range(length, 0, -1))
     return f"""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
@@ -41,7 +41,7 @@ def find(stream: StreamSettings) -> tuple[Path, ...]:
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     rows = raw.separated(files[0], Path(stream.root), ("use_ID", *ITEM, "act_ID", "time"))
-    timed = f"SELECT *, {raw.seconds_of_day('time')} AS _ts FROM ({rows})"
+    timed = f"SELECT *, {times.seconds_of_day('time')} AS _ts FROM ({rows})"
     return RawLog(
         source="alipay",
         schema=SCHEMA,

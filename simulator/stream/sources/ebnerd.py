@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -66,7 +66,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
             stream.history_length,
         ),
         time="impression_time",
-        ts=raw.seconds_of_timestamp("impression_time"),
+        ts=times.seconds_of_timestamp("impression_time"),
         label="list_contains(article_ids_clicked, shown)",
         request="impression_id",
         values={

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, History, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -84,7 +84,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         root=Path(stream.root),
         relation=f"SELECT *, string_split(line, ',') AS parts FROM ({lines})",
         time=column("times"),
-        ts=raw.whole_seconds(column("times"), stream.time_unit),
+        ts=times.whole_seconds(column("times"), stream.time_unit),
         label=column("label"),
         values={name: column(name) for name in plain} | {name: lists[name] for name in HISTORIES},
         defect=f"""CASE

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -52,7 +52,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         root=Path(stream.root),
         relation=raw.unrepeated(rows, "instance_id"),
         time="context_timestamp",
-        ts=raw.whole_seconds("context_timestamp", "s"),
+        ts=times.whole_seconds("context_timestamp", "s"),
         label="is_trade",
         values={name: name for name in SCHEMA.names}
         | {"item_category_list": "string_split(item_category_list, ';')[-1]"},

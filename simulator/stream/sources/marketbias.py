@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 from simulator.stream.sources import ratings
@@ -45,7 +45,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         root=Path(stream.root),
         relation=raw.checked(rows, ratings.defect("rating")),
         time="timestamp",
-        ts=raw.seconds_of_timestamp("timestamp"),
+        ts=times.seconds_of_timestamp("timestamp"),
         label=ratings.label("rating"),
         values={name: name for name in SCHEMA.names},
         defect="_defect",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 from simulator.stream.sources import ratings
@@ -48,7 +48,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
             LEFT JOIN (SELECT movieId, genres FROM movie WHERE _defect IS NULL) USING (movieId)
             UNION ALL BY NAME {raw.bad_rows("movie")}""",
         time="timestamp",
-        ts=raw.whole_seconds("timestamp", "s"),
+        ts=times.whole_seconds("timestamp", "s"),
         label=ratings.label("rating"),
         values={name: name for name in SCHEMA.names},
         defect="_defect",

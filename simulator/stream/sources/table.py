@@ -2,8 +2,8 @@
 
 A file is Parquet if its name ends in .parquet or .pq. Any other is CSV with a header line, unless `columns` names its
 columns, and may be packed (.gz, .zst); values may be quoted but hold no line break. A history is a list column, or a
-text joined by `list_separator`. Where there is no time, the place of a row in its file, and of the file among the
-files in the order of their names, stands for it (`time: row`).
+text: joined by `list_separator`, or as Python, JSON or SQL write a list. Where there is no time, the place of a row in
+its file, and of the file among the files in the order of their names, stands for it (`time: row`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ import pyarrow.parquet as pq
 
 from pkb.batch import Field, History, Role, Schema
 from pkb.errors import DataError, SettingError
+from simulator.stream import joined as joined_lists
 from simulator.stream import raw
 from simulator.stream.matching import PACKED, matching_files
+from simulator.stream.numbers import as_text, require_exact
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import BY_ROW, StreamSettings, TableSettings
+from simulator.stream.times import UNITS, TimeRule
 
 ABSENT = "holds no file that matches stream.table.files={files!r}: set both to where your log is"
 SHAPED_BY: tuple[str, ...] = ("table",)
@@ -45,20 +48,27 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     if by_row:
         relations = _with_places(relations, files, stream)
     relation = raw.union(relations)
-    time = "_place" if by_row else alias[table.time]
-    seconds = f"coalesce({raw.whole_seconds(time, table.time_unit)}, {raw.seconds_of_timestamp(time)})"
+    rule = TimeRule(
+        column=table.time,
+        unit=table.time_unit,
+        format=table.time_format,
+        first_year=table.first_year,
+        last_year=table.last_year,
+    )
     return RawLog(
         source="table",
         schema=schema,
         root=Path(stream.root),
         relation=relation,
-        time=time,
-        ts=f"{FIRST_ROW} + _place" if by_row else seconds,
+        time="_place" if by_row else alias[table.time],
+        time_rule=None if by_row else rule,
+        ts=f"{FIRST_ROW} + _place" if by_row else rule.seconds(alias[table.time]),
         label=alias[table.label],
         further_labels={name: alias[name] for name in table.further_labels},
         request=alias[table.request] if table.request else None,
         values={column: alias[column] for column in [*schema.names, *table.histories]},
         defect="_defect",
+        missing=("", *table.missing),
     )
 
 
@@ -69,8 +79,8 @@ def _schema(table: TableSettings) -> Schema:
             raise SettingError(
                 f"stream.table.{key}: is empty; name the column of your log that holds it{more.get(key, '')}"
             )
-    if table.time_unit not in raw.UNITS:
-        raise SettingError(f"stream.table.time_unit={table.time_unit}: is none of {', '.join(raw.UNITS)}")
+    if table.time_unit not in UNITS:
+        raise SettingError(f"stream.table.time_unit={table.time_unit}: is none of {', '.join(UNITS)}")
     for key in ("separator", "list_separator"):
         meant = _meant(getattr(table, key))
         if not meant or set(meant) & set("\r\n\0") or (key == "separator" and '"' in meant):
@@ -92,25 +102,30 @@ def _schema(table: TableSettings) -> Schema:
 
 
 def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
+    table = stream.table
     schema = raw.parquet_schema(file, list(alias))
-    labels = (stream.table.label, *stream.table.further_labels)
+    labels = (table.label, *table.further_labels)
+    require_exact(file, schema, [column for column in alias if column not in (*labels, table.time)])
 
     def value(column: str) -> str:
         kind, quoted = schema.field(column).type, raw.name(column)
         if pa.types.is_boolean(kind) and column in labels:
             return f"CAST(CAST({quoted} AS TINYINT) AS VARCHAR)"
-        is_list = raw.is_list(kind) and column in stream.table.histories
-        if pa.types.is_nested(kind.value_type if is_list else kind):
-            holds = "a list of plain values" if column in stream.table.histories else "one value"
+        is_list = raw.is_list(kind) and column in table.histories
+        inner = kind.value_type if is_list else kind
+        if pa.types.is_nested(inner):
+            holds = "a list of plain values" if column in table.histories else "one value"
             raise DataError(f"{file}: column {column!r} is {kind}, each of its rows must hold {holds}")
-        if column not in stream.table.histories:
+        if column in labels:
             return f"CAST({quoted} AS VARCHAR)"
         if is_list:
-            return f"CAST({quoted} AS VARCHAR[])"
-        return raw.split_list(f"CAST({quoted} AS VARCHAR)", _meant(stream.table.list_separator))
+            return f"list_transform({quoted}, lambda one: {as_text('one', inner)})"
+        return as_text(quoted, kind)
 
-    selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
-    return f"SELECT *, NULL AS _defect FROM ({raw.parquet(file, Path(stream.root), selected)})"
+    selected = _selected(table, alias, {column: value(column) for column in alias}, schema)
+    columns = ", ".join(alias.values())
+    rows = raw.parquet(file, Path(stream.root), selected)
+    return f"SELECT _file, _row, _part, {columns}, _defect FROM ({rows})"
 
 
 def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
@@ -120,9 +135,9 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
         quoted = raw.name(column)
         if column in (table.label, *table.further_labels):
             return f"CASE lower({quoted}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {quoted} END"
-        return raw.split_list(quoted, _meant(table.list_separator)) if column in table.histories else quoted
+        return quoted
 
-    selected = ", ".join(f"{value(column)} AS {short}" for column, short in alias.items())
+    selected = _selected(table, alias, {column: value(column) for column in alias})
     separator, quoted = _meant(table.separator), table.quoting != "none"
     header = table.columns or raw.csv_header(file, separator, quoted)
     try:
@@ -135,7 +150,7 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     rows = raw.separated(
         file, Path(stream.root), list(alias), separator=separator, header=table.columns or None, quoted=quoted
     )
-    return f"SELECT _file, _row, _part, {selected}, _defect FROM ({rows})"
+    return f"SELECT _file, _row, _part, {selected} FROM ({rows})"
 
 
 def _is_parquet(file: Path) -> bool:
@@ -185,3 +200,16 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
                 ends = b"\r"  # of old Macs
             lines += piece.count(ends)
     return header, lines + 1
+
+
+def _selected(
+    table: TableSettings, alias: dict[str, str], values: dict[str, str], schema: pa.Schema | None = None
+) -> str:
+    """A text for each value, a list for each history, which a file may hold as a text, and what is wrong with these."""
+    separator = _meant(table.list_separator)
+    joined = [h for h in table.histories if schema is None or not raw.is_list(schema.field(h).type)]
+    lists = {h: joined_lists.split(values[h], separator, table.missing) for h in joined}
+    columns = [f"{(values | lists)[column]} AS {short}" for column, short in alias.items()]
+    defects = [joined_lists.defect(h, values[h], separator) for h in joined]
+    known = ["_defect"] if schema is None else []
+    return ", ".join([*columns, f"coalesce({', '.join([*known, *defects, 'NULL'])}) AS _defect"])

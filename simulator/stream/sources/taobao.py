@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
@@ -47,7 +47,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     rows = raw.separated(files[0], Path(stream.root), COLUMNS, header=COLUMNS)
     outside = f"""CASE WHEN _ts < {START} OR _ts >= {END}
         THEN 'time ' || {raw.quoted("timestamp")} || ' is not in 2017-11-25 to 2017-12-03, UTC+8' END"""
-    timed = f"SELECT *, {raw.whole_seconds('timestamp', 's')} AS _ts FROM ({rows})"
+    timed = f"SELECT *, {times.whole_seconds('timestamp', 's')} AS _ts FROM ({rows})"
     return RawLog(
         source="taobao",
         schema=SCHEMA,

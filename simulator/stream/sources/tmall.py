@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkb.batch import Field, Schema
-from simulator.stream import matching, raw
+from simulator.stream import matching, raw, times
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
 from simulator.stream.sources.negatives import behaviour_labels, pool_end, with_negatives
@@ -46,7 +46,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     root = Path(stream.root)
     rows = raw.separated(files[0], root, ("user_id", *ITEM, "time_stamp", "action_type"))
     day = f"{YEAR} || CASE WHEN len(time_stamp) = 3 THEN '0' || time_stamp ELSE time_stamp END"
-    timed = f"SELECT *, {raw.seconds_of_day(day)} AS _ts FROM ({rows})"
+    timed = f"SELECT *, {times.seconds_of_day(day)} AS _ts FROM ({rows})"
     clicks = with_negatives(
         raw.checked(timed, raw.not_among("action_type", ACTIONS)),
         user="user_id",

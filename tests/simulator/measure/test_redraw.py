@@ -33,10 +33,11 @@ def piece() -> Predictions:
         row_id=np.arange(ROWS),
         label=(rng.random(ROWS) < probability).astype(np.int8),
         probability=probability,
-        user=request % USERS,
+        user=1 + request % USERS,
         request=request,
         new_user=np.zeros(ROWS, bool),
         new_item=np.zeros(ROWS, bool),
+        no_item=np.zeros(ROWS, bool),
         activity=np.zeros(ROWS, np.int32),
         scenario=None,
     )

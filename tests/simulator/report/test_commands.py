@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from simulator.measure.compare import Played, compare
 from simulator.measure.results import RESULTS
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
+from simulator.record.lock import held
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.report import commands
-from simulator.report.commands import compare_runs, conclude_what_is_missing, report
+from simulator.report.commands import compare_runs, conclude_what_is_missing, report, robustness_of
 from tests.simulator.measure.fake_run import FakeRun
+from tests.simulator.stream.raw_files import contents
 
 SHORT = {"frozen": 1.4, "finetune": 0.9}
 
@@ -185,3 +188,21 @@ def test_one_run_twice_is_no_comparison(first: RunFolder) -> None:
     for given in ([first.path], [first.path, first.path]):
         with pytest.raises(RunError, match="two or more different runs"):
             compare_runs(given, console())
+
+
+def test_a_run_that_is_being_played_is_only_read(first: RunFolder, tmp_path: Path) -> None:
+    run = FakeRun(noise=SHORT, served=False).write(tmp_path / "used")
+    with held(run):
+        before = contents(run.path)
+        shown = console()
+        report(run.path, shown)
+        compare_runs([run.path, first.path], shown)
+        robustness_of([run.path, first.path], shown)
+        assert contents(run.path) == before
+    text = shown.export_text()
+    assert f"run {run}: is in use by process {os.getpid()} on " in text
+    assert "run used" in text
+    assert "report.html" not in text
+    report(run.path, console())
+    assert run.results.exists()
+    assert run.report.exists()

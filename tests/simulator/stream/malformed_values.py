@@ -10,6 +10,7 @@ from tests.simulator.stream.malformed_files import GoodLog, TextFile
 from tests.simulator.stream.malformed_logs import GOOD
 
 TOO_LATE = "is not in the years 1970 to 9999; look at the unit of time"
+OTHER_YEARS = "is not in the years 2000 to 2100"
 DOES_NOT_PARSE = "does not parse"
 SECONDS: dict[str, str | None] = {
     "": None,
@@ -34,7 +35,9 @@ WHEN: dict[str, Mapping[str, str | None]] = {  # what is said of a time, of each
         "12000-01-01": TOO_LATE,
     },
     "movielens": SECONDS,
-    "table-csv": SECONDS | {"2022-02-30": DOES_NOT_PARSE, "1899-06-13": TOO_LATE},
+    "table-csv": SECONDS
+    | {"2022-02-30": DOES_NOT_PARSE, "1899-06-13": TOO_LATE}
+    | dict.fromkeys(("epoch", "0", "20220103", "1999-12-31 23:59:59", "4133980800"), OTHER_YEARS),
     "taobao": SECONDS
     | dict.fromkeys(("-1", "9223372036854775807", "1505000000"), "is not in 2017-11-25 to 2017-12-03, UTC+8"),
     "tmall": dict.fromkeys(("-1", "1", "11111", "0230", "1301", "8.29", "nan"), DOES_NOT_PARSE),
@@ -55,7 +58,7 @@ FAR = {
     "alipay": ("20990101", "99991231"),
     "eleme": ("4102444800", "0"),
     "marketbias": ("2099-01-01", "9999-12-31 23:59:59", "1970-01-01"),
-    "table-csv": ("4102444800", "epoch"),
+    "table-csv": ("4102444800", "946684800"),
 }
 LABEL = {"alidisplay": "clk", "eleme": "label", "iaac": "is_trade", "table-csv": "clicked"}
 LABELS = ("nan", "2", "-1", "inf", "yes")
