@@ -64,8 +64,8 @@ def alone(p: Predictions, rows: np.ndarray) -> Predictions:
 
 
 def test_user_metrics_are_those_of_the_rows_that_have_a_user(mixed: Predictions, nobodys: np.ndarray) -> None:
-    found = {(r.metric, r.slice): r.value for r in quality(*scored([mixed]), [])}
-    theirs = {(r.metric, r.slice): r.value for r in quality(*scored([alone(mixed, ~nobodys)]), [])}
+    found = {(r.metric, r.slice): r.value for r in quality(scored([mixed])[0], [])}
+    theirs = {(r.metric, r.slice): r.value for r in quality(scored([alone(mixed, ~nobodys)])[0], [])}
     for key in theirs:
         metric, part = key
         if metric.startswith("gauc") and not metric.endswith("impression_coverage"):
@@ -80,7 +80,7 @@ def test_user_metrics_are_those_of_the_rows_that_have_a_user(mixed: Predictions,
 
 
 def test_metrics_of_all_rows_do_not_ask_whose_they_are(known: Predictions, mixed: Predictions) -> None:
-    all_of = [{r.metric: r.value for r in quality(*scored([p]), []) if r.slice == "all"} for p in (known, mixed)]
+    all_of = [{r.metric: r.value for r in quality(scored([p])[0], []) if r.slice == "all"} for p in (known, mixed)]
     for metric in ("auc", "logloss", "ne", "pcoc", "brier", "ece", "pr_auc"):
         assert all_of[0][metric] == all_of[1][metric]
 
@@ -88,7 +88,7 @@ def test_metrics_of_all_rows_do_not_ask_whose_they_are(known: Predictions, mixed
 def test_rows_without_an_item_are_of_no_slice_of_items(known: Predictions) -> None:
     no_item = np.arange(len(known.label)) % 2 == 0
     p = replace(known, no_item=no_item, new_item=known.new_item & ~no_item)
-    found = {r.slice: r.value.n for r in quality(*scored([p]), []) if r.metric == "logloss"}
+    found = {r.slice: r.value.n for r in quality(scored([p])[0], []) if r.metric == "logloss"}
     assert found["new_item"] + found["seen_item"] == np.count_nonzero(~no_item)
     assert found["new_user"] + found["seen_user"] == found["all"] == len(no_item)
 
