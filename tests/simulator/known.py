@@ -56,25 +56,35 @@ class Known:
     def auc(self, arm: str) -> float:
         return self.numbers.mean("auc_prequential", arm).value or math.nan
 
-    def lead_in(self, periods: Iterable[int], arm: str, other: str, rows: Rows | None = None) -> Value:
+    def lead_in(self, periods: Iterable[int], arm: str, other: str) -> Value:
+        """Take the other's AUC from an arm's in some periods, on average, with its interval."""
+        return self.estimate_in(periods, arm, other).interval()
+
+    def estimate_in(self, periods: Iterable[int], arm: str, other: str, rows: Rows | None = None) -> Estimate:
         """Take the other's AUC from an arm's in some periods, on average, by DeLong; on some of the rows if asked."""
         found = []
         for period in periods:
             mine, its = self.predictions[arm, period], self.predictions[other, period]
             keep = np.ones(len(mine.label), dtype=bool) if rows is None else rows(mine)
             estimate = delong_difference(mine.label[keep], mine.probability[keep], its.probability[keep])
-            assert isinstance(estimate, Estimate)
-            found.append(estimate)
-        return mean_of(found).interval()
+            if isinstance(estimate, Estimate):  # else these rows are of one class
+                found.append(estimate)
+        return mean_of(found)
 
 
 def mean_of(estimates: list[Estimate]) -> Estimate:
     """Average independent estimates."""
-    errors = [each.error or math.nan for each in estimates]
+    errors = [math.nan if each.error is None else each.error for each in estimates]
     error = math.sqrt(sum(error**2 for error in errors)) / len(estimates)
     return Estimate(
         point=sum(each.point for each in estimates) / len(estimates), error=error, n=sum(each.n for each in estimates)
     )
+
+
+def less(one: Estimate, other: Estimate) -> Value:
+    """Take from an estimate another one of other rows."""
+    error = math.hypot(one.error or math.nan, other.error or math.nan)
+    return Estimate(point=one.point - other.point, error=error, n=one.n + other.n).interval()
 
 
 def above(value: Value, least: float = 0.0) -> bool:
