@@ -16,7 +16,10 @@ from simulator.stream.world.presets import PRESETS
 from simulator.stream.world.truth import best_auc, expected_auc
 
 PERIODS, REQUESTS, DAY = 16, 40_000, 86_400
-STRENGTH = {"wander": 1.0, "turnover": 1.0, "regimes": 1.0, "promotions": 1.0, "shifts": 1.0, "label_noise": 0.2}
+STRENGTH = {
+    **dict.fromkeys(("wander", "turnover", "regimes", "promotions", "shifts", "fashion", "holidays"), 1.0),
+    "label_noise": 0.2,
+}
 STILL = DriftSettings(**dict.fromkeys(STRENGTH, 0.0))
 
 
@@ -36,7 +39,7 @@ def curves(drift: DriftSettings) -> tuple[list[float], list[float]]:
 
 
 def main(file: str) -> None:
-    figure, panels = plt.subplots(2, 3, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
+    figure, panels = plt.subplots(2, 4, figsize=(12, 5), sharex=True, sharey=True, layout="constrained")
     still, _ = curves(STILL)
     for panel, (part, strength) in zip(panels.flat, STRENGTH.items(), strict=True):
         best, stale = curves(dataclasses.replace(STILL, **{part: strength}))

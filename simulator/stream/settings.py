@@ -26,6 +26,8 @@ class DriftSettings:
     regimes: float = 1.0  # meal times and weekends come back after an absence
     promotions: float = 1.0  # a spurious pattern is profitable for a few periods
     shifts: float = 0.0  # at one moment many effects change at once
+    fashion: float = 0.0  # what brands, kinds and themes are worth changes a little every period
+    holidays: float = 0.0  # for a few periods, after a long absence, groups of users like something else
     label_noise: float = 0.0  # share of labels that are drawn without regard to row and user
 
     def __post_init__(self) -> None:
@@ -45,6 +47,8 @@ class WorldSettings:
     users: int | None = None  # in place of what `scale` says
     items: int | None = None
     click_rate: float | None = None  # in place of the data set's
+    habit: float = 0.35  # spread of the users' own logits
+    leak: float = 0.0  # share of the clicks that a field gives away, as if it had been written after them
     drift: DriftSettings = field(default_factory=DriftSettings)
     seed: int = 0
 
@@ -55,6 +59,8 @@ class WorldSettings:
         at_least(self, "users", 1)
         at_least(self, "items", 8)
         between(self, "click_rate", 0.001, 0.999)
+        at_least(self, "habit", 0)
+        between(self, "leak", 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 START = 1_641_168_000  # Monday 2022-01-03, 00:00 on the clock of stream.utc_offset_hours
+HOLIDAY = 7  # in the place of the weekday, on a holiday
 MEALS = ("breakfast", "lunch", "tea", "dinner", "night")
 MEAL_OF_HOUR = np.array([4] * 5 + [0] * 5 + [1] * 4 + [2] * 3 + [3] * 4 + [4] * 3, dtype=np.int8)
 HOUR_WEIGHT = np.array([1, 1, 1, 1, 1, 1, 2, 3, 3, 3, 5, 9, 9, 6, 4, 4, 5, 9, 9, 7, 5, 4, 3, 2], dtype=float)

@@ -5,6 +5,8 @@
     regimes      meals, weekends and a season move what is liked; the season also has a menu of its own
     promotions   for a few periods VIPs click what some brands sell, and never again for that reason
     shifts       brands, kinds and what makes a kind liked change at one moment, and stay changed
+    fashion      brands, kinds and what makes a kind liked take a step every period
+    holidays     for a few periods segments like something else, long before they do so again
     label_noise  some labels are drawn regardless of the row
 
 Parts that go by periods look at the number of the period only, so they are the same whatever follows.
@@ -25,7 +27,7 @@ from simulator.stream.world.clock import MEALS
 from simulator.stream.world.population import SEGMENTS, SHOWN, THEMES, Menu, Users
 
 TASTE_WIDTH = 4
-STEP = 0.08  # of a taste in a period, at strength 1
+STEP = 0.08  # of a taste, or of a fashion, in a period, at strength 1
 RETIRING = 0.06  # share of the items that retire in a period, at strength 1
 SEASONAL = 0.2  # share of the menu that is there in season only, at strength 1
 SEASON_EVERY, IN_SEASON = 5, (1, 2)  # periods: on in two, off in three
@@ -33,6 +35,7 @@ CYCLE = 8  # periods from one promotion, or shift, to the next
 ON_PROMOTION, SHIFTED = (2, 3), 4  # periods of a cycle with a promotion; the one that a shift begins with
 PROMOTED = 0.2  # share of the brands
 PULL = 1.5  # of a promotion on the logit, at strength 1
+HOLIDAYS_EVERY, ON_HOLIDAY = 9, (1, 2, 3)  # periods: on in three, off in six
 
 Rng = Callable[..., np.random.Generator]  # of the world's seed and names
 
@@ -51,11 +54,20 @@ def epoch_of(period: int) -> int:
     return (period + CYCLE - SHIFTED) // CYCLE
 
 
+def on_holiday(period: int) -> bool:
+    return period % HOLIDAYS_EVERY in ON_HOLIDAY
+
+
+def stays(strength: float) -> float:
+    """The correlation with its value a period ago of what wanders."""
+    return max(0.0, 1 - STEP * strength)
+
+
 class Tastes:
     """Draw the tastes of users and of groups of users, which wander with the periods."""
 
     def __init__(self, users: Users, strength: float, rng: Rng) -> None:
-        self._stay = np.float32(max(0.0, 1 - STEP * strength))
+        self._stay = np.float32(stays(strength))
         self._step = np.sqrt(1 - self._stay**2)
         self._users, self._rng = users, rng
         start = rng("tastes")
@@ -126,6 +138,46 @@ class Occasions:
         return np.ones_like(self._all_year) if in_season(period) else self._all_year
 
 
+class Holidays:
+    """What each segment makes of each theme on holidays, and on no other day.
+
+    The mean over segments is taken off, so that the day by itself says nothing of a theme: who is to know a holiday
+    must know what goes with whom on it.
+    """
+
+    def __init__(self, strength: float, rng: np.random.Generator) -> None:
+        liked = rng.normal(size=(SEGMENTS, THEMES))
+        self._effects = (strength * (liked - liked.mean(axis=0))).astype(np.float32)
+
+    def effects(self, period: int) -> np.ndarray | None:
+        """[SEGMENTS, THEMES]; None on other days, and where there are no holidays."""
+        return self._effects if on_holiday(period) and self._effects.any() else None
+
+
+class Fashion:
+    """What brands, kinds and themes are worth, and what makes a kind liked, which wander with the periods."""
+
+    def __init__(self, menu: Menu, strength: float, rng: Rng) -> None:
+        self._stay = np.float32(stays(strength))
+        self._step = np.sqrt(1 - self._stay**2)
+        self._menu, self._rng = menu, rng
+        self.present = drawn(menu, rng("attractions", 0))
+
+    def move(self, period: int) -> None:
+        """One step; an effect keeps its spread."""
+        if self._step == 0:
+            return
+        new = drawn(self._menu, self._rng("fashion", period))
+        self.present = [self._stay * old + self._step * each for old, each in zip(self.present, new, strict=True)]
+
+
+def drawn(menu: Menu, source: np.random.Generator) -> list[np.ndarray]:
+    """Standard normal effects of brands, kinds and themes, and what makes a kind liked."""
+    kinds = len(menu.theme_of_kind)
+    sizes = ((menu.brands + 1,), (kinds,), (THEMES,), (kinds, TASTE_WIDTH))
+    return [source.standard_normal(size, dtype=np.float32) for size in sizes]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attractions:
     """What items are worth in a period, by shop, brand and kind."""
@@ -137,21 +189,14 @@ class Attractions:
     taste_of_kind: np.ndarray  # [kinds, D]
 
     @classmethod
-    def in_period(cls, menu: Menu, period: int, strength: float, rng: Rng) -> Attractions:
-        """Mix the effects of the beginning with those of the present epoch, once there was a shift."""
-        shops, kinds = int(menu.shop.max()) + 1, len(menu.theme_of_kind)
-
-        def drawn(*names: str | int) -> list[np.ndarray]:
-            source = rng("attractions", *names)
-            sizes = ((menu.brands + 1,), (kinds,), (THEMES,), (kinds, TASTE_WIDTH))
-            return [source.standard_normal(size, dtype=np.float32) for size in sizes]
-
-        values = drawn(0)
+    def in_period(cls, menu: Menu, period: int, fashion: Fashion, strength: float, rng: Rng) -> Attractions:
+        """Mix the effects that are in fashion with those of the present epoch, once there was a shift."""
+        values = fashion.present
         if (epoch := epoch_of(period)) and strength:
-            mixed = np.hypot(1, strength)
-            values = [(old + strength * new) / mixed for old, new in zip(values, drawn(epoch), strict=True)]
+            mixed, new = np.hypot(1, strength), drawn(menu, rng("attractions", epoch))
+            values = [(old + strength * each) / mixed for old, each in zip(values, new, strict=True)]
         brand, kind, theme, taste = values
-        shop = rng("shops").standard_normal(shops, dtype=np.float32)
+        shop = rng("shops").standard_normal(int(menu.shop.max()) + 1, dtype=np.float32)
         return cls(shop=0.2 * shop, brand=0.35 * brand, kind=0.35 * kind, theme=0.35 * theme, taste_of_kind=taste)
 
     def of_places(self, menu: Menu, item: np.ndarray) -> np.ndarray:

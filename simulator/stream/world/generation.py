@@ -26,6 +26,7 @@ from simulator.stream.world.presets import PRESETS, Preset
 
 SLICE = 100_000  # requests
 GROUP = 65_536  # rows of a row group: a reader holds whole ones
+LEAKED = 2**31 - 1  # what stands in a field that gives a click away
 CART, PURCHASE = -1.5, -1.0  # logit of a cart given a click, and of a purchase given a cart, where the appeal is 0
 
 
@@ -103,12 +104,18 @@ class World:
                 "request_id": _rows(np.arange(first_request, first_request + len(requests.user)), rows),
                 **labels,
                 "p_true": shown.p_true.reshape(-1)[:rows],
-                **self._fields(shown, rows),
+                **self._fields(shown, rows, self._leaked(labels["click"], first_request)),
                 **histories,
             }
         )
 
-    def _fields(self, shown: Impressions, rows: int) -> dict[str, pa.Array]:
+    def _leaked(self, click: np.ndarray, first_request: int) -> np.ndarray:
+        """[N] the clicks that a field gives away."""
+        drawn = self._market.rng("leak", first_request).random(len(click)) < self._settings.leak
+        leaked: np.ndarray = click & drawn
+        return leaked
+
+    def _fields(self, shown: Impressions, rows: int, leaked: np.ndarray) -> dict[str, pa.Array]:
         users, menu, requests = self._market.users, self._market.menu, shown.requests
         by_request = self._preset.context(requests, users) | {
             name: values[requests.user] for name, values in users.columns.items()
@@ -116,6 +123,7 @@ class World:
         by_request[self._preset.schema.user] = requests.user
         item = shown.item.reshape(-1)[:rows]
         columns = {name: _rows(values, rows) for name, values in by_request.items()} | menu.item_columns(item)
+        columns[self._preset.leaks][leaked] = LEAKED
         return {name: self._written(name, columns[name]) for name in self._preset.schema.names}
 
     def _written(self, field: str, values: np.ndarray) -> pa.Array:

@@ -7,6 +7,7 @@ A request shows a few items of the user's market to the user. The logit of a cli
     liking       the user's taste, own and shared with a group, times that which the kind appeals to
     occasion     of the user's segment for the theme, at that meal, on a weekday or at a weekend, in season or not
     promotion    of the item's brand to VIPs, in a few periods
+    holiday      of the user's segment for the theme, in a few periods
 
 and of an intercept that sets the click rate.
 
@@ -25,6 +26,8 @@ from simulator.stream.world.clock import MEAL_OF_HOUR, hour_of, times, weekday_o
 from simulator.stream.world.drift import (
     PULL,
     Attractions,
+    Fashion,
+    Holidays,
     Occasions,
     Tastes,
     Turnover,
@@ -34,7 +37,6 @@ from simulator.stream.world.drift import (
 from simulator.stream.world.population import ITEM_EXPONENT, SHOWN, THEMES, USER_EXPONENT, zipf_rank
 from simulator.stream.world.presets import Preset, Requests
 
-HABIT = 0.35  # spread of the users' logits
 PILOT = 20_000  # requests of the first period that set the intercept
 
 
@@ -59,11 +61,13 @@ class Market:
         items = settings.items or max(8, round(settings.scale * preset.items))
         self.menu = preset.draw_menu(max(8, round(items / expected_generations(drift))), self.rng("menu"))
         self.users = preset.draw_users(users, self.menu.markets, self.rng("users"))
-        self._habit = HABIT * self.rng("habit").standard_normal(users, dtype=np.float32)
+        self._habit = settings.habit * self.rng("habit").standard_normal(users, dtype=np.float32)
         self._theme = self.menu.theme_of_kind[self.menu.first_kind].astype(np.int32)
         self._tastes = Tastes(self.users, drift.wander, self.rng)
         self._turnover = Turnover(self.menu.places, drift.turnover, self.rng("turnover"))
+        self._fashion = Fashion(self.menu, drift.fashion, self.rng)
         self._occasions = Occasions(self.menu, preset.slots, drift.regimes, self.rng("occasions"))
+        self._holidays = Holidays(drift.holidays, self.rng("holidays"))
         self.rate = preset.click_rate if settings.click_rate is None else settings.click_rate
         self._begin(0)
         pilot = self.impressions(self.rng("pilot"), 0, 1, PILOT)
@@ -78,15 +82,18 @@ class Market:
         """Goes on to the next period."""
         if period:
             self._tastes.wander(period)
+            self._fashion.move(period)
             self._begin(period)
 
     def _begin(self, period: int) -> None:
         drift, menu = self._settings.drift, self.menu
         self._period = period
         self._item = self._turnover.items(period)
-        self._worth = Attractions.in_period(menu, period, drift.shifts, self.rng).of_places(menu, self._item)
+        worth = Attractions.in_period(menu, period, self._fashion, drift.shifts, self.rng)
+        self._worth = worth.of_places(menu, self._item)
         self._effects = self._occasions.effects(period)
         self._promoted = promoted_brands(menu, period, self.rng)
+        self._holiday = self._holidays.effects(period)
         self._present = np.flatnonzero(self._occasions.on_menu(period))
         edges = np.searchsorted(menu.market[self._present], np.arange(menu.markets + 1))
         self._first, self._on_offer = edges[:-1], np.diff(edges)
@@ -99,6 +106,7 @@ class Market:
             user=zipf_rank(rng.random(count), self.users.count, USER_EXPONENT),
             time=times(quantiles, self._width, self._period),
             slot=rng.integers(self._preset.slots, size=count, dtype=np.int8),
+            holiday=self._holiday is not None,
         )
         place = self._shown(rng, self.users.market[requests.user])
         appeal = self.appeal(requests, place)
@@ -128,6 +136,8 @@ class Market:
         if self._promoted is not None:
             pulled = self._promoted[self.menu.brand[place]] & (self.users.vip[user] == 1)[:, None]
             appeal += np.float32(PULL * self._settings.drift.promotions) * pulled
+        if self._holiday is not None:
+            appeal += self._holiday[self.users.segment[user][:, None], self._theme[place]]
         return appeal
 
 

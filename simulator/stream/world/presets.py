@@ -13,7 +13,7 @@ import numpy as np
 
 from pkb.batch import History, Schema
 from simulator.stream.sources import alidisplay, eleme
-from simulator.stream.world.clock import MEAL_OF_HOUR, MEALS, at_work, hour_of, weekday_of
+from simulator.stream.world.clock import HOLIDAY, MEAL_OF_HOUR, MEALS, at_work, hour_of, weekday_of
 from simulator.stream.world.population import THEMES, Menu, Users, grown, shares, spread
 
 LABELS = ("click", "cart", "purchase")
@@ -28,6 +28,7 @@ class Requests:
     user: np.ndarray
     time: np.ndarray  # seconds of the local clock
     slot: np.ndarray  # of the page: the ad slot; 0 where there is one only
+    holiday: bool  # whether all of them fell on one
 
 
 class Preset(ABC):
@@ -38,6 +39,7 @@ class Preset(ABC):
     items: int  # at scale 1
     click_rate: float
     slots: int  # of a page
+    leaks: str  # the field that gives clicks away, if one does
 
     @abstractmethod
     def draw_users(self, count: int, markets: int, rng: np.random.Generator) -> Users: ...
@@ -63,6 +65,7 @@ class Eleme(Preset):
 
     schema = replace(eleme.schema(synthetic=True), labels=LABELS)
     users, items, click_rate, slots = 5_782_482, 1_853_764, 0.02, 1
+    leaks = "geohash12"
     districts, aois, cells = 5, 8, 3  # each is per unit of the one before; districts per city
     foods = 8  # per category
     whereabouts = 3.4  # geohash12 per user of a city; what the other fields leave of EDK's features
@@ -121,11 +124,11 @@ class Eleme(Preset):
         )
 
     def context(self, requests: Requests, users: Users) -> dict[str, np.ndarray]:
-        hour = hour_of(requests.time)
+        hour, weekday = hour_of(requests.time), weekday_of(requests.time)
         return {
             "hours": hour,
             "time_type": MEAL_OF_HOUR[hour],
-            "weekdays": weekday_of(requests.time),
+            "weekdays": np.full_like(weekday, HOLIDAY) if requests.holiday else weekday,
             "geohash12": users.places[at_work(requests.time).astype(int), requests.user],
         }
 
@@ -150,6 +153,7 @@ class AliDisplay(Preset):
         has_p_true=True,
     )
     users, items, click_rate, slots = 1_061_768, 827_009, 0.05, 2
+    leaks = "shopping_level"
     ages, segments_of_age = 7, 7
 
     def draw_users(self, count: int, markets: int, rng: np.random.Generator) -> Users:

@@ -10,7 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from simulator.stream.settings import DriftSettings, WorldSettings
 from simulator.stream.world.clock import MEALS
-from simulator.stream.world.generation import World
+from simulator.stream.world.drift import Holidays
+from simulator.stream.world.generation import LEAKED, World
+from simulator.stream.world.population import SEGMENTS, THEMES
 from simulator.stream.world.presets import PRESETS
 from simulator.stream.world.truth import best_auc, expected_auc
 
@@ -147,6 +149,57 @@ def test_a_shift_changes_the_ranking_at_one_moment_and_it_stays_changed() -> Non
     assert all(found.equal(0, period) for period in (1, 2, 3))
     assert all(found.equal(4, period) for period in range(5, 12))
     assert found.correlation(0, 4) < 0.8
+
+
+def test_fashion_makes_far_periods_less_alike_than_near_ones_and_leaves_its_first_period_as_it_is() -> None:
+    tables = periods_of(13, drift={"fashion": 2.0}, users=12, items=40)
+    found = Logits.of(tables, items=40)
+    near, far = found.correlation(0, 1), found.correlation(0, 12)
+    assert 1 > near > far
+    assert tables[0].equals(periods_of(1, drift={}, users=12, items=40)[0])
+
+
+def test_holidays_are_felt_in_three_periods_of_nine_and_come_back_as_they_were() -> None:
+    tables = periods_of(13, drift={"holidays": 2.0}, users=12, items=40)
+    found = Logits.of(tables, items=40)
+    for period in (4, 5, 6, 7, 8, 9):
+        assert found.equal(0, period)
+    for period in (2, 3, 10, 11, 12):
+        assert found.equal(1, period)
+    assert found.correlation(0, 1) < 0.8
+    days = [set(table["weekdays"].to_pylist()) for table in tables]
+    assert [period for period in range(13) if days[period] == {7}] == [1, 2, 3, 10, 11, 12]
+    assert all(7 not in days[period] for period in (0, *range(4, 10)))
+
+
+def test_a_holiday_moves_each_segment_apart_and_no_theme_on_the_whole() -> None:
+    moved = Holidays(2.0, np.random.default_rng(0)).effects(1)
+    assert moved is not None
+    assert moved.shape == (SEGMENTS, THEMES)
+    assert moved.mean(axis=0) == pytest.approx(np.zeros(THEMES), abs=1e-6)
+    assert moved.std() == pytest.approx(2 * np.sqrt(1 - 1 / SEGMENTS), rel=0.3)
+
+
+@pytest.mark.parametrize("part", ["fashion", "holidays"])
+def test_a_part_at_strength_0_leaves_every_bit_as_it_is(part: str) -> None:
+    drift = {"wander": 1.0, "turnover": 1.0, "regimes": 1.0, "promotions": 1.0, "shifts": 1.0}
+    without, at_0, at_1 = (
+        periods_of(5, rows=500, drift=drift | given, users=30, items=30) for given in ({}, {part: 0.0}, {part: 1.0})
+    )
+    assert without == at_0
+    assert without != at_1
+    assert without[0] == at_1[0]  # in period 0 neither has moved anything
+
+
+def test_a_leak_gives_away_its_share_of_the_clicks_and_changes_nothing_else() -> None:
+    sound, leaky = (periods_of(2, drift={}, users=200, items=100, click_rate=0.25, leak=leak) for leak in (0.0, 0.4))
+    for plain, told in zip(sound, leaky, strict=True):
+        given_away = told["geohash12"].to_numpy() == LEAKED
+        click = told["click"].to_numpy()
+        assert not (given_away & ~click).any()
+        assert given_away.sum() / click.sum() == pytest.approx(0.4, abs=0.03)
+        assert LEAKED not in plain["geohash12"].to_pylist()
+        assert plain.drop_columns("geohash12") == told.drop_columns("geohash12")
 
 
 @pytest.mark.parametrize("strength", [0.25, 1.0])
