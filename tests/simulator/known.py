@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from simulator.measure.estimate import Estimate
-from simulator.measure.significance import delong_difference
 from simulator.measure.value import Value
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
@@ -22,6 +21,7 @@ from simulator.report.numbers import Numbers
 from simulator.report.verdict import verdict
 from simulator.stream.log import Log
 from tests.simulator.main_job import PATIENCE, ROOT
+from tests.simulator.measure.of_rows import delong_difference
 
 Rows = Callable[[Predictions], np.ndarray]  # bool, of those that count
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simulator.measure.estimate import Estimate
-from simulator.measure.quality import activity_slices
+from simulator.measure.quality import slices
 from simulator.measure.value import Value
 from simulator.record.predictions import BEST_ATTAINABLE
 from simulator.settings import load
@@ -103,7 +103,7 @@ def test_memory_gains_most_on_rare_users(tmp_path: Path) -> None:
     late = range(4, 8)
 
     def gain(arm: str, slice: str) -> Estimate:
-        return known.estimate_in(late, arm, "window", lambda p: activity_slices(p)[slice])
+        return known.estimate_in(late, arm, "window", lambda p: slices(p, [])[slice])
 
     for arm in ("finetune", "window_edk", "window_rok"):
         assert above(less(gain(arm, "activity_0_50"), gain(arm, "activity_300"))), arm
