@@ -7,6 +7,7 @@ python -m benchmarks ceiling    our step against its bare matrix products
 python -m benchmarks quality    AUC against dense Adam's, likewise
 python -m benchmarks ranks      two Ray Train workers against torchrun
 python -m benchmarks retrieval  field-match and dense search beside bm25s and tantivy, once '.[comparison]' is there
+python -m benchmarks numbers    13 numeric of 26 fields beside as many categorical ones; their ingest
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
@@ -20,6 +21,7 @@ import torch
 
 from benchmarks.busy import main_job
 from benchmarks.figures import Figure, write
+from benchmarks.numbers import ingest_of_numbers, step_of_numbers
 from benchmarks.peers import ceiling, peers, quality
 from benchmarks.ranks import ranks
 from benchmarks.retrieval import retrieval
@@ -34,6 +36,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "quality": quality,
     "ranks": ranks,
     "retrieval": retrieval,
+    "numbers": lambda: [*step_of_numbers(9), *ingest_of_numbers()],
     "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }

@@ -3,9 +3,9 @@
 Ids are global over all fields, given in order of first appearance:
     0            missing: a null in a field, padding in a history; reads a zero vector
     1 .. F       "new to the model", one for each field of the schema
-    F+1 ..       values
+    F+1 ..       bins of the fields that are numbers, if there are any (`pkb.numbers`); values
 
-Shapes: B rows, F fields, H history length.
+Shapes: B rows, F fields, N of them numbers, H history length.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pkb.errors import DataError
+from pkb.numbers import Number, ids_of
 
 MISSING = 0
 Role = Literal["user", "item", "context", "scenario"]
@@ -27,10 +28,11 @@ Role = Literal["user", "item", "context", "scenario"]
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A categorical column and its role."""
+    """A column and its role; it is categorical unless it is a number."""
 
     name: str
     role: Role
+    number: Number | None = None
 
     def __post_init__(self) -> None:
         if self.role not in get_args(Role):
@@ -47,7 +49,7 @@ class History:
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """The ordered fields of a log, and which of them identify the user and the item."""
+    """The ordered fields of a log, numbers last, and which of them identify the user and the item."""
 
     fields: tuple[Field, ...]
     user: str
@@ -70,10 +72,31 @@ class Schema:
         ]:
             if name not in names:
                 raise DataError(f"schema: {what} {name!r} is not among the fields {', '.join(names)}")
+            if name in self.number_names:
+                raise DataError(f"schema: {what} {name!r} is a number; make it a categorical field")
+        if self.number_names != tuple(names[len(names) - len(self.numbers) :]):
+            raise DataError(f"schema: the numbers {', '.join(self.number_names)} must stand behind all other fields")
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.fields)
+
+    @property
+    def numbers(self) -> tuple[Number, ...]:
+        """Of the last fields, those that are numbers."""
+        return tuple(f.number for f in self.fields if f.number is not None)
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.fields if f.number is not None)
+
+    @property
+    def categorical_names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.fields if f.number is None)
+
+    def number_ids(self, numbers_BN: Tensor) -> Tensor:
+        """The ids of numbers, by the bins that hold them, [B, N] int32."""
+        return torch.from_numpy(ids_of(self.numbers, numbers_BN.numpy(), len(self.fields)))
 
     @property
     def scenario(self) -> str | None:
@@ -82,8 +105,8 @@ class Schema:
 
     @property
     def first_value_id(self) -> int:
-        """The smallest id that stands for a value: ids below are `MISSING` and the new-to-the-model rows."""
-        return 1 + len(self.fields)
+        """The smallest id of a categorical value: below are `MISSING`, the new-to-the-model rows, numbers' bins."""
+        return 1 + len(self.fields) + sum(number.ids for number in self.numbers)
 
     @property
     def user_column(self) -> int:
@@ -94,17 +117,28 @@ class Schema:
         return self.names.index(self.item)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2)
+        raw = asdict(self)
+        for f in raw["fields"]:
+            if f["number"] is None:
+                del f["number"]
+        return json.dumps(raw, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         raw = json.loads(text)
         return cls(
-            fields=tuple(Field(**f) for f in raw.pop("fields")),
+            fields=tuple(Field(**f | _number(f)) for f in raw.pop("fields")),
             histories=tuple(History(**h) for h in raw.pop("histories")),
             labels=tuple(raw.pop("labels")),
             **raw,
         )
+
+
+def _number(raw: dict[str, Any]) -> dict[str, Number]:
+    """What a field's JSON says of its number, if it is one."""
+    if "number" not in raw:
+        return {}
+    return {"number": Number(**raw["number"] | {"knots": tuple(raw["number"]["knots"])})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +159,7 @@ class Batch:
     row_id: Tensor  # [B] int64, unique in the log
     ids_BF: Tensor  # [B, F] int32
     label: Tensor  # [B] float32, 0 or 1
+    numbers_BN: Tensor | None = None  # [B, N] float32, NaN where missing; what the last N of the ids are the bins of
     ts: Tensor | None = None  # [B] int64, seconds; None where time plays no part, as in serving
     further_labels: dict[str, Tensor] = field(default_factory=dict)  # each [B] float32: cart, purchase, ...
     histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last

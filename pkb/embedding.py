@@ -4,16 +4,19 @@ A step costs the same at one million and at ten million rows: the gradient is sp
 optimiser visits only the touched rows. The table grows between periods, in amortised constant
 time per new row.
 
-Shapes: B rows, F fields, N table rows, D width.
+Shapes: B rows, F fields, V of them categorical and N numbers, D width.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pkb.batch import MISSING
+from pkb.numbers import Number, NumberReader
 
 
 class EmbeddingTable(nn.Module):
@@ -25,6 +28,9 @@ class EmbeddingTable(nn.Module):
     value reads its field's row for new values instead of its own with probability `new_value_rate`. (0: that row is
     never learned.)
 
+    The last fields may be numbers (`pkb.numbers`): their bins have rows from the start, which are never new and never
+    given up, and a number is read between two of them. Who looks up ids alone reads the row of a number's bin.
+
     Optimiser, checkpoint, budget and policies use `forward` and `look_up`, `gradient` and `apply_gradient`, `grow` and
     `renew`, `rows_in_use` and `restore`, and nothing else, so that a sharded table can stand in its place.
 
@@ -33,9 +39,19 @@ class EmbeddingTable(nn.Module):
     `owners` says whose row each is where rows are given up again (`renew`); without it, id and row are one.
     """
 
-    def __init__(self, fields: int, width: int, *, scale: float = 0.01, new_value_rate: float = 0.1) -> None:
+    def __init__(
+        self,
+        fields: int,
+        width: int,
+        *,
+        numbers: Sequence[Number] = (),
+        scale: float = 0.01,
+        new_value_rate: float = 0.1,
+    ) -> None:
         super().__init__()
         self.fields, self.width, self.scale, self.new_value_rate = fields, width, scale, new_value_rate
+        self.numbers = NumberReader(numbers, fields)
+        self.reserved = self.numbers.reserved  # ids below are those of no value that could be new
         self.size = self.size_before = 0  # now, and before the latest growth
         self.weight = nn.Parameter(torch.empty(0, width))
         self.register_buffer("second_moment", torch.empty(0))
@@ -47,9 +63,9 @@ class EmbeddingTable(nn.Module):
 
         Ids below `known` count as known before, though this table has no rows of them, as when a model starts afresh.
         """
-        size = max(size, 1 + self.fields)
+        size = max(size, self.reserved)
         new = size - self.size
-        self.size_before = max(self.size, known, 1 + self.fields)
+        self.size_before = max(self.size, known, self.reserved)
         if new <= 0:
             return
         if size > self.weight.shape[0]:
@@ -74,11 +90,11 @@ class EmbeddingTable(nn.Module):
         owners = self.owners or RowOwners(torch.arange(self.size, dtype=torch.int32), now)
         rows = owners.rows_of(ids)
         owners.last_seen[rows[rows < len(owners)]] = now
-        owners.last_seen[: 1 + self.fields] = now  # these belong to no id
+        owners.last_seen[: self.reserved] = now  # these are never given up
         staying = (owners.last_seen > now - keep).nonzero().squeeze(1)
         self.weight.data[: len(staying)] = self.weight.data[staying]
         self.second_moment[: len(staying)] = self.second_moment[staying]
-        fresh = ids[(rows >= len(owners)) & (ids > self.fields)]
+        fresh = ids[(rows >= len(owners)) & (ids >= self.reserved)]
         self.owners, self.size = owners.moved(staying, fresh, now), len(staying)
         self.grow(len(self.owners), generator)
         self.second_moment[len(staying) : self.size] = 0
@@ -92,13 +108,23 @@ class EmbeddingTable(nn.Module):
         """Rows of `ids`; for one that is new to this table `1 + column`, the new-value row of its field."""
         rows = ids if self.owners is None else self.owners.rows_of(ids)
         new = rows >= self.size
-        if self.training and self.size_before == 1 + self.fields and self.new_value_rate:
-            new = new | ((rows > self.fields) & (torch.rand(rows.shape, device=rows.device) < self.new_value_rate))
+        if self.training and self.size_before == self.reserved and self.new_value_rate:
+            new = new | ((rows >= self.reserved) & (torch.rand(rows.shape, device=rows.device) < self.new_value_rate))
         return torch.where(new, (columns + 1).to(rows.dtype), rows)
 
-    def forward(self, ids_BF: Tensor) -> Tensor:
-        """[B, F] global ids, one column per field -> [B, F, D]."""
-        return self._vectors(ids_BF, torch.arange(self.fields, device=ids_BF.device))
+    def forward(self, ids_BF: Tensor, numbers_BN: Tensor | None = None) -> Tensor:
+        """[B, F] global ids, one column per field, and the numbers that the last of these stand for -> [B, F, D]."""
+        columns_F = torch.arange(self.fields, device=ids_BF.device)
+        if numbers_BN is None or not self.numbers.between:
+            return self._vectors(ids_BF, columns_F)
+        n, v = self.numbers.columns, self.fields - self.numbers.columns
+        columns_V = columns_F[:v]
+        rows_BV = self.known(ids_BF[:, :v], columns_V)
+        lower_BN, upper_BN, share_BN = self.numbers(ids_BF[:, v:], numbers_BN)
+        read = self._read(torch.cat([rows_BV, lower_BN, upper_BN], dim=1))  # in one go, which makes one gradient
+        vectors_BVD, lower_BND, upper_BND = read.split([v, n, n], dim=1)
+        between_BND = torch.lerp(lower_BND, upper_BND, share_BN.unsqueeze(2))
+        return torch.cat([self._with_new(vectors_BVD, rows_BV, columns_V), between_BND], dim=1)
 
     def look_up(self, ids: Tensor, columns: int | Tensor) -> Tensor:
         """Global ids of any shape with the column of their field, one for all or one each -> [..., D]."""
@@ -106,12 +132,18 @@ class EmbeddingTable(nn.Module):
 
     def _vectors(self, ids: Tensor, columns: Tensor) -> Tensor:
         rows = self.known(ids, columns)
-        # padding_idx keeps the missing row out of the gradient, so it stays zero
-        vectors = functional.embedding(rows, self.weight, padding_idx=MISSING, sparse=True)
-        if self.training and self.new_value_rate and 1 + self.fields < self.size_before < self.size:
+        return self._with_new(self._read(rows), rows, columns)
+
+    def _with_new(self, vectors: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """In training, what new values have in common beside the vectors of their own rows."""
+        if self.training and self.new_value_rate and self.reserved < self.size_before < self.size:
             new = rows >= self.size_before
             vectors = vectors + new.unsqueeze(-1) * functional.embedding(columns + 1, self.weight, sparse=True)
         return vectors
+
+    def _read(self, rows: Tensor) -> Tensor:
+        # padding_idx keeps the missing row out of the gradient, so it stays zero
+        return functional.embedding(rows, self.weight, padding_idx=MISSING, sparse=True)
 
     def rows(self, rows: Tensor) -> Tensor:
         """Read rows of the table by their place, with a gradient; [U] -> [U, D]."""

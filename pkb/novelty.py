@@ -35,7 +35,7 @@ class Novelty(KnowledgeBase):
         names, fields = schema.names, len(schema.fields)
         row = Part(name="row", vectors=1, width=fields, fields=names)
         super().__init__(schema, [row, Part(name="values", vectors=fields, width=1, fields=names, of_fields=True)])
-        self.table = EmbeddingTable(fields, 1, scale=0.0)  # rows of values are 0
+        self.table = EmbeddingTable(fields, 1, scale=0.0, numbers=schema.numbers)  # rows of values are 0
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.table.grow(size, generator)

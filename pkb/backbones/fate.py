@@ -95,7 +95,9 @@ class FATE(Backbone):
         super().__init__(schema, settings, sockets)
         self.cut, self.hide = settings.cut, settings.hide
         self.embedding_width = settings.width
-        self.table = EmbeddingTable(len(schema.fields), settings.width, new_value_rate=0.0)  # `hide` does its part
+        fields, numbers = len(schema.fields), schema.numbers
+        # `hide` does the part of new values
+        self.table = EmbeddingTable(fields, settings.width, new_value_rate=0.0, numbers=numbers)
         self.extrapolation = Extrapolation(settings.width, settings.layers)
         self.tower = Tower(settings.width + sockets.joined, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width

@@ -1,6 +1,7 @@
 """Gradient-boosted trees over what each value has been clicked so far (LightGBM: Ke et al., NeurIPS 2017).
 
-An id is no number and has too many levels for a tree to split on, so every field becomes two columns:
+A number is a column as it is. An id is none and has too many levels for a tree to split on, so every categorical
+field becomes two columns:
 
 lift  = (clicks of the value / overall rate + smoothing) / (impressions of the value + smoothing)
 share = impressions of the value / all impressions
@@ -18,7 +19,8 @@ A fit grows new trees on its rows and on the latest earlier ones, as these were 
 counts: the trees, which say how lifts and clicks go together, do not add up over the periods, and neither does the
 cost of a prediction.
 
-Shapes: B rows, F fields, N ids, E examples kept, X columns of knowledge.
+Shapes: B rows, F fields, V of them categorical, the others numbers, W = V + F columns of fields, N ids, E examples
+kept, X columns of knowledge.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ class GBDT(FittedBackbone):
                     raise SettingError(f"{name}={getattr(self, name)}: must be a number above 0")
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
-        width = 2 * len(schema.fields) + sockets.columns
+        self.categorical, self.numbers = len(schema.categorical_names), len(schema.numbers)
+        width = 2 * self.categorical + self.numbers + sockets.columns
         super().__init__(
             schema,
             settings,
@@ -106,30 +109,31 @@ class GBDT(FittedBackbone):
         return torch.from_numpy(np.asarray(logits, dtype=np.float32))
 
     def _described(self, rows: Batch) -> tuple[Tensor, Tensor]:
-        """Features of rows by what was before them, [B, 2 F], and which of them can be learnt, [B]; counts the rows."""
+        """Features of rows by what was before them, [B, W], and which of them can be learnt, [B]; counts the rows."""
         first = not self.total_2[0]
         slice_B = slices_in_time(rows, SLICES if first else 1)
-        features = torch.empty(len(rows), 2 * rows.ids_BF.shape[1])
+        features = torch.empty(len(rows), 2 * self.categorical + self.numbers)
         for number in slice_B.unique():
             here = slice_B == number
             features[here] = self._features(some := rows.select(here))
-            size = max(len(self.counts_N2), int(some.ids_BF.max()) + 1)
+            ids_BV = some.ids_BF[:, : self.categorical]
+            size = max(len(self.counts_N2), int(ids_BV.max()) + 1)
             before_N2 = functional.pad(self.counts_N2, (0, 0, 0, size - len(self.counts_N2)))
-            self.counts_N2 = before_N2 + tally(some.ids_BF, some.label, size)
+            self.counts_N2 = before_N2 + tally(ids_BV, some.label, size)
             self.total_2 = self.total_2 + total_of(some)
         return features, slice_B > 0 if first else torch.ones_like(slice_B, dtype=torch.bool)
 
     def _features(self, rows: Batch) -> Tensor:
-        """Lifts and shares of the values, [B, 2 F]; NaN where one is missing."""
-        ids_BF = rows.ids_BF.long()
-        unseen = ids_BF >= len(self.counts_N2)
-        counts_BF2 = self.counts_N2[ids_BF.masked_fill(unseen, MISSING)]  # as often as the missing one: never
-        times, clicks = counts_BF2.unbind(dim=2)
+        """Lifts and shares of the values, then the numbers, [B, W]; NaN where one is missing."""
+        ids_BV = rows.ids_BF[:, : self.categorical].long()
+        unseen = ids_BV >= len(self.counts_N2)
+        counts_BV2 = self.counts_N2[ids_BV.masked_fill(unseen, MISSING)]  # as often as the missing one: never
+        times, clicks = counts_BV2.unbind(dim=2)
         smoothing = self.settings.smoothing
         lifts = (clicks / overall_rate(self.total_2) + smoothing) / (times + smoothing)
         shares = times / max(1.0, float(self.total_2[0]))
-        features = torch.cat([lifts, shares], dim=1)
-        return features.masked_fill((ids_BF == MISSING).repeat(1, 2), torch.nan)
+        counted = torch.cat([lifts, shares], dim=1).masked_fill((ids_BV == MISSING).repeat(1, 2), torch.nan)
+        return counted if rows.numbers_BN is None else torch.cat([counted, rows.numbers_BN], dim=1)
 
     def _grow_trees(self, examples_EX: Tensor, label_E: Tensor) -> None:
         if len(label_E.unique()) < 2:  # one class teaches trees nothing but that there is no other

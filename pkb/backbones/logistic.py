@@ -10,7 +10,7 @@ Each field of users and items has one more weight, for new values: a value that 
 own. A row with values that were new to it, in its fit or in its slice of time of a first fit, is learnt twice with half
 a row's weight: as it is, and as it was while these were new. (Added to a value's own weight, that of new values says
 nothing of a value without one.) Fields of context have none: in the first day every hour is new, which tells nothing
-of the next.
+of the next. Numbers are read by their bins.
 
 Shapes: B rows, F fields, U weights of values, L rows as they are learnt, X columns of knowledge, W = U + X + 1 weights.
 """
@@ -53,8 +53,8 @@ class Logistic(FittedBackbone):
             schema,
             settings,
             sockets,
-            ids_U=torch.arange(schema.first_value_id),  # ascending: the missing one, new ones of each field, values
-            weights_U=torch.zeros(schema.first_value_id, dtype=torch.float64),
+            ids_U=torch.arange(1 + len(schema.fields)),  # ascending: the missing one, new ones of each field, values
+            weights_U=torch.zeros(1 + len(schema.fields), dtype=torch.float64),
             weights_X=torch.zeros(sockets.columns, dtype=torch.float64),
             bias_1=torch.zeros(1, dtype=torch.float64),
         )

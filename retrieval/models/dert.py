@@ -48,11 +48,15 @@ def info_nce(z_BV: Tensor, view_BV: Tensor, temperature: float) -> Tensor:
 
 
 class DenseEncoder(nn.Module):
-    """z, [B, F] ids -> [B, V], of length 1; with an embedding table of its own."""
+    """z, [B, F] ids -> [B, V], of length 1; with an embedding table of its own.
 
-    def __init__(self, fields: int, width: int, hidden: Sequence[int], vector_width: int) -> None:
+    Numbers are read by their bins, which is all that a search pool keeps of them.
+    """
+
+    def __init__(self, schema: Schema, width: int, hidden: Sequence[int], vector_width: int) -> None:
         super().__init__()
-        self.table = EmbeddingTable(fields, width)
+        fields = len(schema.fields)
+        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
         self.layers = mlp(fields * width, hidden, vector_width)
 
     def forward(self, ids_BF: Tensor) -> Tensor:
@@ -74,7 +78,7 @@ class DERT(RIM):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         self.settings, self.vector_width = settings, settings.vector_width
-        self.encoder = DenseEncoder(len(schema.fields), settings.width, settings.encoder_hidden, settings.vector_width)
+        self.encoder = DenseEncoder(schema, settings.width, settings.encoder_hidden, settings.vector_width)
         self.click = nn.Linear(settings.vector_width, 1)  # w, b
 
     def encode(self, batch: Batch) -> Tensor:

@@ -59,6 +59,7 @@ class SharedFiles:
         columns: dict[str, Tensor | None] = {
             "row_id": rows.row_id,
             "ids_BF": rows.ids_BF,
+            "numbers_BN": rows.numbers_BN,
             "label": rows.label,
             "ts": rows.ts,
             "request": rows.request,
@@ -77,6 +78,7 @@ class SharedFiles:
         return Batch(
             row_id=columns["row_id"],
             ids_BF=columns["ids_BF"],
+            numbers_BN=columns.get("numbers_BN"),
             label=columns["label"],
             ts=columns.get("ts"),
             request=columns.get("request"),

@@ -1,17 +1,19 @@
 """What a serving request is: one user's fields with a list of candidates, as JSON.
 
-    {"shared": {"user_id": 12, "hour": 7}, "candidates": {"item_id": [31, 44], "price": [9, 8]}}
+    {"shared": {"user_id": 12, "hour": 7}, "candidates": {"item_id": [31, 44], "price": [9.5, null]}}
 
-Every field of the schema stands in exactly one of the two: in `shared` as one id, in `candidates` as a list
-with one id per candidate. Ids are those of the log. A history may be given too, as a list of ids in `shared`
-or one list per candidate; one that is left out counts as empty.
+Every field of the schema stands in exactly one of the two: in `shared` as one value, in `candidates` as a list
+with one value per candidate. A value is an id of the log; of a field that is a number, it is the number, or null
+where it is missing. A history may be given too, as a list of ids in `shared` or one list per candidate; one that is
+left out counts as empty.
 
-Shapes: B candidates, F fields, H history length.
+Shapes: B candidates, F fields, N of them numbers, H history length.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -25,6 +27,7 @@ MAX_BODY_BYTES = 4 * 2**20  # Ray Serve itself sets no limit
 MAX_CANDIDATES = 1000
 MAX_HISTORY = 1000
 LARGEST_ID = 2**31 - 1
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
 Json = dict[str, Any]
 
 
@@ -46,12 +49,18 @@ def parse_request(body: bytes, schema: Schema) -> Batch:
     shared, candidates = _sections(body)
     _check_names(shared, candidates, schema)
     size = _number_of_candidates(candidates)
+    read = {
+        name: (f"shared.{name}", [shared[name]]) if name in shared else (f"candidates.{name}", candidates[name])
+        for name in schema.names
+    }
     ids_BF = np.empty((size, len(schema.fields)), dtype=np.int32)
-    for column, name in enumerate(schema.names):
-        if name in shared:
-            ids_BF[:, column] = _ids(f"shared.{name}", [shared[name]])
-        else:
-            ids_BF[:, column] = _ids(f"candidates.{name}", candidates[name])
+    for column, name in enumerate(schema.categorical_names):
+        ids_BF[:, column] = _ids(*read[name])
+    numbers_BN = np.empty((size, len(schema.numbers)), dtype=np.float32)
+    for column, name in enumerate(schema.number_names):
+        numbers_BN[:, column] = _numbers(*read[name])
+    if schema.numbers:
+        ids_BF[:, len(schema.categorical_names) :] = schema.number_ids(torch.from_numpy(numbers_BN)).numpy()
     histories = {}
     for history in schema.histories:
         if history.name in candidates:
@@ -65,6 +74,7 @@ def parse_request(body: bytes, schema: Schema) -> Batch:
         row_id=-1 - torch.arange(size),  # no row of any log
         ids_BF=torch.from_numpy(ids_BF),
         label=torch.zeros(size),
+        numbers_BN=torch.from_numpy(numbers_BN) if schema.numbers else None,
         histories=histories,
     )
 
@@ -117,6 +127,15 @@ def _ids(where: str, values: list[Any]) -> list[int]:
         if type(value) is not int or not 0 <= value <= LARGEST_ID:  # bool is an int to isinstance
             raise RequestError(f"{where}: {_shown(value)} is no id; ids are whole numbers from 0 to {LARGEST_ID}")
     return values
+
+
+def _numbers(where: str, values: list[Any]) -> list[float]:
+    """The numbers, NaN for null."""
+    for value in values:
+        is_number = type(value) in (int, float) and abs(value) <= LARGEST_NUMBER  # false of NaN
+        if value is not None and not is_number:
+            raise RequestError(f"{where}: {_shown(value)} is no number; give a finite one of 32 bits, or null")
+    return [math.nan if value is None else value for value in values]
 
 
 def _history(where: str, values: Any) -> list[int]:

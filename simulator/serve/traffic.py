@@ -1,10 +1,11 @@
 """Requests made of the log's own rows: those of a load test, and those that ask again for stored predictions.
 
-Shapes: B rows, F fields.
+Shapes: B rows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,17 +23,16 @@ def sampled_requests(rows: Batch, schema: Schema, *, number: int, candidates: in
     Rows are drawn with replacement; the seed decides them all.
     """
     rng = np.random.default_rng(derived_seed(seed, "requests"))
-    ids_BF = rows.ids_BF.numpy()
-    columns = list(enumerate(schema.fields))
-    of_item = [(c, f.name) for c, f in columns if f.role == "item" or f.name == schema.item]
-    of_user = [(c, f.name) for c, f in columns if (c, f.name) not in of_item]
+    of_item = [f.name for f in schema.fields if f.role == "item" or f.name == schema.item]
+    of_user = [name for name in schema.names if name not in of_item]
     bodies = []
     for _ in range(number):
         user = rng.integers(len(rows))
-        offered = ids_BF[rng.integers(len(rows), size=candidates)]
-        shared: dict[str, Any] = {name: int(ids_BF[user, column]) for column, name in of_user}
-        shared |= {name: _unpadded(history[user].numpy()) for name, history in rows.histories.items()}
-        bodies.append(encode_request(shared, {name: offered[:, column].tolist() for column, name in of_item}))
+        drawn = rows.select(torch.from_numpy(np.append(user, rng.integers(len(rows), size=candidates))))
+        values = _values(drawn, schema)
+        shared: dict[str, Any] = {name: values[name][0] for name in of_user}
+        shared |= {name: _unpadded(history[0].numpy()) for name, history in drawn.histories.items()}
+        bodies.append(encode_request(shared, {name: values[name][1:] for name in of_item}))
     return bodies
 
 
@@ -42,7 +42,7 @@ def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
     At most `size` rows at a time, and fewer where their histories make a body larger than a server takes.
     """
     for part in rows.minibatches(size):
-        columns: dict[str, Any] = {n: part.ids_BF[:, c].tolist() for c, n in enumerate(schema.names)}
+        columns: dict[str, Any] = dict(_values(part, schema))
         for name, history in part.histories.items():
             columns[name] = [_unpadded(row) for row in history.numpy()]
         body = encode_request({}, columns)
@@ -50,6 +50,15 @@ def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
             yield from requests_for(part, schema, size=(len(part) + 1) // 2)
         else:
             yield body
+
+
+def _values(rows: Batch, schema: Schema) -> dict[str, list[Any]]:
+    """Of each field, the rows' values as requests hold them: ids, or numbers with null for a missing one."""
+    values = dict(zip(schema.names, rows.ids_BF.T.tolist(), strict=True))
+    if rows.numbers_BN is not None:
+        for name, numbers in zip(schema.number_names, rows.numbers_BN.T.tolist(), strict=True):
+            values[name] = [None if math.isnan(number) else number for number in numbers]
+    return values
 
 
 def evenly_spaced(rows: int, most: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.stream.numeric import is_missing, number
 from simulator.stream.raw import RawLog, quoted, text, texts
 from simulator.stream.seen import TIMES
 
@@ -11,16 +12,19 @@ LATEST = 253_402_300_799  # the last second of the year 9999; a time beyond it h
 def checked_rows(log: RawLog, history_length: int) -> str:
     """SQL of file, row, part, left_out, ts, label0, ..., request, p_true, v0, v1, ..., reason, and `seen.TIMES`.
 
-    The reason is why a row is set aside, null in good ones; v0, v1, ... are `RawLog.values` in their order.
+    The reason is why a row is set aside, null in good ones; v0, v1, ... are `RawLog.values` in their order, texts or
+    numbers.
     """
     histories = {h.name for h in log.schema.histories}
 
-    def as_text(name: str, value: str) -> str:
+    def converted(name: str, value: str) -> str:
         if name in histories:
             return f"CAST(({value})[-{history_length}:] AS VARCHAR[])"
+        if name in log.schema.number_names:
+            return number(value, log.missing)
         return f"CAST({value} AS VARCHAR)"
 
-    values = ", ".join(f"{as_text(name, value)} AS v{i}" for i, (name, value) in enumerate(log.values.items()))
+    values = ", ".join(f"{converted(name, value)} AS v{i}" for i, (name, value) in enumerate(log.values.items()))
     nobody = f"request IS NULL OR request IN ({texts(('', *log.missing))})"
     without_request = "false" if log.request is None else nobody
     labels, checks, written = "", "", ["time_text"]
@@ -32,6 +36,13 @@ def checked_rows(log: RawLog, history_length: int) -> str:
                 """
         checks += f"""WHEN label_text{i} IS NULL OR label_text{i} = '' THEN {text(f"no {told}")}
             WHEN label{i} IS NULL THEN {text(f"{told} ")} || {quoted(f"label_text{i}")} || ' is not 0 or 1'
+            """
+    for name in log.schema.number_names:
+        i = list(log.values).index(name)
+        written.append(f"written{i}")
+        values += f", {log.values[name]} AS written{i}"
+        checks += f"""WHEN v{i} IS NULL AND NOT ({is_missing(f"written{i}", log.missing)}) THEN
+                {text(f"{name} ")} || {quoted(f"CAST(written{i} AS VARCHAR)")} || ' is not a finite number of 32 bits'
             """
     rule, odd_year, odd_times = log.time_rule, "", dict.fromkeys(TIMES, "NULL")
     if rule is not None:

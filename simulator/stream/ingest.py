@@ -3,6 +3,7 @@
     find the raw files       a source of `sources/`, or the synthetic world
     read, check, sort        staging.py
     cut into periods         periods.py
+    learn numbers' bins      knots.py
     give ids, write          writing.py
     sync, rename             here
 
@@ -29,6 +30,7 @@ from simulator.record.files import sync_folder
 from simulator.record.full_disk import full_disk
 from simulator.stream import world
 from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_times, settle_requests, tell_doubts
+from simulator.stream.knots import with_knots
 from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
 from simulator.stream.periods import Cut, cut_of, skipped, thinned
@@ -109,7 +111,8 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                     report(empty)
                 tell_doubts(staged, raw, report)
                 settle_requests(staged, raw, spans, report)
-                periods = write_periods(staged, raw.schema, spans, partial)
+                schema = with_knots(raw.schema, staged, spans, stream.numbers.bins)
+                periods = write_periods(staged, schema, spans, partial)
                 write_rejects(staged, partial)
                 kept = sum(period.rows for period in periods)
                 assert rows_in == kept + rejected, f"{rows_in} rows read, {kept} kept, {rejected} rejected"
@@ -124,7 +127,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                     rows_rejected=rejected,
                     periods=periods,
                 )
-                (partial / "schema.json").write_text(raw.schema.to_json(), encoding="utf-8")
+                (partial / "schema.json").write_text(schema.to_json(), encoding="utf-8")
                 (partial / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
     return Log(folder)
 
@@ -176,6 +179,11 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         shape["world"] = [asdict(stream.world), stream.period, stream.utc_offset_hours]
     else:
         shape |= {name: plain(getattr(stream, name)) for name in SOURCES[source].SHAPED_BY}
+    if source == "table":
+        if stream.table.numeric:
+            shape["numbers"] = plain(stream.numbers)
+        else:
+            del shape["table"]["numeric"]  # a log without numbers is found again where it was
     return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

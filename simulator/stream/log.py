@@ -1,8 +1,8 @@
 """The log on disk: `schema.json`, `manifest.json` and one Parquet file a period.
 
 Columns: row_id (int64, unique, in time order), ts (int64, seconds), request_id (int64, where the log has
-requests), one int32 column of ids per field, one list<int32> column per history, one int8 column per label,
-and p_true (float64, a synthetic world's click probability).
+requests), one int32 column of ids per field, or of float32 values where it is a number, one list<int32> column per
+history, one int8 column per label, and p_true (float64, a synthetic world's click probability).
 """
 
 from __future__ import annotations
@@ -117,13 +117,9 @@ class Log:
 
 
 def to_batch(table: pa.Table, schema: Schema) -> Batch:
-    """Columns of a log -> tensors; histories are padded behind their last entry."""
-    ids_BF = np.empty((table.num_rows, len(schema.fields)), dtype=np.int32)
-    start = 0
-    for rows in table.select(schema.names).to_batches(max_chunksize=CACHED_ROWS):
-        for column, ids in enumerate(rows.columns):
-            ids_BF[start : start + rows.num_rows, column] = ids.to_numpy()
-        start += rows.num_rows
+    """Columns of a log -> tensors; histories are padded behind their last entry, numbers have the ids of their bins."""
+    ids = torch.from_numpy(_side_by_side(table.select(schema.categorical_names), np.dtype(np.int32)))
+    numbers = torch.from_numpy(_side_by_side(table.select(schema.number_names), np.dtype(np.float32)))
 
     def tensor(name: str, kind: torch.dtype | None = None) -> torch.Tensor:
         return torch.tensor(table.column(name).to_numpy(), dtype=kind)
@@ -131,7 +127,8 @@ def to_batch(table: pa.Table, schema: Schema) -> Batch:
     present = set(table.column_names)
     return Batch(
         row_id=tensor("row_id"),
-        ids_BF=torch.from_numpy(ids_BF),
+        ids_BF=torch.cat([ids, schema.number_ids(numbers)], dim=1) if schema.numbers else ids,
+        numbers_BN=numbers if schema.numbers else None,
         label=tensor(schema.labels[0], torch.float32),
         ts=tensor("ts"),
         further_labels={name: tensor(name, torch.float32) for name in schema.labels[1:]},
@@ -139,6 +136,17 @@ def to_batch(table: pa.Table, schema: Schema) -> Batch:
         request=tensor("request_id") if "request_id" in present else None,
         p_true=tensor("p_true") if "p_true" in present else None,
     )
+
+
+def _side_by_side(table: pa.Table, kind: np.dtype) -> np.ndarray:
+    """The columns of a table as those of one array; NaN where one is null."""
+    values = np.empty((table.num_rows, table.num_columns), dtype=kind)
+    start = 0
+    for rows in table.to_batches(max_chunksize=CACHED_ROWS):
+        for column, held in enumerate(rows.columns):
+            values[start : start + rows.num_rows, column] = held.to_numpy(zero_copy_only=False)
+        start += rows.num_rows
+    return values
 
 
 def _padded(lists: pa.ChunkedArray) -> torch.Tensor:

@@ -64,6 +64,18 @@ class WorldSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NumberSettings:
+    """How fields that are numbers are read (docs/data.md)."""
+
+    encoding: str = "linear"  # or buckets, standardise
+    bins: int = 32  # quantiles that are told apart, fewer where values are few
+
+    def __post_init__(self) -> None:
+        one_of(self, "encoding", ("linear", "buckets", "standardise"))
+        between(self, "bins", 2, 1_000)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableSettings:
     """Anybody's Parquet or CSV files: which columns there are and what each one is."""
 
@@ -80,6 +92,7 @@ class TableSettings:
     item: list[str] = field(default_factory=list)  # the first one identifies the item
     context: list[str] = field(default_factory=list)
     scenario: list[str] = field(default_factory=list)
+    numeric: list[str] = field(default_factory=list)  # fields that are numbers, such as price, age
     histories: dict[str, str] = field(default_factory=dict)  # list column: the field whose values it holds
     columns: list[str] = field(default_factory=list)  # names of a CSV file's columns, where it has no header line
     separator: str = ","  # of a CSV file, of any length; \t is a tab
@@ -127,6 +140,7 @@ class StreamSettings:
     history_length: int = 20  # latest behaviours kept per impression
     world: WorldSettings = field(default_factory=WorldSettings)
     table: TableSettings = field(default_factory=TableSettings)
+    numbers: NumberSettings = field(default_factory=NumberSettings)
 
     def __post_init__(self) -> None:
         expand_home(self, "root", "data")

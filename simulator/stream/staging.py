@@ -58,9 +58,9 @@ class Staging:
     """The rows of a raw log, checked, in files that the engine reads as tables.
 
     `staged` holds those that are kept: file, row, part, ts, request (a text), label0, label1, ..., p_true, and
-    v0, v1, ... with provisional ids in place of `RawLog.values`. `rejected` holds the others with their reason.
-    Texts go as they arrive, since ids are sorted several times as fast and need a fraction of the room. A table of
-    the engine's own would stay in memory for as long as the query that fills it runs.
+    v0, v1, ... with provisional ids in place of `RawLog.values`, or with numbers as they are. `rejected` holds the
+    others with their reason. Texts go as they arrive, since ids are sorted several times as fast and need a fraction of
+    the room. A table of the engine's own would stay in memory for as long as the query that fills it runs.
     """
 
     def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, folder: Path, *, history_length: int) -> None:
@@ -125,8 +125,16 @@ class Staging:
             SELECT {request}, {kept} FROM staged {numbers}
             WHERE ts >= {start} AND ts < {end} ORDER BY ts, file, row, part""")
 
-    def numbering(self) -> Numbering:
-        return Numbering(len(self._log.schema.fields), self._vocabulary.size)
+    def numbering(self, first: int) -> Numbering:
+        """For values whose ids are given from `first` on."""
+        return Numbering(len(self._log.schema.fields), self._vocabulary.size, first)
+
+    def sorted_numbers(self, name: str, start: int, end: int) -> np.ndarray:
+        """Of a field that is a number, the values that are there in rows with start <= ts < end, ascending, float32."""
+        v = f"v{self._log.schema.names.index(name)}"
+        query = f"SELECT {v} FROM staged WHERE {v} IS NOT NULL AND ts >= {start} AND ts < {end} ORDER BY {v}"
+        held = [table.column(0).to_numpy() for table in self._tables(query)]
+        return np.concatenate([np.empty(0, np.float32), *held])
 
     def words(self, final: Numbering) -> Iterator[pa.Table]:
         """Columns id, field, text of the values with final ids, in their order."""
@@ -160,16 +168,17 @@ class Staging:
         """Rows with provisional ids in place of texts, and the values that were new."""
         schema = self._log.schema
         values = [whole(rows.column(f"v{i}")) for i in range(len(self._log.values))]
-        lists = values[len(schema.fields) :]
+        texts, lists = values[: len(schema.categorical_names)], values[len(schema.fields) :]
         ids, words = self._vocabulary.encode(
             [
-                *(Values(field=f.name, texts=texts) for f, texts in zip(schema.fields, values, strict=False)),
+                *(Values(field=name, texts=t) for name, t in zip(schema.categorical_names, texts, strict=True)),
                 *(Values(field=h.field, texts=t.flatten()) for h, t in zip(schema.histories, lists, strict=True)),
             ]
         )
-        arrays = {f"v{i}": pa.array(column) for i, column in enumerate(ids)}
-        for i, texts in enumerate(lists, start=len(schema.fields)):
-            offsets = np.concatenate([[0], np.cumsum(texts.value_lengths().fill_null(0).to_numpy())])
+        numbered = [*range(len(texts)), *range(len(schema.fields), len(values))]  # between them stand numbers
+        arrays = {f"v{i}": pa.array(column) for i, column in zip(numbered, ids, strict=True)}
+        for i, column in enumerate(lists, start=len(schema.fields)):
+            offsets = np.concatenate([[0], np.cumsum(column.value_lengths().fill_null(0).to_numpy())])
             arrays[f"v{i}"] = pa.ListArray.from_arrays(offsets.astype(np.int32), arrays[f"v{i}"])
         names = self._columns.names
         return pa.table([arrays[name] if name in arrays else rows.column(name) for name in names], names=names), words
@@ -241,7 +250,8 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _staged_columns(log: RawLog) -> pa.Schema:
-    fields = len(log.schema.fields)
+    of_fields = [pa.int32() if field.number is None else pa.float32() for field in log.schema.fields]
+    kinds = [*of_fields, *(pa.list_(pa.int32()) for _ in log.schema.histories)]
     return pa.schema(
         [
             *_PLACE,
@@ -249,7 +259,7 @@ def _staged_columns(log: RawLog) -> pa.Schema:
             ("request", pa.string()),
             *((f"label{i}", pa.int8()) for i in range(len(log.schema.labels))),
             ("p_true", pa.float64()),
-            *((f"v{i}", pa.int32() if i < fields else pa.list_(pa.int32())) for i in range(len(log.values))),
+            *((f"v{i}", kind) for i, kind in enumerate(kinds)),
         ]
     )
 

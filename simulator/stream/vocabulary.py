@@ -107,11 +107,12 @@ class Numbering:
     within a list by position. So the ids do not depend on how the log is cut into calls.
     """
 
-    def __init__(self, fields: int, size: int) -> None:
-        """For provisional ids below `size`."""
-        self.size = 1 + fields  # ids below it are taken
+    def __init__(self, fields: int, size: int, first: int | None = None) -> None:
+        """For provisional ids below `size`; `first` is the first final one, where it is not the first provisional."""
+        taken = 1 + fields  # ids below it are the same in both
+        self.size = taken if first is None else first
         self._final = np.full(size, UNSEEN, dtype=np.int32)
-        self._final[: self.size] = np.arange(self.size)
+        self._final[:taken] = np.arange(taken)
         self._first = np.empty(size, dtype=np.int64)  # scratch
 
     def number(self, columns: Sequence[Ids]) -> list[np.ndarray]:

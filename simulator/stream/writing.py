@@ -26,7 +26,7 @@ REJECTS = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.s
 
 def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder: Path) -> tuple[Period, ...]:
     """One file a span, and `vocabulary.parquet`; row groups hold at most BATCH_ROWS rows."""
-    numbering = staged.numbering()
+    numbering = staged.numbering(schema.first_value_id)
     tables = _cut(_in_order(staged, spans), [size for span in spans for size in _group_sizes(span.rows)])
     periods: list[Period] = []
     row_id = 0
@@ -64,13 +64,13 @@ def write_rejects(staged: Staging, folder: Path) -> None:
 
 def columns_of(schema: Schema) -> pa.Schema:
     """The columns of a period's file."""
-    ids, lists = pa.int32(), pa.list_(pa.int32())
+    ids, numbers, lists = pa.int32(), pa.float32(), pa.list_(pa.int32())
     return pa.schema(
         [
             ("row_id", pa.int64()),
             ("ts", pa.int64()),
             *([("request_id", pa.int64())] if schema.has_request else []),
-            *((name, ids) for name in schema.names),
+            *((field.name, ids if field.number is None else numbers) for field in schema.fields),
             *((history.name, lists) for history in schema.histories),
             *((label, pa.int8()) for label in schema.labels),
             *([("p_true", pa.float64())] if schema.has_p_true else []),
@@ -91,14 +91,14 @@ def _in_order(staged: Staging, spans: Sequence[Span]) -> Iterator[pa.Table]:
 
 def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id: int) -> pa.Table:
     """Staged rows as rows of the log."""
-    names = [*schema.names, *(history.name for history in schema.histories)]
-    held = {name: whole(rows.column(f"v{i}")) for i, name in enumerate(names)}
+    histories = [history.name for history in schema.histories]
+    held = {name: whole(rows.column(f"v{i}")) for i, name in enumerate([*schema.names, *histories])}
     every_row = np.arange(rows.num_rows)
     row_id = every_row + first_row_id
-    lengths = {history.name: held[history.name].value_lengths().to_numpy() for history in schema.histories}
+    lengths = {name: held[name].value_lengths().to_numpy() for name in histories}
     ids = numbering.number(
         [
-            *(Ids(ids=held[name].to_numpy(), rows=every_row) for name in schema.names),
+            *(Ids(ids=held[name].to_numpy(), rows=every_row) for name in schema.categorical_names),
             *(Ids(ids=held[h].flatten().to_numpy(), rows=np.repeat(every_row, n)) for h, n in lengths.items()),
         ]
     )
@@ -108,7 +108,8 @@ def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id
         "request_id": pc.coalesce(rows.column("request"), pa.array(-1 - row_id)),  # a row set apart is one of its own
         **{label: rows.column(f"label{i}") for i, label in enumerate(schema.labels)},
         "p_true": rows.column("p_true"),
-        **{name: pa.array(column) for name, column in zip(names, ids, strict=True)},
+        **{name: held[name] for name in schema.number_names},
+        **{name: pa.array(column) for name, column in zip([*schema.categorical_names, *histories], ids, strict=True)},
     }
     for name, n in lengths.items():
         offsets = np.concatenate([[0], np.cumsum(n)]).astype(np.int32)
@@ -132,7 +133,7 @@ class _Digest:
             self._update(name, column)
 
     def _update(self, name: str, values: pa.Array) -> None:
-        self._hashes.setdefault(name, hashlib.blake2b(digest_size=16)).update(values.to_numpy())
+        self._hashes.setdefault(name, hashlib.blake2b(digest_size=16)).update(values.to_numpy(zero_copy_only=False))
 
     def __str__(self) -> str:
         columns = [f"{name} {columns.hexdigest()}" for name, columns in sorted(self._hashes.items())]

@@ -3,7 +3,8 @@
 A file is Parquet if its name ends in .parquet or .pq. Any other is CSV with a header line, unless `columns` names its
 columns, and may be packed (.gz, .zst); values may be quoted but hold no line break. A history is a list column, or a
 text: joined by `list_separator`, or as Python, JSON or SQL write a list. Where there is no time, the place of a row in
-its file, and of the file among the files in the order of their names, stands for it (`time: row`).
+its file, and of the file among the files in the order of their names, stands for it (`time: row`). A numeric field is a
+column of numbers, booleans or texts of numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pkb.batch import Field, History, Role, Schema
 from pkb.errors import DataError, SettingError
+from pkb.numbers import Number
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
 from simulator.stream.matching import PACKED, matching_files
@@ -38,7 +40,7 @@ def find(stream: StreamSettings) -> tuple[Path, ...]:
 
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     table = stream.table
-    schema = _schema(table)
+    schema = _schema(stream)
     _refuse_packed(files)
     by_row = table.time == BY_ROW
     roles = [*([] if by_row else [table.time]), *schema.labels, *([table.request] if table.request else [])]
@@ -72,7 +74,8 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     )
 
 
-def _schema(table: TableSettings) -> Schema:
+def _schema(stream: StreamSettings) -> Schema:
+    table = stream.table
     for key in ("time", "label", "user", "item"):
         if not getattr(table, key):
             more = {"time": ", or write row for a log without times", "user": "; sessions or devices may be users"}
@@ -91,8 +94,18 @@ def _schema(table: TableSettings) -> Schema:
         "context": table.context,
         "scenario": table.scenario,
     }
+    for role, names in roles.items():
+        if twice := [name for name in table.numeric if name in names]:
+            raise SettingError(
+                f"stream.table.numeric: {twice[0]} stands under stream.table.{role}, too;"
+                " name it under numeric alone if it is to be read as a number"
+            )
+    number = Number(encoding=stream.numbers.encoding)
     return Schema(
-        fields=tuple(Field(name=name, role=role) for role, names in roles.items() for name in names),
+        fields=(
+            *(Field(name=name, role=role) for role, names in roles.items() for name in names),
+            *(Field(name=name, role="context", number=number) for name in table.numeric),
+        ),
         user=table.user[0],
         item=table.item[0],
         histories=tuple(History(name=name, field=field) for name, field in table.histories.items()),
@@ -105,7 +118,7 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
     schema = raw.parquet_schema(file, list(alias))
     labels = (table.label, *table.further_labels)
-    require_exact(file, schema, [column for column in alias if column not in (*labels, table.time)])
+    require_exact(file, schema, [column for column in alias if column not in (*labels, *table.numeric, table.time)])
 
     def value(column: str) -> str:
         kind, quoted = schema.field(column).type, raw.name(column)
@@ -116,6 +129,8 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
         if pa.types.is_nested(inner):
             holds = "a list of plain values" if column in table.histories else "one value"
             raise DataError(f"{file}: column {column!r} is {kind}, each of its rows must hold {holds}")
+        if column in table.numeric and _is_number(file, column, kind):
+            return f"CAST({quoted} AS DOUBLE)"
         if column in labels:
             return f"CAST({quoted} AS VARCHAR)"
         if is_list:
@@ -126,6 +141,19 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     columns = ", ".join(alias.values())
     rows = raw.parquet(file, Path(stream.root), selected)
     return f"SELECT _file, _row, _part, {columns}, _defect FROM ({rows})"
+
+
+def _is_number(file: Path, column: str, kind: pa.DataType) -> bool:
+    """Whether the column holds numbers or booleans, else texts; DataError if it holds anything else."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return True
+    if pa.types.is_boolean(kind):
+        return True
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        return False
+    raise DataError(f"{file}: column {column!r} is {kind}, stream.table.numeric takes numbers, booleans and texts")
 
 
 def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:

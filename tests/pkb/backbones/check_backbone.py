@@ -46,11 +46,16 @@ def make_rows(number: int = 32, *, seed: int = 0, schema: Schema = SCHEMA) -> Ba
     """Rows whose label the item decides; every fourth one has no history, and the others' differ in length."""
     draw = torch.Generator().manual_seed(seed)
     first = schema.first_value_id
-    ids = torch.randint(first, IDS, (number, len(schema.fields)), generator=draw, dtype=torch.int32)
+    ids = torch.randint(first, IDS, (number, len(schema.categorical_names)), generator=draw, dtype=torch.int32)
     length = torch.arange(number) % 4 * (HISTORY // 3)
+    numbers = None
+    if schema.numbers:  # every seventh is missing
+        numbers = torch.randn(number, len(schema.numbers), generator=draw)
+        numbers.view(-1)[::7] = torch.nan
     return Batch(
         row_id=torch.arange(number),
-        ids_BF=ids,
+        ids_BF=ids if numbers is None else torch.cat([ids, schema.number_ids(numbers)], dim=1),
+        numbers_BN=numbers,
         label=(ids[:, schema.item_column] % 2).float(),
         ts=torch.arange(number),
         histories={
@@ -79,6 +84,7 @@ class Case:
     backbone: type[Backbone]
     plug: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema = SCHEMA
 
     @property
     def fitted(self) -> bool:
@@ -88,16 +94,19 @@ class Case:
     def rows(self) -> Batch:
         """What is fitted wants more rows than a step does, and values that belong to one field, as a log's do."""
         if not self.fitted:
-            return make_rows()
-        rows = make_rows(600)
-        return replace(rows, ids_BF=rows.ids_BF + 1000 * torch.arange(len(SCHEMA.fields), dtype=torch.int32))
+            return make_rows(schema=self.schema)
+        rows = make_rows(600, schema=self.schema)
+        values = len(self.schema.categorical_names)
+        rows.ids_BF[:, :values] += 1000 * torch.arange(values, dtype=torch.int32)
+        return rows
 
     @property
     def knowledge(self) -> Knowledge | None:
         return None if self.plug is None else make_knowledge(len(self.rows))
 
-    def make(self, *, seed: int = 0, schema: Schema = SCHEMA) -> ClickModel:
+    def make(self, *, seed: int = 0, schema: Schema | None = None) -> ClickModel:
         """A new model, which knows the ids below `IDS`."""
+        schema = schema or self.schema
         torch.manual_seed(seed)
         sockets = Sockets() if self.plug is None else sockets_for(self.plug, [PART], layer=1)
         backbone = self.backbone(schema, self.backbone.Settings(**self.settings), sockets)
@@ -153,7 +162,7 @@ def one_finite_logit_a_row(case: Case) -> None:
 
 
 def one_row_is_a_batch(case: Case) -> None:
-    model, rows = case.make_lively(), make_rows(1)
+    model, rows = case.make_lively(), make_rows(1, schema=case.schema)
     assert model(rows, None if case.plug is None else make_knowledge(1)).shape == (1,)
 
 
@@ -272,7 +281,7 @@ def knowledge_reaches_the_score(case: Case) -> None:
 
 
 def without_histories_it_works_or_says_what_it_needs(case: Case) -> None:
-    schema = replace(SCHEMA, histories=())
+    schema = replace(case.schema, histories=())
     refused = pytest.raises(SettingError, match="histor") if case.backbone.uses_histories else nullcontext()
     with refused:
         model, rows = case.make(schema=schema).eval(), make_rows(len(case.rows), schema=schema)

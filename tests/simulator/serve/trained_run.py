@@ -32,9 +32,11 @@ class TrainedRun:
     log: Log
 
 
-def trained_run(folder: Path, serve: ServeSettings, *, stopped: str | None = None) -> TrainedRun:
+def trained_run(
+    folder: Path, serve: ServeSettings, *, stopped: str | None = None, log: Log | None = None
+) -> TrainedRun:
     """Two arms and a yardstick through two periods; the arm named `stopped` has diverged in the last one."""
-    log = tiny_log(folder / "data" / "tiny", periods=2)
+    log = log or tiny_log(folder / "data" / "tiny", periods=2)
     arms = {"frozen": ArmSettings(policy="frozen"), "finetune": ArmSettings(policy="finetune")}
     settings = replace(tiny_settings(folder, arms=arms), serve=serve, yardsticks=["popularity"])
     run = RunFolder(folder / "runs" / "tiny")
