@@ -22,7 +22,7 @@ from simulator.stream.ingest import ingest
 from simulator.stream.settings import IngestSettings, StreamSettings, TableSettings
 
 FIELDS, NUMBERS, BATCH, VALUES, ROWS = 26, 13, 4096, 1_000_000, 4_000_000
-DAY = 86_400
+DAY, MONDAY = 86_400, 1_641_168_000
 CATEGORICAL = Schema(
     fields=tuple(Field(name=f"f{i}", role="context") for i in range(FIELDS)),
     user="f0",
@@ -98,7 +98,7 @@ def ingest_of_numbers() -> list[Figure]:
     draw = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         columns: dict[str, np.ndarray] = {f"n{i}": draw.lognormal(size=ROWS) for i in range(NUMBERS)}
-        columns |= {"t": np.sort(draw.integers(0, 2 * DAY, ROWS)), "y": draw.integers(0, 2, ROWS)}
+        columns |= {"t": np.sort(draw.integers(MONDAY, MONDAY + 2 * DAY, ROWS)), "y": draw.integers(0, 2, ROWS)}
         columns |= {"u": draw.integers(0, 200_000, ROWS), "i": draw.integers(0, 50_000, ROWS)}
         pq.write_table(pa.table(columns), Path(folder) / "rows.parquet")
         del columns
