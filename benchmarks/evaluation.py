@@ -72,13 +72,13 @@ def main(run: RunFolder, folder: RunFolder, contenders: int = CONTENDERS) -> Non
     """Measure the folder; what it took goes to the results, how the numbers compare to the terminal."""
     if not folder.path.exists():
         multiply(run, folder, contenders)
-    before = pq.read_table(folder.results) if folder.results.exists() else None
+    before = pq.read_table(folder.results, partitioning=None) if folder.results.exists() else None
     took = seconds(lambda: evaluate(folder))
     keys = read_experiment(folder).keys
     against = f"{len(keys)} contenders, {1 + folder.complete_through(keys)} periods"
     sys.stdout.write(write([Figure(name="evaluation", value=took, unit="s", against=against, repeats=1)]))
     if before is not None:
-        apart = largest_difference(pq.read_table(folder.results), before)
+        apart = largest_difference(pq.read_table(folder.results, partitioning=None), before)
         sys.stdout.write(f"largest difference from the results that were there: {apart:.1e}\n")
 
 
