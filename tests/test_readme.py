@@ -89,15 +89,18 @@ def test_the_real_log_runs_and_the_finetuned_model_beats_chance(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_ones_own_log_runs_from_ten_lines_of_yaml(tmp_path: Path) -> None:
+def test_ones_own_log_with_numbers_and_lists_runs_from_eleven_lines_of_yaml(tmp_path: Path) -> None:
     text = block("yaml", "my_log")
-    assert len(text.splitlines()) == 10
+    assert len(text.splitlines()) == 11
     draw, n = np.random.default_rng(0), 3000
     columns = {
         "shown_at": np.sort(draw.integers(1_700_000_000, 1_700_000_000 + 3 * 86_400, n)),
         "clicked": (draw.random(n) < 0.3).astype(int),
         "page_view": np.arange(n) // 3,
         **{name: draw.integers(0, 50, n) for name in ("user_id", "country", "item_id", "brand", "device")},
+        "price": np.where(draw.random(n) < 0.1, "NULL", np.round(draw.lognormal(size=n), 2).astype(str)),
+        "age": draw.integers(18, 90, n),
+        "clicked_before": [";".join(map(str, some)) for some in draw.integers(0, 50, (n, 3))],
     }
     pyarrow.csv.write_csv(pa.table(columns), tmp_path / "log.csv")
     (tmp_path / "my_log.yaml").write_text(text.replace("/path/to/folder", str(tmp_path)))
