@@ -131,7 +131,7 @@ def _out_of_sight(file: Path, stream: StreamSettings) -> bool:
     below = Path(os.path.relpath(file, stream.root or "/")).parts
     asked = Path(stream.table.files).parts
     for part in below:
-        hidden = part.startswith(("_", ".")) and part != ".."
+        hidden = (part[0] == "." and part != "..") or (part[0] == "_" and "=" not in part)  # Spark's rule
         if hidden and not any(part == name or (name[0] == part[0] and fnmatchcase(part, name)) for name in asked):
             return True
     endings = [ending for ending in (*HALF_WRITTEN, *EXPERIMENTS) if file.name.endswith(ending)]

@@ -223,9 +223,14 @@ def test_any_error_that_an_interruption_brings_about_is_told_as_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", [False, True], ids=["the process", "the terminal's group"])
 @pytest.mark.parametrize(
-    "sight", ["data/*.partial", "runs/bad", "runs/bad/groups.json", "runs/bad/contenders/*/committed"]
+    ("sight", "group"),  # the process alone is told, or all of the terminal's group
+    [
+        ("data/*.partial", False),
+        ("runs/bad", True),
+        ("runs/bad/groups.json", False),
+        ("runs/bad/contenders/*/committed", True),
+    ],
 )
 def test_ctrl_c_at_any_moment_ends_with_130_and_how_to_go_on(tmp_path: Path, sight: str, group: bool) -> None:
     days = [f"2024-01-0{1 + i // 3000} 10:00:00,{i % 2},u{i % 70},i{i % 50}\n" for i in range(9_000)]

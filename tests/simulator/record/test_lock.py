@@ -20,10 +20,11 @@ from simulator.record.lock import held, user_of
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from simulator.record.layout import RunFolder
 from simulator.record.lock import held
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 with held(RunFolder(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(600)
