@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-comparison lint bench clean
+.PHONY: help demo test test-fast test-known test-comparison lint bench clean
 
 help:  ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,12 +21,15 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## install, then replay the Eleme stream with every remedy (5 to 10 minutes on 2 cores)
 	$(BIN)/python -m simulator run configs/stream_eleme.yaml $(ARGS)
 
-test: $(READY)  ## install, then run every test
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+test: $(READY)  ## install, then run every test but those of test-known and test-comparison
+	$(BIN)/python -m pytest -n 2 -m "not slow and not known"
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-fast: $(READY)  ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not known"
+
+test-known: $(READY)  ## the known worlds that take minutes each (docs/known.md); two of the seven are in `test`
+	$(BIN)/python -m pytest -m known
 
 test-comparison: $(READY)  ## hold the backbones to FuxiCTR, deepctr-torch and scikit-learn (installs them)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[comparison]'

@@ -27,7 +27,7 @@ def test_a_known_world_says_first_what_must_come_out(world: str) -> None:
     assert "\n# 1. " in head
 
 
-@pytest.mark.slow
+@pytest.mark.known
 def test_where_nothing_drifts_more_data_wins_and_bases_close_some_of_the_gap(tmp_path: Path) -> None:
     known = Known.played("still", tmp_path)
     for informed in ("finetune", "retrain_all", "window_edk", "window_rok"):
@@ -60,7 +60,7 @@ def test_what_remembers_wins_when_a_regime_returns(tmp_path: Path) -> None:
     assert_nobody_is_too_good(known)
 
 
-@pytest.mark.slow
+@pytest.mark.known
 def test_where_everything_moves_memory_misleads_and_a_base_costs_little(tmp_path: Path) -> None:
     known = Known.played("moving", tmp_path)
     assert above(known.lead("finetune", "retrain_all"))
@@ -71,7 +71,7 @@ def test_where_everything_moves_memory_misleads_and_a_base_costs_little(tmp_path
     assert_nobody_is_too_good(known)
 
 
-@pytest.mark.slow
+@pytest.mark.known
 def test_who_unlearns_a_promotion_that_ended(tmp_path: Path) -> None:
     known = Known.played("promotion", tmp_path)
     promoted = promoted_rows(known)
@@ -97,7 +97,7 @@ def test_who_unlearns_a_promotion_that_ended(tmp_path: Path) -> None:
     assert_nobody_is_too_good(known)
 
 
-@pytest.mark.slow
+@pytest.mark.known
 def test_memory_gains_most_on_rare_users(tmp_path: Path) -> None:
     known = Known.played("rare_users", tmp_path)
     late = range(4, 8)
@@ -110,7 +110,7 @@ def test_memory_gains_most_on_rare_users(tmp_path: Path) -> None:
     assert_nobody_is_too_good(known)
 
 
-@pytest.mark.slow
+@pytest.mark.known
 def test_where_nothing_can_be_learned_nobody_beats_anybody(tmp_path: Path) -> None:
     known = Known.played("noise", tmp_path)
     rows = [row for row in known.numbers.rows("auc_difference") if row["evaluated_on"] > 0]
