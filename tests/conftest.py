@@ -16,5 +16,5 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A slow test plays whole runs, beside another one on two cores."""
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("known"):
             item.add_marker(pytest.mark.timeout(600))
