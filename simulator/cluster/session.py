@@ -100,7 +100,9 @@ def _home() -> Path:
 
 def _need_no_home() -> None:
     """Keep Ray's access token in the environment alone where there is no home folder to write it to."""
-    if not os.access(_home(), os.W_OK | os.X_OK):
+    try:
+        (_home() / ".ray").mkdir(exist_ok=True)  # as Ray would; permissions alone do not tell, /proc has those to write
+    except OSError:
         os.environ.setdefault("RAY_AUTH_TOKEN", token_hex(32))
 
 

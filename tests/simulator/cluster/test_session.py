@@ -54,7 +54,8 @@ def test_an_address_in_the_environment_is_looked_at_too(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_another_server_is_not_taken_for_a_cluster() -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+    everywhere = "0.0.0.0"  # Ray asks for a loopback address at the machine's own
+    with http.server.ThreadingHTTPServer((everywhere, 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         assert "does not answer as one" in refusal(f"127.0.0.1:{server.server_port}")
         server.shutdown()
