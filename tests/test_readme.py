@@ -119,7 +119,9 @@ def test_ones_own_log_with_numbers_and_lists_runs_from_eleven_lines_of_yaml(tmp_
     assert "my_log" in printed
     assert "faster" in printed
     assert "finetune_edk" not in (tmp_path / "runs" / "faster" / "config.yaml").read_text()
-    assert "keep" in run(robustness, tmp_path)
+    printed = run(robustness, tmp_path)
+    assert "my_log-learning_rate_0.003" in printed
+    assert (tmp_path / "runs" / "my_log-learning_rate_0.001" / "robustness.json").is_file()
 
 
 def test_the_shown_arms_hold_a_base_against_its_controls(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import auto_init_hook, ray_constants, services
 
 from pkb.cores import allowed_cores
 from pkb.errors import RunError
@@ -39,6 +39,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**29))
     # Contenders that are served share cores, so more processes start than Ray expects; it would warn of them.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "8")
+    # A group's thread may outlive an interrupted session; what it asks of Ray would start another one.
+    auto_init_hook.enable_auto_connect = False
     if local:
         ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # under `uv run` Ray would pack the folder for its workers
         _need_no_home()

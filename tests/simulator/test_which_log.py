@@ -103,7 +103,7 @@ def test_a_second_start_is_refused_leaves_the_first_alone_and_a_killed_one_is_re
         first.send_signal(signal.SIGKILL)
     finally:
         first.kill()
-        first.wait()
+        first.communicate()
     code, printed = played(file)
     assert code == 0, printed
     alone = tmp_path / "alone"
