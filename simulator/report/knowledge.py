@@ -68,7 +68,7 @@ def _gap(numbers: Numbers, arm: str, reference: str) -> Iterator[Finding]:
     text = f"{arm} {told}{f', at {times} its training time' if times else ''}."
     lost = numbers.gap_closed(arm, "forgetting")
     if lost.value is not None:
-        text += f" Of what {reference} forgets more than {numbers.goal(arm)} it keeps {share(lost)}."
+        text += f" Of what {reference} forgets more than {numbers.goal(arm)} it takes away {share(lost)}."
     yield Finding(tag="gap closed", tone="plain", text=text)
 
 

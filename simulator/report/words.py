@@ -38,10 +38,14 @@ def share(value: Value) -> str:
     """Write a share with its interval: `61 % (52 to 70)`."""
     if value.value is None:
         return DASH
-    whole = f"{fixed(100 * value.value, 0)} %"
+    whole = f"{_whole(100 * value.value)} %"
     if value.low is None or value.high is None:
         return f"{whole} (no interval)"
-    return f"{whole} ({fixed(100 * value.low, 0)} to {fixed(100 * value.high, 0)})"
+    return f"{whole} ({_whole(100 * value.low)} to {_whole(100 * value.high)})"
+
+
+def _whole(number: float) -> str:
+    return f"{round(number)}".replace("-", "−")  # an integer has no negative zero
 
 
 def moved(lost: float) -> str:

@@ -98,7 +98,7 @@ def test_an_arm_with_a_gap_says_in_a_sentence_what_it_wins_back_and_its_price() 
     lines = [finding.text for finding in told(numbers()) if finding.tag == "gap closed"]
     assert lines == [
         "window_edk wins back 38 % (31 to 44) of what window lacks against finetune, at 9.3 times its training time. "
-        "Of what window forgets more than finetune it keeps 100 % (98 to 102)."
+        "Of what window forgets more than finetune it takes away 100 % (98 to 102)."
     ]
 
 
