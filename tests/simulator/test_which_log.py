@@ -15,7 +15,7 @@ from tests.simulator.main_job import PATIENCE, ROOT
 from tests.simulator.stream.raw_files import DAY, MONDAY
 from tests.simulator.stream.tables import Row, clicks, write_csv
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(4 * PATIENCE)]
 CONFIG = """
 name: mine
 stream:
