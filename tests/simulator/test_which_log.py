@@ -96,6 +96,7 @@ def test_a_second_start_is_refused_leaves_the_first_alone_and_a_killed_one_is_re
         while not (run / "contenders" / "finetune-0" / "committed").exists():
             assert first.poll() is None
             time.sleep(0.02)
+        first.send_signal(signal.SIGSTOP)  # it holds its folder, and does not end before the second start has
         code, printed = played(file)
         assert first.poll() is None
         assert code == 1
