@@ -53,8 +53,7 @@ def _play(settings: Settings, log: Log, console: Console, address: str | None, t
     """Play an experiment on its log, in a folder that is this process's alone."""
     if settings.serve.enabled:
         check_servable(settings.serve, settings.stream, log)  # before anything is written of a run that must be another
-    folder = open_run(settings, log.manifest.name)
-    hold_to(folder, replayed(log), tell)
+    folder = open_run(settings, replayed(log), tell)
     tell(f"run {folder}: {log.manifest.name}, {len(log.periods)} periods, {log.manifest.rows_kept:,} impressions")
     for key in read_experiment(folder).keys:  # better known now than after Ray has started
         if (committed := folder.committed(key)) >= 0:
@@ -104,8 +103,8 @@ def refuse_all_stopped(run: RunFolder, settings: Settings) -> None:
         raise RunError(f"{run}: every arm was {next(iter(stopped.values()))}")
 
 
-def open_run(settings: Settings, data_set: str) -> RunFolder:
-    """Open the run's folder, new or of the same experiment; RunError if another experiment lives there."""
+def open_run(settings: Settings, log: Replayed, tell: Callable[[str], None]) -> RunFolder:
+    """Open the folder of a run, new or of the same experiment and log; RunError, and nothing changes, if of others."""
     run = _folder(settings)
     before = load(run.config) if run.config.exists() else None
     differing = [] if before is None else differences(before, settings)
@@ -115,9 +114,10 @@ def open_run(settings: Settings, data_set: str) -> RunFolder:
             "choose another name=..., or delete it to start over"
         )
     run.path.mkdir(parents=True, exist_ok=True)
+    hold_to(run, log, tell)
     if before is None:
-        write_environment(run, data_set)
-        write_experiment(run, describe(settings, data_set))
+        write_environment(run, log.name)
+        write_experiment(run, describe(settings, log.name))
     elif settings.serve.enabled and before.serve != settings.serve:
         run.serving.unlink(missing_ok=True)  # it was measured under other settings
     write_text(run.config, to_yaml(settings))  # last: what stands beside it is complete

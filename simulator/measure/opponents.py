@@ -108,6 +108,11 @@ def retrained_on_all(experiment: Experiment) -> dict[str, str]:
     }
 
 
+def starts_afresh(arm: Arm) -> bool:
+    """Tell whether an arm's model is kept from old rows, which reach it through a base alone."""
+    return arm.policy in AFRESH or bool(arm.restart_at)
+
+
 def _first(experiment: Experiment) -> str:
     """The first arm, of those without restarts if there are any."""
     return min(experiment.arms, key=lambda name: bool(experiment.arms[name].restart_at))

@@ -3,9 +3,9 @@
 The rules were fixed before any run was judged by them. An arm can be judged by, that is, others may be held against it,
 unless one of these holds of it:
 
-- a yardstick beats it beyond the interval of their difference: what gains on it may only be mending it. Where the arm's
-  policy keeps older rows from it that yardsticks have (`WITHHOLDING`), or it was made to start afresh, losing to them
-  shows what those rows are worth, which is what knowledge is held against there, and no weakness
+- a yardstick beats it beyond the interval of their difference: what gains on it may only be mending it. Where the arm
+  starts afresh, and so is kept from old rows that yardsticks have, losing to them shows what those rows are worth,
+  which is what knowledge is held against there, and no weakness
 - it is at chance: the interval of its mean prequential AUC does not lie above 0.5
 - its probabilities are worse than each period's click rate as a constant: its NE is above 1
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from simulator.measure.opponents import bare_arms
+from simulator.measure.opponents import bare_arms, starts_afresh
 from simulator.measure.value import Value
 from simulator.record.costs import PeriodCosts
 from simulator.record.experiment import Experiment
@@ -26,7 +26,6 @@ from simulator.report.words import counted, fixed, interval, listed
 CHANCE = 0.5  # AUC of a ranking by lot
 CONSTANT = 1.0  # NE of the click rate itself, told for every row
 LEVEL = (0.8, 1.25)  # PCOC beyond which the level of probabilities is off, and not only their spread
-WITHHOLDING = ("frozen", "retrain_window")  # policies
 FEW_CLICKS = 300  # fewer leave an AUC uncertain by 0.03, more than any gain that papers report; of the rarer class
 CLICK_SPREAD = 0.29  # sqrt(1/12), of the share of other rows that a click lies above; an AUC is its mean over clicks
 DETECTABLE = 2.8  # standard errors of a difference that is found 4 times in 5 (`measure.estimate`)
@@ -50,7 +49,7 @@ class Judge:
 
     def __init__(self, numbers: Numbers, experiment: Experiment, costs: Sequence[PeriodCosts]) -> None:
         self.numbers, self.costs = numbers, costs
-        self.withheld = {name for name, arm in experiment.arms.items() if arm.policy in WITHHOLDING or arm.restart_at}
+        self.afresh = {name for name, arm in experiment.arms.items() if starts_afresh(arm)}
         self.bare = [arm for arm in bare_arms(experiment) if arm in numbers.arms]
         self.measured = [arm for arm in numbers.ranked if self.auc(arm).value is not None]
         self.learned = [arm for arm in self.measured if not self.at_chance(arm)]
@@ -84,7 +83,7 @@ class Judge:
 
     def doubts(self, arm: str) -> list[str]:
         """Say why nothing can be held against an arm; empty where something can."""
-        told, beating = [], [] if arm in self.withheld else self.beaten_by(arm)
+        told, beating = [], [] if arm in self.afresh else self.beaten_by(arm)
         if beating:
             by = [f"{name} beats it by {self._by(arm, name)}" for name in beating]
             told.append(f"{listed(by)}, so that what gains on it may only be mending it")

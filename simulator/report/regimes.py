@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from simulator.measure.opponents import AFRESH, controls
+from simulator.measure.opponents import controls, starts_afresh
 from simulator.measure.value import Value
 from simulator.record.experiment import Experiment
 from simulator.report.finding import Finding, beyond_chance, lead, separable
@@ -19,17 +19,12 @@ WHERE = {
 }
 
 
-def starts_afresh(experiment: Experiment, arm: str) -> bool:
-    """Tell of which of the two regimes an arm is."""
-    return experiment.arms[arm].policy in AFRESH or bool(experiment.arms[arm].restart_at)
-
-
 def regimes(numbers: Numbers, judge: Judge, experiment: Experiment) -> Iterator[Finding]:
     """Find in a line for each regime whether knowledge pays, and at what price."""
     against = controls(experiment)
     judged = [arm for arm in judge.measured if arm in against and _can_be_judged(numbers, judge, arm)]
     for afresh in WHERE:
-        arms = [arm for arm in judged if starts_afresh(experiment, arm) == afresh]
+        arms = [arm for arm in judged if starts_afresh(experiment.arms[arm]) == afresh]
         arms = [arm for arm in arms if not experiment.arms[arm].base_is_control] or arms
         if arms:
             yield _line(numbers, arms, {arm: [c for c in against[arm] if c in judge.measured] for arm in arms}, afresh)

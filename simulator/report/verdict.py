@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from simulator.measure.opponents import controls
+from simulator.measure.opponents import controls, starts_afresh
 from simulator.record.costs import PeriodCosts
 from simulator.record.experiment import Experiment
 from simulator.record.predictions import BEST_ATTAINABLE
@@ -14,7 +14,7 @@ from simulator.report.judge import Judge
 from simulator.report.knowledge import knowledge
 from simulator.report.numbers import Numbers
 from simulator.report.recovery import recoveries
-from simulator.report.regimes import regimes, starts_afresh
+from simulator.report.regimes import regimes
 from simulator.report.robustness import marked, shares
 from simulator.report.words import fixed, interval, listed, moved, percent, signed
 
@@ -34,7 +34,7 @@ def verdict(
     findings += [*regimes(numbers, judge, experiment), _best(numbers, judge), *_yardsticks(numbers, judge)]
     against, measured = controls(experiment), judge.measured
     knowing = [arm for arm in measured if arm in against]
-    for arm in sorted(knowing, key=lambda arm: not starts_afresh(experiment, arm)):
+    for arm in sorted(knowing, key=lambda arm: not starts_afresh(experiment.arms[arm])):
         its = knowledge(numbers, judge, experiment, arm, [control for control in against[arm] if control in measured])
         findings += [marked(finding, robustness, arm) for finding in its]
     findings += recoveries(numbers)

@@ -15,6 +15,7 @@ from simulator import run as module
 from simulator.contender.settings import ArmSettings
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
+from simulator.record.replayed import Replayed
 from simulator.run import finish, open_run
 from simulator.serve.settings import ServeSettings
 from simulator.settings import Settings, load
@@ -24,6 +25,8 @@ from simulator.train.settings import TrainSettings
 from tests.simulator.measure.fake_run import FakeRun
 
 SHORT = {"frozen": 1.4, "finetune": 0.9}
+
+LOG = Replayed(name="eleme", fingerprint="0" * 8, rows=0, periods=[])
 
 
 def end(run: RunFolder, *, serve: bool) -> str:
@@ -91,15 +94,15 @@ def test_a_run_that_is_not_served_is_reported_on(run: RunFolder) -> None:
 
 def test_a_folder_is_opened_again_by_the_same_experiment_alone(tmp_path: Path) -> None:
     settings = Settings(name="one", runs=str(tmp_path), arms={"finetune": ArmSettings()})
-    run = open_run(settings, "eleme")
+    run = open_run(settings, LOG, print)
     assert run.config.exists()
     assert run.environment.exists()
     assert read_experiment(run).data == "eleme"
-    assert open_run(settings, "eleme") == run
-    assert open_run(replace(settings, train=TrainSettings(groups="3")), "eleme") == run, "numbers are the same"
+    assert open_run(settings, LOG, print) == run
+    assert open_run(replace(settings, train=TrainSettings(groups="3")), LOG, print) == run, "numbers are the same"
     for other in (replace(settings, seeds=[1]), replace(settings, train=TrainSettings(threads=2))):
         with pytest.raises(RunError, match="holds a run with other settings"):
-            open_run(other, "eleme")
+            open_run(other, LOG, print)
 
 
 def test_a_restart_after_the_last_period_is_told_before_anything_is_played(tmp_path: Path) -> None:
@@ -135,6 +138,6 @@ def test_a_restart_after_the_last_period_is_told_before_anything_is_played(tmp_p
 )
 def test_a_run_may_be_served_otherwise_and_says_how_it_was(tmp_path: Path, serve: ServeSettings) -> None:
     settings = Settings(name="one", runs=str(tmp_path), arms={"finetune": ArmSettings()})
-    run = open_run(settings, "eleme")
-    assert open_run(replace(settings, serve=serve), "eleme") == run
+    run = open_run(settings, LOG, print)
+    assert open_run(replace(settings, serve=serve), LOG, print) == run
     assert load(run.config).serve == serve

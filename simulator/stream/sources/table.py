@@ -22,8 +22,8 @@ from pkb.errors import DataError, SettingError
 from pkb.numbers import Number
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
+from simulator.stream.id_texts import as_text, require_exact
 from simulator.stream.matching import PACKED, matching_files
-from simulator.stream.numbers import as_text, require_exact
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import BY_ROW, StreamSettings, TableSettings
 from simulator.stream.times import UNITS, TimeRule

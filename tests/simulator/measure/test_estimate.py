@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, ttest_1samp
+from scipy.stats import chi2, norm, t, ttest_1samp
 
-from simulator.measure.estimate import Estimate, holm
+from simulator.measure.estimate import Estimate, degrees_of_freedom, holm
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
@@ -95,6 +95,19 @@ def test_an_interval_over_few_seeds_covers_the_truth_19_times_in_20_whatever_var
         assert interval.low is not None
         covered.append(2 * norm.cdf((interval.high - interval.low) / 2 / error) - 1)
     assert 0.935 < np.mean(covered) < 0.965
+
+
+@pytest.mark.parametrize(("seeds", "least", "most"), [(2, 0.935, 0.966), (3, 0.946, 0.955), (10, 0.946, 0.955)])
+def test_degrees_of_freedom_hold_95_percent_whatever_the_ratio_of_users_to_seeds(
+    seeds: int, least: float, most: float
+) -> None:
+    quantiles = (np.arange(4_000) + 0.5) / 4_000
+    of_seeds = chi2.ppf(quantiles, seeds - 1) / (seeds - 1)  # how a variance of 1 is estimated
+    for of_users in np.geomspace(1e-3, 1e3, 61):
+        freedom = [degrees_of_freedom(float(of_users), float(each), seeds) for each in of_seeds]
+        reach = t.ppf(0.975, freedom) * np.sqrt(of_users + of_seeds)
+        covered = (2 * norm.cdf(reach / math.sqrt(of_users + 1)) - 1).mean()
+        assert least < covered < most
 
 
 def test_a_detectable_difference_is_found_4_times_in_5() -> None:
