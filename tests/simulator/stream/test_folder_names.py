@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 
 from pkb.batch import Neighbours
+from simulator.cluster.session import ray_session
 from simulator.loop.neighbour_files import read_neighbours, write_neighbours
 from simulator.measure.evaluate import evaluate
 from simulator.report.page import write_report
@@ -75,18 +75,18 @@ def test_raw_files_and_the_log_below_a_folder_of_any_name_are_what_they_are_else
 
 @pytest.mark.slow
 def test_a_replay_reads_what_stands_in_the_files(tmp_path: Path) -> None:
-    for name in ("click=0/row_id=7", "ts=0", "user=3", "request_id=1"):
-        write_csv(tmp_path / name / "raw" / "a.csv", clicks(view=lambda row: f"v{row // 4}"))
-        log = log_of(tmp_path / name, request="view")
-        for period, batch in replay(log):
-            whole = log.read(period)
-            assert batch.ids_BF.equal(whole.ids_BF)
-            assert batch.label.equal(whole.label)
-            assert batch.request is not None
-            assert whole.request is not None
-            assert batch.request.equal(whole.request)
-            assert batch.label.sum() > 0
-    ray.shutdown()
+    with ray_session(None):
+        for name in ("click=0/row_id=7", "ts=0", "user=3", "request_id=1"):
+            write_csv(tmp_path / name / "raw" / "a.csv", clicks(view=lambda row: f"v{row // 4}"))
+            log = log_of(tmp_path / name, request="view")
+            for period, batch in replay(log):
+                whole = log.read(period)
+                assert batch.ids_BF.equal(whole.ids_BF)
+                assert batch.label.equal(whole.label)
+                assert batch.request is not None
+                assert whole.request is not None
+                assert batch.request.equal(whole.request)
+                assert batch.label.sum() > 0
 
 
 RECORDED = [
