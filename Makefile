@@ -28,7 +28,7 @@ test: $(READY)  ## install, then run every test but those of test-known and test
 test-fast: $(READY)  ## the tests that take seconds
 	$(BIN)/python -m pytest -n 2 -m "not slow and not known"
 
-test-known: $(READY)  ## the known worlds that take minutes each (docs/known.md); two of the seven are in `test`
+test-known: $(READY)  ## the known worlds that take minutes each (docs/known.md); one of the seven is in `test`
 	$(BIN)/python -m pytest -m known
 
 test-comparison: $(READY)  ## hold the backbones to FuxiCTR, deepctr-torch and scikit-learn (installs them)

@@ -40,7 +40,7 @@ def test_where_nothing_drifts_more_data_wins_and_bases_close_some_of_the_gap(tmp
     assert_nobody_is_too_good(known)
 
 
-@pytest.mark.slow
+@pytest.mark.known
 def test_what_remembers_wins_when_a_regime_returns(tmp_path: Path) -> None:
     known = Known.played("holiday", tmp_path)
     before, returned, after = 9, 10, 11
