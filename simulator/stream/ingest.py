@@ -52,6 +52,7 @@ from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
 FORMAT = 3  # to be raised whenever the same input gives another log
+UNLESS_SET = ("numeric", "explode")  # of a table: no part of its fingerprint, so that logs without are found again
 
 
 class Source(Protocol):
@@ -182,8 +183,9 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
     if source == "table":
         if stream.table.numeric:
             shape["numbers"] = plain(stream.numbers)
-        else:
-            del shape["table"]["numeric"]  # a log without numbers is found again where it was
+        for name in UNLESS_SET:
+            if not shape["table"][name]:
+                del shape["table"][name]
     return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

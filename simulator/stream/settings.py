@@ -94,6 +94,7 @@ class TableSettings:
     scenario: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)  # fields that are numbers, such as price, age
     histories: dict[str, str] = field(default_factory=dict)  # list column: the field whose values it holds
+    explode: dict[str, str] = field(default_factory=dict)  # column of lists shown: id-label, or column of ids clicked
     columns: list[str] = field(default_factory=list)  # names of a CSV file's columns, where it has no header line
     separator: str = ","  # of a CSV file, of any length; \t is a tab
     quoting: str = "minimal"  # of a CSV file: values may be quoted; none: a quote is a character like any other
@@ -103,6 +104,10 @@ class TableSettings:
     def __post_init__(self) -> None:
         expand_home(self, "files")
         one_of(self, "quoting", ("minimal", "none"))
+        if len(self.explode) > 1 or not all(self.explode.values()):
+            raise SettingError(
+                f"explode={self.explode}: must be one column, such as {{impressions: id-label}} or {{shown: clicked}}"
+            )
         if self.time_format and ("%" not in self.time_format or "'" in self.time_format):
             raise SettingError(f"time_format={self.time_format!r}: must be in the words of strptime, such as %Y%m%d%H")
         between(self, "first_year", 1970, 9999)
