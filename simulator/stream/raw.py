@@ -42,6 +42,8 @@ class RawLog:
     ts: str  # in whole seconds, null where `time` does not parse
     label: str
     values: dict[str, str]  # of each field, and of each history (a list, oldest first)
+    label_time: str | None = None  # of a positive, when its label arrived, as it stands, for messages
+    label_ts: str | None = None  # the same in whole seconds; None where labels have no times of their own
     further_labels: dict[str, str] = field(default_factory=dict)  # of each label behind the first: 0 or 1
     request: str | None = None
     p_true: str | None = None

@@ -44,7 +44,8 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     schema = _schema(stream)
     _refuse_packed(files)
     by_row = table.time == BY_ROW
-    roles = [*([] if by_row else [table.time]), *schema.labels, *([table.request] if table.request else [])]
+    times = [name for name in (table.time, table.label_time) if name and not by_row]
+    roles = [*times, *schema.labels, *([table.request] if table.request else [])]
     columns = dict.fromkeys([*roles, *schema.names, *table.histories])
     exploding = exploding_of(table)
     of_elements = {} if exploding is None else {schema.item: ELEMENT, table.label: LABEL}
@@ -75,6 +76,8 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         time_rule=None if by_row else rule,
         ts=f"{FIRST_ROW} + _place" if by_row else rule.seconds(alias[table.time]),
         label=alias[table.label],
+        label_time=alias[table.label_time] if table.label_time else None,
+        label_ts=rule.seconds(alias[table.label_time]) if table.label_time else None,
         further_labels={name: alias[name] for name in table.further_labels},
         request=request,
         values={column: alias[column] for column in [*schema.names, *table.histories]},
@@ -120,6 +123,7 @@ def _schema(stream: StreamSettings) -> Schema:
         histories=tuple(History(name=name, field=field) for name, field in table.histories.items()),
         labels=(table.label, *table.further_labels),
         has_request=table.request is not None or bool(table.explode),
+        has_label_time=table.label_time is not None,
     )
 
 
@@ -134,7 +138,8 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
     schema = raw.parquet_schema(file, list(alias))
     labels = (table.label, *table.further_labels)
-    require_exact(file, schema, [column for column in alias if column not in (*labels, *table.numeric, table.time)])
+    no_ids = (*labels, *table.numeric, table.time, table.label_time)
+    require_exact(file, schema, [column for column in alias if column not in no_ids])
 
     def value(column: str) -> str:
         kind, quoted = schema.field(column).type, raw.name(column)
@@ -249,7 +254,7 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
 def _selected(
     table: TableSettings, alias: dict[str, str], values: dict[str, str], schema: pa.Schema | None = None
 ) -> str:
-    """A text for each value, a list for each column of lists, which a file may hold as a text, and what is wrong with these."""
+    """A text for each value, a list for each column of lists, texts among them, and what is wrong with these."""
     separator = _meant(table.list_separator)
     splits = _lists(table)
     joined = [name for name in splits if schema is None or not raw.is_list(schema.field(name).type)]
