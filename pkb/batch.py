@@ -58,6 +58,7 @@ class Schema:
     labels: tuple[str, ...] = ("click",)  # the first is what models predict
     has_request: bool = False
     has_p_true: bool = False
+    has_label_time: bool = False  # whether a label is known from a time of its own on
 
     def __post_init__(self) -> None:
         names = [f.name for f in self.fields]
@@ -121,6 +122,8 @@ class Schema:
         for f in raw["fields"]:
             if f["number"] is None:
                 del f["number"]
+        if not raw["has_label_time"]:
+            del raw["has_label_time"]
         return json.dumps(raw, indent=2)
 
     @classmethod
@@ -161,6 +164,7 @@ class Batch:
     label: Tensor  # [B] float32, 0 or 1
     numbers_BN: Tensor | None = None  # [B, N] float32, NaN where missing; what the last N of the ids are the bins of
     ts: Tensor | None = None  # [B] int64, seconds; None where time plays no part, as in serving
+    label_ts: Tensor | None = None  # [B] int64, the second from which on the label is known, if it has one of its own
     further_labels: dict[str, Tensor] = field(default_factory=dict)  # each [B] float32: cart, purchase, ...
     histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last
     request: Tensor | None = None  # [B] int64

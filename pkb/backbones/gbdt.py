@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pkb.backbones.base import FittedBackbone
-from pkb.backbones.before import NOBODY, newest_of, overall_rate, slices_in_time, tally, total_of
+from pkb.backbones.before import NOBODY, newest_of, overall_rate, slices_in_time, tally, total_of, unlearned
 from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
@@ -78,23 +78,23 @@ class GBDT(FittedBackbone):
             trees=torch.empty(0, dtype=torch.uint8),  # LightGBM's text
             examples_EX=torch.empty(0, width),
             label_E=torch.empty(0),
-            newest_row=torch.tensor(NOBODY),
+            newest_2=torch.full((2,), NOBODY),
         )
         self.counts_N2: Tensor
         self.total_2: Tensor
         self.trees: Tensor
         self.examples_EX: Tensor
         self.label_E: Tensor
-        self.newest_row: Tensor
+        self.newest_2: Tensor
         self._booster: Booster | None = None  # `trees` read, once asked for
 
     def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
-        fresh = rows.row_id > self.newest_row
+        fresh = unlearned(rows, self.newest_2)
         rows, knowledge = rows.select(fresh), self._knowledge(plugged, len(rows))[fresh]
         if not len(rows):
             return
         features, learnable = self._described(rows)
-        self.newest_row = newest_of(rows)
+        self.newest_2 = newest_of(rows, self.newest_2)
         examples = torch.cat([features, knowledge], dim=1)[learnable]
         examples, label = torch.cat([self.examples_EX, examples]), torch.cat([self.label_E, rows.label[learnable]])
         self._grow_trees(examples, label)

@@ -182,6 +182,8 @@ def check_known(contender: Contender, what: str, rows: Batch, until: int, time: 
     """Raise FutureError unless `until` and every row's label lie before `time`."""
     if rows.ts is not None and len(rows):
         until = max(until, int(rows.ts.max()) + 1 + contender.recipe.label_delay)
+        if rows.label_ts is not None:
+            until = max(until, int(rows.label_ts.max()) + 1)
     Dated(what=f"the {what} of {contender.key}", value=rows, built_until=until).at(time)
 
 
