@@ -53,11 +53,7 @@ from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
 FORMAT = 3  # to be raised whenever the same input gives another log
-UNLESS_SET = (
-    "numeric",
-    "explode",
-    "label_time",
-)  # of a table: no part of its fingerprint, so that logs without are found again
+UNLESS_SET = ("numeric", "explode", "label_time")  # no part of a table's fingerprint, so that logs without are found
 
 
 class Source(Protocol):
