@@ -58,6 +58,7 @@ class Schema:
     labels: tuple[str, ...] = ("click",)  # the first is what models predict
     has_request: bool = False
     has_p_true: bool = False
+    has_weight: bool = False
     has_label_time: bool = False  # whether a label is known from a time of its own on
 
     def __post_init__(self) -> None:
@@ -122,8 +123,9 @@ class Schema:
         for f in raw["fields"]:
             if f["number"] is None:
                 del f["number"]
-        if not raw["has_label_time"]:
-            del raw["has_label_time"]
+        for late in ("has_weight", "has_label_time"):
+            if not raw[late]:
+                del raw[late]
         return json.dumps(raw, indent=2)
 
     @classmethod
@@ -168,6 +170,7 @@ class Batch:
     further_labels: dict[str, Tensor] = field(default_factory=dict)  # each [B] float32: cart, purchase, ...
     histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last
     request: Tensor | None = None  # [B] int64
+    weight: Tensor | None = None  # [B] float32, in the loss; None where all rows are worth the same
     p_true: Tensor | None = None  # [B] float64, a synthetic world's click probability
     neighbours: dict[str, Neighbours] = field(default_factory=dict)  # by the retriever that found them
 

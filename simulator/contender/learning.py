@@ -77,7 +77,7 @@ def fit(
         _fit_whole(contender, model.backbone, rows.select(first.sort().values), progress, ledger)
     else:
         if contender.trained_through < 0:
-            model.start_at(rows.label)
+            model.start_at(rows.label, rows.weight)
         size = batch_size(recipe.train.batch_size, len(rows))
         make_pass = partial(_make_pass, contender, now, size, addition, progress)
         asked = recipe.epochs or (

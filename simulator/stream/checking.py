@@ -37,6 +37,14 @@ def checked_rows(log: RawLog, history_length: int) -> str:
         checks += f"""WHEN label_text{i} IS NULL OR label_text{i} = '' THEN {text(f"no {told}")}
             WHEN label{i} IS NULL THEN {text(f"{told} ")} || {quoted(f"label_text{i}")} || ' is not 0 or 1'
             """
+    if log.weight is not None:
+        written.append("weight_text")
+        labels += f"CAST({log.weight} AS VARCHAR) AS weight_text, TRY_CAST({log.weight} AS FLOAT) AS row_weight, "
+        absent = f"weight_text IS NULL OR weight_text IN ({texts(('', *log.missing))})"
+        checks += f"""WHEN {absent} THEN 'no weight'
+            WHEN NOT coalesce(row_weight >= 0 AND isfinite(row_weight), false) THEN
+                'weight ' || {quoted("weight_text")} || ' is not a number of 0 or more'
+            """
     if log.label_ts is not None:
         written += ["label_time_text", "arrived"]
         labels += f"CAST({log.label_time} AS VARCHAR) AS label_time_text, {log.label_ts} AS arrived, "

@@ -53,7 +53,12 @@ from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
 FORMAT = 3  # to be raised whenever the same input gives another log
-UNLESS_SET = ("numeric", "explode", "label_time")  # no part of a table's fingerprint, so that logs without are found
+UNLESS_SET = (
+    "numeric",
+    "explode",
+    "label_time",
+    "weight",
+)  # no part of a table's fingerprint, so that logs without are found
 
 
 class Source(Protocol):

@@ -3,7 +3,8 @@
 Columns: row_id (int64, unique, in time order), ts (int64, seconds), label_ts (int64, the second from which on the
 label is known, where labels have times of their own), request_id (int64, where the log has
 requests), one int32 column of ids per field, or of float32 values where it is a number, one list<int32> column per
-history, one int8 column per label, and p_true (float64, a synthetic world's click probability).
+history, one int8 column per label, p_true (float64, a synthetic world's click probability), and row_weight (float32,
+where rows have weights).
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class Log:
             *([h.name for h in schema.histories] if histories else []),
             *(["request_id"] if schema.has_request else []),
             *(["p_true"] if schema.has_p_true else []),
+            *(["row_weight"] if schema.has_weight else []),
         ]
 
     def vocabulary_before(self, period: Period) -> Dated[int]:
@@ -139,6 +141,7 @@ def to_batch(table: pa.Table, schema: Schema) -> Batch:
         histories={h.name: _padded(table.column(h.name)) for h in schema.histories if h.name in present},
         request=tensor("request_id") if "request_id" in present else None,
         p_true=tensor("p_true") if "p_true" in present else None,
+        weight=tensor("row_weight") if "row_weight" in present else None,
     )
 
 

@@ -43,6 +43,7 @@ def with_drawn_negatives(log: RawLog, settings: NegativeSettings, cut: Cut) -> R
         "_request": log.request or "NULL",
         "_label_time": f"CAST({log.label_time or 'NULL'} AS VARCHAR)",
         "_label_ts": log.label_ts or "NULL",
+        "_weight": log.weight or "NULL",
         **{f"_v{i}": value for i, value in enumerate(log.values.values())},
     }
     base = f"""
@@ -70,6 +71,7 @@ def with_drawn_negatives(log: RawLog, settings: NegativeSettings, cut: Cut) -> R
         further_labels={label: f"_label{i}" for i, label in enumerate(log.further_labels, start=1)},
         label_time=None if log.label_time is None else "_label_time",
         label_ts=None if log.label_ts is None else "_label_ts",
+        weight=None if log.weight is None else "_weight",
         request=None if log.request is None else "_request",
         values={column: f"_v{i}" for i, column in enumerate(log.values)},
         defect="_defect",

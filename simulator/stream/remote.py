@@ -36,11 +36,12 @@ def fetched(pattern: str, data: Path) -> list[Path]:
     address, _, options = pattern.partition("?")
     scheme, _, path = address.partition("://")
     parts = path.split("/")
+    asked = [part for part in parts if part]
     wild = next((number for number, part in enumerate(parts) if has_magic(part)), len(parts) - 1)
     try:
         system, folder = _opened(scheme, "/".join(parts[:wild]), options)
         found = sorted(_below(system, folder, parts[wild:]), key=lambda file: str(file.path))
-        seen = [file for file in found if not out_of_sight(file.path.strip("/").split("/"), parts)]
+        seen = [file for file in found if not out_of_sight(file.path.strip("/").split("/"), asked)]
         return [_copied(system, file, f"{scheme}://{file.path}?{options}", data / FETCHED) for file in seen]
     except (OSError, ArrowException, ValueError, ImportError) as error:
         said = " ".join(str(error).split()) or type(error).__name__

@@ -261,6 +261,7 @@ def _staged_columns(log: RawLog) -> pa.Schema:
             ("request", pa.string()),
             *((f"label{i}", pa.int8()) for i in range(len(log.schema.labels))),
             ("p_true", pa.float64()),
+            *([("row_weight", pa.float32())] if log.schema.has_weight else []),
             *((f"v{i}", kind) for i, kind in enumerate(kinds)),
         ]
     )

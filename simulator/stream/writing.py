@@ -78,6 +78,7 @@ def columns_of(schema: Schema) -> pa.Schema:
             *((history.name, lists) for history in schema.histories),
             *((label, pa.int8()) for label in schema.labels),
             *([("p_true", pa.float64())] if schema.has_p_true else []),
+            *([("row_weight", pa.float32())] if schema.has_weight else []),
         ]
     )
 
@@ -113,6 +114,7 @@ def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id
         "request_id": pc.coalesce(rows.column("request"), pa.array(-1 - row_id)),  # a row set apart is one of its own
         **{label: rows.column(f"label{i}") for i, label in enumerate(schema.labels)},
         "p_true": rows.column("p_true"),
+        **({"row_weight": rows.column("row_weight")} if schema.has_weight else {}),
         **{name: held[name] for name in schema.number_names},
         **{name: pa.array(column) for name, column in zip([*schema.categorical_names, *histories], ids, strict=True)},
     }

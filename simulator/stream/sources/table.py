@@ -44,8 +44,10 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     schema = _schema(stream)
     _refuse_packed(files)
     by_row = table.time == BY_ROW
-    times = [name for name in (table.time, table.label_time) if name and not by_row]
+    times = [name for name in (table.time, table.label_time, table.weight) if name and not by_row]
     roles = [*times, *schema.labels, *([table.request] if table.request else [])]
+    if table.weight:
+        roles.append(table.weight)
     columns = dict.fromkeys([*roles, *schema.names, *table.histories])
     exploding = exploding_of(table)
     of_elements = {} if exploding is None else {schema.item: ELEMENT, table.label: LABEL}
@@ -76,6 +78,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         time_rule=None if by_row else rule,
         ts=f"{FIRST_ROW} + _place" if by_row else rule.seconds(alias[table.time]),
         label=alias[table.label],
+        weight=alias[table.weight] if table.weight else None,
         label_time=alias[table.label_time] if table.label_time else None,
         label_ts=rule.seconds(alias[table.label_time]) if table.label_time else None,
         further_labels={name: alias[name] for name in table.further_labels},
@@ -124,6 +127,7 @@ def _schema(stream: StreamSettings) -> Schema:
         labels=(table.label, *table.further_labels),
         has_request=table.request is not None or bool(table.explode),
         has_label_time=table.label_time is not None,
+        has_weight=table.weight is not None,
     )
 
 
@@ -138,7 +142,7 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
     schema = raw.parquet_schema(file, list(alias))
     labels = (table.label, *table.further_labels)
-    no_ids = (*labels, *table.numeric, table.time, table.label_time)
+    no_ids = (*labels, *table.numeric, table.time, table.label_time, table.weight)
     require_exact(file, schema, [column for column in alias if column not in no_ids])
 
     def value(column: str) -> str:
