@@ -77,9 +77,9 @@ def _local(pattern: str, stream: StreamSettings) -> list[Path]:
     ours, files = cache(partial(_ours, Path(stream.data).resolve())), []
     for file in _matched(stream.root, pattern):
         _check_link(file)
-        below = Path(os.path.relpath(file, stream.root or "/")).parts
-        hidden = out_of_sight(below, Path(pattern).parts)
-        if file.is_file() and not hidden and not any(map(ours, file.resolve().parents)):
+        if not file.is_file() or any(map(ours, file.resolve().parents)):
+            continue
+        if not out_of_sight(Path(os.path.relpath(file, stream.root or "/")).parts, Path(pattern).parts):
             files.append(file)
     return files
 
