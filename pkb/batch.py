@@ -58,6 +58,8 @@ class Schema:
     labels: tuple[str, ...] = ("click",)  # the first is what models predict
     has_request: bool = False
     has_p_true: bool = False
+    has_weight: bool = False
+    has_label_time: bool = False  # whether a label is known from a time of its own on
 
     def __post_init__(self) -> None:
         names = [f.name for f in self.fields]
@@ -121,6 +123,9 @@ class Schema:
         for f in raw["fields"]:
             if f["number"] is None:
                 del f["number"]
+        for late in ("has_weight", "has_label_time"):
+            if not raw[late]:
+                del raw[late]
         return json.dumps(raw, indent=2)
 
     @classmethod
@@ -161,9 +166,11 @@ class Batch:
     label: Tensor  # [B] float32, 0 or 1
     numbers_BN: Tensor | None = None  # [B, N] float32, NaN where missing; what the last N of the ids are the bins of
     ts: Tensor | None = None  # [B] int64, seconds; None where time plays no part, as in serving
+    label_ts: Tensor | None = None  # [B] int64, the second from which on the label is known, if it has one of its own
     further_labels: dict[str, Tensor] = field(default_factory=dict)  # each [B] float32: cart, purchase, ...
     histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last
     request: Tensor | None = None  # [B] int64
+    weight: Tensor | None = None  # [B] float32, in the loss; None where all rows are worth the same
     p_true: Tensor | None = None  # [B] float64, a synthetic world's click probability
     neighbours: dict[str, Neighbours] = field(default_factory=dict)  # by the retriever that found them
 

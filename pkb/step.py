@@ -40,11 +40,14 @@ def click_loss(
     *,
     device: Device = CPU,
 ) -> Tensor:
-    """Compute the mean cross entropy of the batch's clicks, with the model's auxiliary loss and an addition to it."""
+    """Compute the mean cross entropy of the batch's clicks, with the model's auxiliary loss and an addition to it.
+
+    A row of weight w counts as w rows of the batch's number; the mean is over that number.
+    """
     with device.autocast():
         logits, auxiliary = model.with_auxiliary(batch, knowledge)
     logits = logits.float()
-    loss = binary_cross_entropy_with_logits(logits, batch.label)
+    loss = binary_cross_entropy_with_logits(logits, batch.label, weight=batch.weight)
     if auxiliary is not None:
         loss = loss + auxiliary.float()
     if addition is not None:

@@ -146,10 +146,11 @@ class ClickModel(nn.Module):
         self.backbone, self.plug = backbone, plug
         self.register_buffer("prior", torch.zeros(()))
 
-    def start_at(self, label_B: Tensor) -> None:
+    def start_at(self, label_B: Tensor, weight_B: Tensor | None = None) -> None:
         """Take the log-odds of these labels as the prior; one click and one miss more keep it finite."""
-        clicks = float(label_B.sum())
-        self.prior.fill_(math.log((clicks + 1) / (len(label_B) - clicks + 1)))
+        weight_B = torch.ones_like(label_B) if weight_B is None else weight_B
+        clicks, rows = float((weight_B * label_B).sum()), float(weight_B.sum())
+        self.prior.fill_(math.log((clicks + 1) / (rows - clicks + 1)))
 
     def forward(self, batch: Batch, knowledge: Knowledge | None = None) -> Tensor:
         """Click logits, [B]."""

@@ -13,12 +13,22 @@ from torch import Tensor
 
 from pkb.batch import MISSING, Batch
 
-NOBODY = -1  # number of the newest row before any
+NOBODY = -1  # number of the newest row before any, and the second of the newest label
 
 
-def newest_of(rows: Batch) -> Tensor:
-    """The largest row id, which is the latest in time; a tensor without dimensions."""
-    return rows.row_id.max()
+def unlearned(rows: Batch, newest_2: Tensor) -> Tensor:
+    """Mark the rows that no fit has seen, [B] bool: newer ones, and older ones whose click was not known yet."""
+    newest_row, newest_label = newest_2.tolist()
+    fresh_B = rows.row_id > newest_row
+    if rows.label_ts is not None:
+        fresh_B |= (rows.label > 0) & (rows.label_ts > newest_label)
+    return fresh_B
+
+
+def newest_of(rows: Batch, before_2: Tensor) -> Tensor:
+    """The largest row id, which is the latest in time, and the second of the latest label, [2]; or those before."""
+    label = NOBODY if rows.label_ts is None else int(rows.label_ts.max())
+    return torch.maximum(before_2, torch.tensor([int(rows.row_id.max()), label]))
 
 
 def slices_in_time(rows: Batch, number: int) -> Tensor:

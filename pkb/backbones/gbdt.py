@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pkb.backbones.base import FittedBackbone
-from pkb.backbones.before import NOBODY, newest_of, overall_rate, slices_in_time, tally, total_of
+from pkb.backbones.before import NOBODY, newest_of, overall_rate, slices_in_time, tally, total_of, unlearned
 from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
@@ -78,28 +78,32 @@ class GBDT(FittedBackbone):
             trees=torch.empty(0, dtype=torch.uint8),  # LightGBM's text
             examples_EX=torch.empty(0, width),
             label_E=torch.empty(0),
-            newest_row=torch.tensor(NOBODY),
+            weight_E=torch.empty(0),
+            newest_2=torch.full((2,), NOBODY),
         )
         self.counts_N2: Tensor
         self.total_2: Tensor
         self.trees: Tensor
         self.examples_EX: Tensor
         self.label_E: Tensor
-        self.newest_row: Tensor
+        self.weight_E: Tensor
+        self.newest_2: Tensor
         self._booster: Booster | None = None  # `trees` read, once asked for
 
     def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
-        fresh = rows.row_id > self.newest_row
+        fresh = unlearned(rows, self.newest_2)
         rows, knowledge = rows.select(fresh), self._knowledge(plugged, len(rows))[fresh]
         if not len(rows):
             return
         features, learnable = self._described(rows)
-        self.newest_row = newest_of(rows)
+        self.newest_2 = newest_of(rows, self.newest_2)
         examples = torch.cat([features, knowledge], dim=1)[learnable]
+        weight = torch.ones(len(rows)) if rows.weight is None else rows.weight
         examples, label = torch.cat([self.examples_EX, examples]), torch.cat([self.label_E, rows.label[learnable]])
-        self._grow_trees(examples, label)
+        weight = torch.cat([self.weight_E, weight[learnable]])
+        self._grow_trees(examples, label, weight)
         kept = max(0, len(label) - self.settings.examples)
-        self.examples_EX, self.label_E = examples[kept:].clone(), label[kept:].clone()
+        self.examples_EX, self.label_E, self.weight_E = (part[kept:].clone() for part in (examples, label, weight))
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
         if not len(self.trees):
@@ -135,8 +139,8 @@ class GBDT(FittedBackbone):
         counted = torch.cat([lifts, shares], dim=1).masked_fill((ids_BV == MISSING).repeat(1, 2), torch.nan)
         return counted if rows.numbers_BN is None else torch.cat([counted, rows.numbers_BN], dim=1)
 
-    def _grow_trees(self, examples_EX: Tensor, label_E: Tensor) -> None:
-        if len(label_E.unique()) < 2:  # one class teaches trees nothing but that there is no other
+    def _grow_trees(self, examples_EX: Tensor, label_E: Tensor, weight_E: Tensor) -> None:
+        if len(label_E[weight_E > 0].unique()) < 2:  # one class teaches trees nothing but that there is no other
             return
         import lightgbm  # takes a second: only whoever fits or asks trees waits for it
 
@@ -149,7 +153,9 @@ class GBDT(FittedBackbone):
             "force_row_wise": True,  # with `deterministic`: the same trees with any number of threads
             "verbosity": -1,
         }
-        data = lightgbm.Dataset(examples_EX.numpy(), label_E.numpy())
+        data = lightgbm.Dataset(
+            examples_EX.numpy(), label_E.numpy(), weight=None if (weight_E == 1).all() else weight_E.numpy()
+        )
         booster = lightgbm.train(parameters, data, num_boost_round=self.settings.trees)
         self.trees = torch.frombuffer(bytearray(booster.model_to_string().encode()), dtype=torch.uint8)
         self._booster = None

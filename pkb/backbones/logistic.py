@@ -2,7 +2,7 @@
 
 y = b + sum_f w[value of f]
 
-minimises  sum of the rows' log losses + l2 / 2 |w - w0|^2  with w0 = 0 in a first fit: l2 = 1 is the "C=1" of
+minimises  sum of the rows' weighted log losses + l2 / 2 |w - w0|^2  with w0 = 0 in a first fit: l2 = 1 is the "C=1" of
 scikit-learn. Nothing holds b but one click and one missed one that belong to no value, so that labels of one class
 leave it finite. A later fit starts from what was learnt before and holds w to it.
 
@@ -75,7 +75,7 @@ class Logistic(FittedBackbone):
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), there_LF.sum(dim=1).cumsum(0)])
         before_U = torch.zeros(len(ids_U), dtype=torch.float64)
         before_U[torch.searchsorted(ids_U, self.ids_U)] = self.weights_U
-        weight_B = torch.where(twice_B, 0.5, 1.0).double()
+        weight_B = torch.where(twice_B, 0.5, 1.0).double() * (1.0 if rows.weight is None else rows.weight)
         learnt_W = _converged(
             csr_matrix((np.ones(len(columns)), columns.numpy(), starts.numpy()), shape=(len(ids_LF), len(ids_U))),
             torch.cat([known_BX, known_BX[twice_B]]).numpy(),

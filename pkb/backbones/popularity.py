@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pkb.backbones.base import FittedBackbone
-from pkb.backbones.before import NOBODY, newest_of, overall_rate, smoothed_rate, tally, total_of
+from pkb.backbones.before import NOBODY, newest_of, overall_rate, smoothed_rate, tally, total_of, unlearned
 from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
@@ -47,16 +47,16 @@ class Popularity(FittedBackbone):
             counts_N2=torch.zeros(1, 2),  # impressions and clicks of each id, of items alone
             total_2=torch.zeros(2, dtype=torch.float64),
             new_2=torch.zeros(2, dtype=torch.float64),  # of items in the fit that brought them
-            newest_row=torch.tensor(NOBODY),
+            newest_2=torch.full((2,), NOBODY),
         )
         self.item_column = schema.item_column
         self.counts_N2: Tensor
         self.total_2: Tensor
         self.new_2: Tensor
-        self.newest_row: Tensor
+        self.newest_2: Tensor
 
     def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
-        rows = rows.select(rows.row_id > self.newest_row)
+        rows = rows.select(unlearned(rows, self.newest_2))
         if not len(rows):
             return
         fade = 0.5 ** (1 / self.settings.half_life)
@@ -68,7 +68,7 @@ class Popularity(FittedBackbone):
             self.new_2 = fade * self.new_2 + total_of(brought)
         self.counts_N2 = before_N2 + tally(items, rows.label, size)
         self.total_2 = fade * self.total_2 + total_of(rows)
-        self.newest_row = newest_of(rows)
+        self.newest_2 = newest_of(rows, self.newest_2)
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
         items = batch.ids_BF[:, self.item_column].long()

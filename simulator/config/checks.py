@@ -36,13 +36,21 @@ def above_zero(section: Any, name: str) -> None:
 
 
 def expand_home(section: Any, *names: str) -> None:
-    """Put the home folder in place of `~` at the beginning of these fields; SettingError where there is none."""
-    for name in names:
-        written = getattr(section, name)
+    """Put the home folder in place of `~` at the beginning of these paths; SettingError where there is none.
+
+    A field may be a list of paths.
+    """
+
+    def expanded(name: str, written: str) -> str:
         path = os.path.expanduser(written)  # noqa: PTH111  it leaves what is no home as it is
         if path.startswith("~"):
             raise SettingError(f"{name}={written}: begins with no home folder; write the path out, or ./~ for a name")
-        object.__setattr__(section, name, path)
+        return path
+
+    for name in names:
+        given = getattr(section, name)
+        paths = [expanded(name, path) for path in given] if isinstance(given, list) else expanded(name, given)
+        object.__setattr__(section, name, paths)
 
 
 def one_of(section: Any, name: str, allowed: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import keyword
 import re
 import types
 import typing
@@ -14,9 +15,19 @@ from typing import Any
 
 @cache
 def fields_of(section: Any) -> dict[str, Any]:
-    """The annotated type of every field of a dataclass."""
+    """The annotated type of every field of a dataclass, by the key that sets it."""
     hints = typing.get_type_hints(section)
-    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+    return {key_of(field.name): hints[field.name] for field in dataclasses.fields(section)}
+
+
+def key_of(attribute: str) -> str:
+    """The key that sets a field: `from` sets `from_`, as no field can have the name of a keyword."""
+    return attribute.removesuffix("_")
+
+
+def attribute_of(key: str) -> str:
+    """The field that a key sets."""
+    return f"{key}_" if keyword.iskeyword(key) else key
 
 
 def is_section(kind: Any) -> bool:

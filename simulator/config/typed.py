@@ -19,7 +19,18 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException, Validati
 
 from pkb.errors import SettingError
 from simulator.config.checks import among
-from simulator.config.kinds import described, fields_of, is_section, joined, kind_at, shown, without_none
+from simulator.config.kinds import (
+    attribute_of,
+    described,
+    fields_of,
+    is_section,
+    joined,
+    key_of,
+    kind_at,
+    shown,
+    within,
+    without_none,
+)
 from simulator.config.shape import check_shape
 
 T = TypeVar("T")
@@ -33,7 +44,7 @@ def typed(section: type[T], values: Mapping[str, Any], *, at: str = "", interpol
     check_shape(section, values, at=at)
     given = dict(values) if interpolate else literal(values)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(_twin(cast(Any, section))), given)
+        merged = OmegaConf.merge(OmegaConf.structured(_twin(cast(Any, section))), _by_attribute(section, given))
         container = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
         raise _told(section, error, at) from None
@@ -43,7 +54,7 @@ def typed(section: type[T], values: Mapping[str, Any], *, at: str = "", interpol
 def plain(value: Any) -> Any:
     """Dataclasses, tuples and what they hold as dicts and lists, for JSON and YAML."""
     if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {key_of(field.name): plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -63,11 +74,22 @@ def literal(value: Any) -> Any:
     return re.sub(r"(\\*)\$\{", lambda m: f"{m[1] * 2}\\${{", value) if isinstance(value, str) else value
 
 
+def _by_attribute(kind: Any, values: Any) -> Any:
+    """The values of sections by the names of their fields, which a key that is a keyword is not."""
+    if not isinstance(values, Mapping):
+        return values
+    section = is_section(without_none(kind))
+    return {
+        (attribute_of(key) if section else key): _by_attribute(within(kind, key), inner)
+        for key, inner in values.items()
+    }
+
+
 @cache
 def _twin(section: Any) -> Any:
     """Derive a dataclass with the section's fields and defaults, not frozen, in the types that OmegaConf knows."""
     kinds = fields_of(section)
-    fields = [(f.name, _twin_kind(kinds[f.name]), _twin_default(f)) for f in dataclasses.fields(section)]
+    fields = [(f.name, _twin_kind(kinds[key_of(f.name)]), _twin_default(f)) for f in dataclasses.fields(section)]
     return dataclasses.make_dataclass(section.__name__, fields, kw_only=True)
 
 
@@ -99,7 +121,7 @@ def _twin_kind(kind: Any) -> Any:
 def _twin_value(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         section: Any = type(value)
-        return _twin(section)(**{name: _twin_value(getattr(value, name)) for name in fields_of(section)})
+        return _twin(section)(**{f.name: _twin_value(getattr(value, f.name)) for f in dataclasses.fields(section)})
     return plain(value)
 
 
@@ -123,7 +145,7 @@ def _built(kind: Any, value: Any, path: str) -> Any:
         return value
     if is_section(kind):
         kinds = fields_of(kind)
-        given = {name: _built(kinds[name], inner, joined(path, name)) for name, inner in value.items()}
+        given = {name: _built(kinds[key_of(name)], inner, joined(path, key_of(name))) for name, inner in value.items()}
         try:
             return kind(**given)
         except SettingError as error:

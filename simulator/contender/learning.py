@@ -77,7 +77,7 @@ def fit(
         _fit_whole(contender, model.backbone, rows.select(first.sort().values), progress, ledger)
     else:
         if contender.trained_through < 0:
-            model.start_at(rows.label)
+            model.start_at(rows.label, rows.weight)
         size = batch_size(recipe.train.batch_size, len(rows))
         make_pass = partial(_make_pass, contender, now, size, addition, progress)
         asked = recipe.epochs or (
@@ -182,6 +182,8 @@ def check_known(contender: Contender, what: str, rows: Batch, until: int, time: 
     """Raise FutureError unless `until` and every row's label lie before `time`."""
     if rows.ts is not None and len(rows):
         until = max(until, int(rows.ts.max()) + 1 + contender.recipe.label_delay)
+        if rows.label_ts is not None:
+            until = max(until, int(rows.label_ts.max()) + 1)
     Dated(what=f"the {what} of {contender.key}", value=rows, built_until=until).at(time)
 
 

@@ -62,6 +62,7 @@ class Book:
             "new_item": pa.array(shown.new_item, mask=shown.no_item),
             "activity": shown.activity,
             "scenario": pa.nulls(n, pa.int32()) if shown.scenario is None else shown.scenario,
+            "weight": pa.nulls(n, pa.float32()) if rows.weight is None else rows.weight.numpy(),
         }
         table = pa.table([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS)
         self.tables.setdefault(who, []).append(table)

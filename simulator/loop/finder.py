@@ -50,7 +50,7 @@ class Finder:
         if self.needed:
             at = range(period, period + 1)
             start, end = learnable.shown_in(at)
-            self.append(learnable.rows(at, rows_of), start=start, end=end)
+            self.append(learnable.rows(at, rows_of, again=False), start=start, end=end)
 
     def find(self, rows: Batch, name: str, *, until: int) -> Neighbours:
         """Find by a shared retriever, among the rows before `until`."""

@@ -18,7 +18,7 @@ from simulator.loop.play import Play
 from simulator.loop.shared_files import SharedFiles
 from simulator.record.layout import RunFolder
 from simulator.stream.holdout import holdout_mask
-from simulator.stream.learnable import Learnable
+from simulator.stream.learnable import Learnable, as_known
 from simulator.stream.log import Log, Period
 from simulator.stream.protocol import joins_pool
 from simulator.stream.shown import Activity, Shown, shown
@@ -111,9 +111,13 @@ class Past:
         return self.finder.with_own(contender, rows, until=self.period.end)
 
     def old(self, index: int, contender: Contender) -> Batch:
-        """Give the rows of an earlier period outside its holdout."""
+        """Give the rows of an earlier period outside its holdout, with the labels that are known now."""
         rows = self._rows_for(contender, self.log.periods[index])
-        return rows.select(~holdout_mask(rows, self.learnable.holdout_share))
+        return as_known(rows.select(~holdout_mask(rows, self.learnable.holdout_share)), self.period.start)
+
+    def validation(self, contender: Contender) -> Batch:
+        """Give the rows of the present period with the labels that are known at its end."""
+        return as_known(self.rows(contender), self.period.end)
 
     def known(self, contender: Contender, periods: range) -> Batch:
         """Give the rows, outside holdouts, whose labels arrived in these periods."""

@@ -62,8 +62,10 @@ class SharedFiles:
             "numbers_BN": rows.numbers_BN,
             "label": rows.label,
             "ts": rows.ts,
+            "label_ts": rows.label_ts,
             "request": rows.request,
             "p_true": rows.p_true,
+            "weight": rows.weight,
             **{f"further.{name}": label for name, label in rows.further_labels.items()},
             **{f"history.{name}": ids for name, ids in rows.histories.items()},
         }
@@ -81,8 +83,10 @@ class SharedFiles:
             numbers_BN=columns.get("numbers_BN"),
             label=columns["label"],
             ts=columns.get("ts"),
+            label_ts=columns.get("label_ts"),
             request=columns.get("request"),
             p_true=columns.get("p_true"),
+            weight=columns.get("weight"),
             further_labels=_under("further.", columns),
             histories=_under("history.", columns),
         )

@@ -109,7 +109,7 @@ class Stages:
                     partial(past.known, contender),
                     progress=done,
                     ledger=self.learned.setdefault(contender.key, []).append if ledger else None,
-                    validation=None if todo.stop_by is None else past.rows(contender),
+                    validation=None if todo.stop_by is None else past.validation(contender),
                 )
 
     def _rounds(self, contender: Contender, periods: Iterable[int]) -> Iterator[int]:

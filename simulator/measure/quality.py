@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,7 @@ MEASURES: dict[str, Callable[[Tally], Value]] = {
     "ece": ece,
     "pr_auc": pr_auc,
 }
+WEIGHTED = {f"{name}_weighted": MEASURES[name] for name in ("logloss", "ne", "pcoc", "brier")}  # by rows' weights
 USER_METRICS = ("gauc_impression", "gauc_user", "gauc_impression_coverage", "gauc_user_coverage")
 REQUEST_METRICS = ("auc_request", "auc_request_coverage")
 SLICED = ("auc", "logloss", "pcoc")  # also measured on slices
@@ -71,9 +73,13 @@ def _overall(its: Scored) -> dict[str, Value]:
     """Over all rows."""
     requests = () if its.p.request is None else REQUEST_METRICS
     if broken := _not_finite(its.p.probability):
-        return dict.fromkeys((*MEASURES, *USER_METRICS, *requests), broken)
-    tally, users = its.ranking.tally(), its.by_user
+        weighted = () if its.p.weight is None else WEIGHTED
+        return dict.fromkeys((*MEASURES, *weighted, *USER_METRICS, *requests), broken)
+    tally, users, p = its.ranking.tally(), its.by_user, its.p
     values = {metric: measure(tally) for metric, measure in MEASURES.items()}
+    if p.weight is not None:
+        by_weight = Tally.of(p.label, p.probability, p.weight)
+        values |= {metric: replace(measure(by_weight), n=len(p.label)) for metric, measure in WEIGHTED.items()}
     of_users = (users.by_row(), users.by_group(), users.row_coverage(), users.group_coverage())
     values |= dict(zip(USER_METRICS, of_users, strict=True))
     if its.by_request is not None:

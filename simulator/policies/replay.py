@@ -77,7 +77,7 @@ class Replay(Policy):
     def state(self) -> dict[str, Tensor]:
         if self.sample is None:
             return {}
-        plain = {name: getattr(self.sample, name) for name in ("row_id", "ts", "ids_BF", "label")}
+        plain = {name: getattr(self.sample, name) for name in ("row_id", "ts", "label_ts", "weight", "ids_BF", "label")}
         histories = {f"histories.{name}": ids for name, ids in self.sample.histories.items()}
         found = {
             f"neighbours.{name}.{f.name}": getattr(n, f.name)
@@ -93,6 +93,8 @@ class Replay(Policy):
         self.sample = Batch(
             row_id=state["row_id"],
             ts=state.get("ts"),
+            label_ts=state.get("label_ts"),
+            weight=state.get("weight"),
             ids_BF=state["ids_BF"],
             label=state["label"],
             histories=_under("histories", state),

@@ -32,6 +32,7 @@ PREDICTIONS = pa.schema(
         ("new_item", pa.bool_()),
         ("activity", pa.int32()),  # impressions of the user before that period
         ("scenario", pa.int32()),  # id; null where the log has no scenarios
+        ("weight", pa.float32()),  # null where rows have no weights
     ]
 )
 LEDGER = pa.schema([("arm", pa.string()), ("seed", pa.int32()), ("row_id", pa.int64())])  # of each rank
@@ -58,6 +59,7 @@ class Predictions:
     no_item: np.ndarray  # [N] bool, the row does not say which
     activity: np.ndarray  # [N] int32, impressions of the user before the period
     scenario: np.ndarray | None  # [N] int32
+    weight: np.ndarray | None = None  # [N] float32; None where rows have no weights
 
     @property
     def no_user(self) -> np.ndarray:
@@ -153,7 +155,7 @@ def _split(table: pa.Table, file: Path) -> Iterator[Predictions]:
         raise DataError(
             f"{file}: holds predictions of arms {arms} and seeds {seeds}; delete the run's folder, run again"
         )
-    absent = {name for name in ("request", "scenario") if table.column(name).null_count}
+    absent = {name for name in ("request", "scenario", "weight") if table.column(name).null_count}
     stored = {name: table.column(name) for name in table.column_names if name not in {"arm", *absent}}
     stored["no_item"] = pc.is_null(stored["new_item"])
     stored |= {name: pc.fill_null(stored[name], False) for name in ("new_user", "new_item")}

@@ -40,6 +40,7 @@ QUALITY = {  # headers by metric, in the order of columns
     "gauc_impression": "GAUC by impression",
     "gauc_user": "GAUC by user",
     "auc_request": "AUC by request",
+    **{f"{metric}_weighted": f"{told}, weighted" for metric, told in (("logloss", "log loss"), ("ne", "NE"))},
 }
 
 

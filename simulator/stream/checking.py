@@ -10,10 +10,10 @@ LATEST = 253_402_300_799  # the last second of the year 9999; a time beyond it h
 
 
 def checked_rows(log: RawLog, history_length: int) -> str:
-    """SQL of file, row, part, left_out, ts, label0, ..., request, p_true, v0, v1, ..., reason, and `seen.TIMES`.
+    """SQL of file, row, part, left_out, ts, label_ts, label0, ..., request, p_true, v0, v1, ..., reason, `seen.TIMES`.
 
-    The reason is why a row is set aside, null in good ones; v0, v1, ... are `RawLog.values` in their order, texts or
-    numbers.
+    From label_ts on the label is known. The reason is why a row is set aside, null in good ones; v0, v1, ... are
+    `RawLog.values` in their order, texts or numbers.
     """
     histories = {h.name for h in log.schema.histories}
 
@@ -37,6 +37,23 @@ def checked_rows(log: RawLog, history_length: int) -> str:
         checks += f"""WHEN label_text{i} IS NULL OR label_text{i} = '' THEN {text(f"no {told}")}
             WHEN label{i} IS NULL THEN {text(f"{told} ")} || {quoted(f"label_text{i}")} || ' is not 0 or 1'
             """
+    if log.weight is not None:
+        written.append("weight_text")
+        labels += f"CAST({log.weight} AS VARCHAR) AS weight_text, TRY_CAST({log.weight} AS FLOAT) AS row_weight, "
+        absent = f"weight_text IS NULL OR weight_text IN ({texts(('', *log.missing))})"
+        checks += f"""WHEN {absent} THEN 'no weight'
+            WHEN NOT coalesce(row_weight >= 0 AND isfinite(row_weight), false) THEN
+                'weight ' || {quoted("weight_text")} || ' is not a number of 0 or more'
+            """
+    if log.label_ts is not None:
+        written += ["label_time_text", "arrived"]
+        labels += f"CAST({log.label_time} AS VARCHAR) AS label_time_text, {log.label_ts} AS arrived, "
+        absent = f"label_time_text IS NULL OR label_time_text IN ({texts(('', *log.missing))})"
+        shown = f"'label time ' || {quoted('label_time_text')}"
+        checks += f"""WHEN label0 = 1 AND ({absent}) THEN 'no label time, though the label is 1'
+            WHEN label0 = 1 AND (arrived IS NULL OR arrived > {LATEST}) THEN {shown} || ' does not parse'
+            WHEN label0 = 1 AND arrived < ts THEN {shown} || ' is before the row''s own time'
+            """
     for name in log.schema.number_names:
         i = list(log.values).index(name)
         written.append(f"written{i}")
@@ -53,6 +70,7 @@ def checked_rows(log: RawLog, history_length: int) -> str:
             "dated": rule.dated("time_text"),
             "without_zone": rule.without_zone("time_text", "ts"),
         }
+    known = "ts" if log.label_ts is None else "CASE WHEN label0 = 1 THEN arrived ELSE ts END"
     noted = "".join(f", CAST({expression} AS VARCHAR) AS {name}" for name, expression in odd_times.items())
     return f"""
         SELECT * EXCLUDE (defect, {", ".join(written)}), CASE
@@ -63,7 +81,7 @@ def checked_rows(log: RawLog, history_length: int) -> str:
                 'time ' || {quoted("time_text")} || ' is not in the years 1970 to 9999; look at the unit of time'
             {odd_year}
             {checks}WHEN {without_request} THEN 'no request'
-        END AS reason{noted}
+        END AS reason, {known} AS label_ts{noted}
         FROM (
             SELECT _file AS file, _row::BIGINT AS row, _part::BIGINT AS part, {log.defect} AS defect,
                 CAST({log.left_out or "NULL"} AS VARCHAR) AS left_out,

@@ -33,6 +33,7 @@ from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_time
 from simulator.stream.knots import with_knots
 from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
+from simulator.stream.negatives import tell_fewer, with_drawn_negatives
 from simulator.stream.periods import Cut, cut_of, skipped, thinned
 from simulator.stream.raw import RawLog, shown
 from simulator.stream.settings import IngestSettings, StreamSettings
@@ -52,6 +53,12 @@ from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
 FORMAT = 3  # to be raised whenever the same input gives another log
+UNLESS_SET = (
+    "numeric",
+    "explode",
+    "label_time",
+    "weight",
+)  # no part of a table's fingerprint, so that logs without are found
 
 
 class Source(Protocol):
@@ -99,7 +106,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     folder = data / f"{name}-{fingerprint[:8]}"
     with _alone_in(data, report), _told_of_full_disk(data, files):
         if not folder.exists():
-            with _becoming(folder) as partial, _staged(source, files, partial, stream, limits) as (raw, staged):
+            with _becoming(folder) as partial, _staged(source, files, partial, stream, limits, cut) as (raw, staged):
                 rows_in, rejected = staged.count()
                 for why, rows in sorted(staged.left_out.items()):
                     report(f"{rows} raw rows are left out: {why}")
@@ -110,6 +117,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                 if empty := skipped(cut, spans):
                     report(empty)
                 tell_doubts(staged, raw, report)
+                tell_fewer(staged, stream.negatives, report)
                 settle_requests(staged, raw, spans, report)
                 schema = with_knots(raw.schema, staged, spans, stream.numbers.bins)
                 periods = write_periods(staged, schema, spans, partial)
@@ -179,11 +187,14 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         shape["world"] = [asdict(stream.world), stream.period, stream.utc_offset_hours]
     else:
         shape |= {name: plain(getattr(stream, name)) for name in SOURCES[source].SHAPED_BY}
+        if stream.negatives.per_positive:
+            shape["negatives"] = plain(stream.negatives)
     if source == "table":
         if stream.table.numeric:
             shape["numbers"] = plain(stream.numbers)
-        else:
-            del shape["table"]["numeric"]  # a log without numbers is found again where it was
+        for name in UNLESS_SET:
+            if not shape["table"][name]:
+                del shape["table"][name]
     return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -208,12 +219,15 @@ def _check_rejects(staged: Staging, limits: IngestSettings, report: Callable[[st
 
 @contextmanager
 def _staged(
-    source: str, files: tuple[Path, ...], partial: Path, stream: StreamSettings, limits: IngestSettings
+    source: str, files: tuple[Path, ...], partial: Path, stream: StreamSettings, limits: IngestSettings, cut: Cut
 ) -> Iterator[tuple[RawLog, Staging]]:
     """The raw log and its checked rows; what the work needs on disk is gone when the block ends."""
     work = partial / "work"
     work.mkdir()
-    raw = world.generate(stream, work) if source == "world" else SOURCES[source].describe(stream, files)
+    if source == "world":
+        raw = world.generate(stream, work)
+    else:
+        raw = with_drawn_negatives(SOURCES[source].describe(stream, files), stream.negatives, cut)
     raw = replace(raw, files=files)
     with staging(thinned(raw, stream), work, limits, history_length=stream.history_length) as staged:
         yield raw, staged

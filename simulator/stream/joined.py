@@ -15,7 +15,7 @@ def split(joined: str, separator: str, missing: Sequence[str]) -> str:
     """Expression: the list, of trimmed elements; empty for an empty text and one that means a missing value."""
     return f"""CASE
         WHEN trim({joined}) IN ({texts(("", *missing))}) THEN []
-        WHEN {_is_written(joined)} THEN list_transform(regexp_extract_all({joined}, {text(_ITEM)}), lambda item: CASE
+        WHEN {is_written(joined)} THEN list_transform(regexp_extract_all({joined}, {text(_ITEM)}), lambda item: CASE
             WHEN left(item, 1) IN ('''', '"') THEN item[2:-2]
             WHEN item IN ({texts(NOTHING)}) THEN NULL ELSE item END)
         ELSE list_transform(string_split(
@@ -27,9 +27,9 @@ def split(joined: str, separator: str, missing: Sequence[str]) -> str:
 def defect(column: str, joined: str, separator: str) -> str:
     """Expression: what is wrong with a text that begins like a written list and is none, or null."""
     said = f"is no list; write 1{separator}2{separator}3 (stream.table.list_separator), [1, 2, 3] or ['a', 'b']"
-    return f"""CASE WHEN {_is_written(joined)} AND NOT regexp_full_match({joined}, {text(_WRITTEN)})
+    return f"""CASE WHEN {is_written(joined)} AND NOT regexp_full_match({joined}, {text(_WRITTEN)})
         THEN {text(column)} || ' ' || {quoted(joined)} || {text(" " + said)} END"""
 
 
-def _is_written(joined: str) -> str:
+def is_written(joined: str) -> str:
     return rf"regexp_matches({joined}, '^\s*[\[({{]')"

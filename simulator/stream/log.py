@@ -1,8 +1,10 @@
 """The log on disk: `schema.json`, `manifest.json` and one Parquet file a period.
 
-Columns: row_id (int64, unique, in time order), ts (int64, seconds), request_id (int64, where the log has
+Columns: row_id (int64, unique, in time order), ts (int64, seconds), label_ts (int64, the second from which on the
+label is known, where labels have times of their own), request_id (int64, where the log has
 requests), one int32 column of ids per field, or of float32 values where it is a number, one list<int32> column per
-history, one int8 column per label, and p_true (float64, a synthetic world's click probability).
+history, one int8 column per label, p_true (float64, a synthetic world's click probability), and row_weight (float32,
+where rows have weights).
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Period:
     vocabulary_size: int  # ids below it have appeared by the period's end
     file: str
     digest: str = ""  # of its rows
+    labels_until: int = 0  # by then all of its labels are known, where they have times of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +90,13 @@ class Log:
         return [
             "row_id",
             "ts",
+            *(["label_ts"] if schema.has_label_time else []),
             *schema.names,
             *schema.labels,
             *([h.name for h in schema.histories] if histories else []),
             *(["request_id"] if schema.has_request else []),
             *(["p_true"] if schema.has_p_true else []),
+            *(["row_weight"] if schema.has_weight else []),
         ]
 
     def vocabulary_before(self, period: Period) -> Dated[int]:
@@ -131,10 +136,12 @@ def to_batch(table: pa.Table, schema: Schema) -> Batch:
         numbers_BN=numbers if schema.numbers else None,
         label=tensor(schema.labels[0], torch.float32),
         ts=tensor("ts"),
+        label_ts=tensor("label_ts") if "label_ts" in present else None,
         further_labels={name: tensor(name, torch.float32) for name in schema.labels[1:]},
         histories={h.name: _padded(table.column(h.name)) for h in schema.histories if h.name in present},
         request=tensor("request_id") if "request_id" in present else None,
         p_true=tensor("p_true") if "p_true" in present else None,
+        weight=tensor("row_weight") if "row_weight" in present else None,
     )
 
 

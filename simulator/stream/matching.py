@@ -14,10 +14,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from pkb.errors import DataError
+from simulator.stream.addresses import is_remote, out_of_sight
+from simulator.stream.remote import FETCHED, fetched
 from simulator.stream.settings import StreamSettings
 
-HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".filepart", ".swp", ".bak", ".crc", "~")
-EXPERIMENTS = (".yaml", ".yml")  # they lie beside the log that they describe
 PACKED = (".gz", ".zst", ".tgz", ".zip", ".bz2", ".xz", ".7z", ".rar")
 MOST_TOLD = 5  # names in a message
 
@@ -57,17 +57,31 @@ def numbered_files(root: str, pattern: str) -> tuple[Path, ...]:
 
 
 def matching_files(stream: StreamSettings) -> tuple[Path, ...]:
-    """The files that `stream.table.files` matches below `stream.root`, sorted, each once, whatever links lead to it.
+    """The files that `stream.table.files` matches, each once, whatever links lead to it: pattern by pattern, sorted.
 
-    DataError if one is a link to nothing.
+    DataError if one is a link to nothing, or if one of several patterns matches nothing.
     """
     found: dict[tuple[int, int], Path] = {}
-    ours = cache(partial(_ours, Path(stream.data).resolve()))
-    for file in _matched(stream):
-        _check_link(file)
-        if file.is_file() and not _out_of_sight(file, stream) and not any(map(ours, file.resolve().parents)):
+    patterns = stream.table.patterns
+    for pattern in patterns:
+        files = fetched(pattern, Path(stream.data)) if is_remote(pattern) else _local(pattern, stream)
+        if not files and len(patterns) > 1:
+            raise DataError(f"stream.table.files: {pattern!r} matches no file; take it out of the list, or mend it")
+        for file in files:
             found.setdefault((file.stat().st_dev, file.stat().st_ino), file)
     return tuple(found.values())
+
+
+def _local(pattern: str, stream: StreamSettings) -> list[Path]:
+    """The files that a pattern matches below `stream.root`, or from the top of the file system on."""
+    ours, files = cache(partial(_ours, Path(stream.data).resolve())), []
+    for file in _matched(stream.root, pattern):
+        _check_link(file)
+        if not file.is_file() or any(map(ours, file.resolve().parents)):
+            continue
+        if not out_of_sight(Path(os.path.relpath(file, stream.root or "/")).parts, Path(pattern).parts):
+            files.append(file)
+    return files
 
 
 def _check_link(file: Path) -> None:
@@ -77,11 +91,15 @@ def _check_link(file: Path) -> None:
 
 def lies_there(stream: StreamSettings) -> str:
     """What there is where no file of the log was found, for a message."""
-    if stream.source == "table" and (left_out := [str(file) for file in _matched(stream) if file.is_file()]):
+    patterns = [pattern for pattern in stream.table.patterns if not is_remote(pattern)]
+    if not patterns:
+        return ""
+    matched = (file for pattern in patterns for file in _matched(stream.root, pattern))
+    if stream.source == "table" and (left_out := [str(file) for file in matched if file.is_file()]):
         return f"; what is hidden, half written, or the simulator's own is left out: {_told(left_out)}"
     if not (stream.root or folder_of(stream).parts):
         return ""
-    folder, written = _fixed_part(stream), f"{stream.root} {stream.table.files}"
+    folder, written = _fixed_part(stream), f"{stream.root} {' '.join(patterns)}"
     unfilled = r"; write ${oc.env:NAME} for $NAME" if re.search(r"\$\w", written) else ""
     if not folder.exists():
         return f"; there is no {folder}{unfilled}"
@@ -91,8 +109,7 @@ def lies_there(stream: StreamSettings) -> str:
     return f"; in {folder} {'lie ' + _told(names) if names else 'lies nothing'}"
 
 
-def _matched(stream: StreamSettings) -> Iterator[Path]:
-    root, pattern = stream.root, stream.table.files
+def _matched(root: str, pattern: str) -> Iterator[Path]:
     if not pattern or pattern.endswith("/") or not (root or Path(pattern).is_absolute()):
         return
     if os.path.lexists(Path(root) / pattern):  # a name, whatever characters it has
@@ -126,36 +143,28 @@ def _below(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
             yield from _below(child, rest)
 
 
-def _out_of_sight(file: Path, stream: StreamSettings) -> bool:
-    """Whether wildcards alone lead to a file that is hidden or half written; a pattern may ask for it by its name."""
-    below = Path(os.path.relpath(file, stream.root or "/")).parts
-    asked = Path(stream.table.files).parts
-    for part in below:
-        hidden = (part[0] == "." and part != "..") or (part[0] == "_" and "=" not in part)  # Spark's rule
-        if hidden and not any(part == name or (name[0] == part[0] and fnmatchcase(part, name)) for name in asked):
-            return True
-    endings = [ending for ending in (*HALF_WRITTEN, *EXPERIMENTS) if file.name.endswith(ending)]
-    return bool(endings) and not stream.table.files.endswith(tuple(endings))
-
-
 def _ours(data: Path, folder: Path) -> bool:
-    """Whether a folder is a run, or a log that an ingest has written or was writing."""
+    """Whether a folder is a run, a log that an ingest has written or was writing, or that of copies."""
     return (
         all((folder / name).is_file() for name in ("experiment.json", "environment.json"))
         or all((folder / name).is_file() for name in ("schema.json", "manifest.json"))
+        or folder == data / FETCHED
         or (folder.parent == data and re.fullmatch(r".+-[0-9a-f]{8}\.partial", folder.name) is not None)
     )
 
 
 def folder_of(stream: StreamSettings) -> Path:
-    """The folder that a log of one's own is called after: the root, or where a path of its own leads."""
-    return _fixed_part(stream) if Path(stream.table.files).is_absolute() else Path(stream.root)
+    """The folder that a log of one's own is called after: the root, or where a path of its own leads, the first one."""
+    first = stream.table.patterns[0]
+    return _fixed_part(stream) if Path(first).is_absolute() or is_remote(first) else Path(stream.root)
 
 
 def _fixed_part(stream: StreamSettings) -> Path:
     """The folder below which the pattern begins to have wildcards."""
     folder = Path(stream.root)
-    for part in Path(stream.table.files).parts[:-1] if stream.source == "table" else ():
+    pattern = stream.table.patterns[0]
+    path = pattern.partition("?")[0] if is_remote(pattern) else pattern
+    for part in Path(path).parts[:-1] if stream.source == "table" else ():
         if glob.has_magic(part):
             break
         folder /= part

@@ -42,9 +42,12 @@ class RawLog:
     ts: str  # in whole seconds, null where `time` does not parse
     label: str
     values: dict[str, str]  # of each field, and of each history (a list, oldest first)
+    label_time: str | None = None  # of a positive, when its label arrived, as it stands, for messages
+    label_ts: str | None = None  # the same in whole seconds; None where labels have no times of their own
     further_labels: dict[str, str] = field(default_factory=dict)  # of each label behind the first: 0 or 1
     request: str | None = None
     p_true: str | None = None
+    weight: str | None = None
     defect: str = "NULL"  # what is wrong with the row, or null
     left_out: str | None = None  # why a row is no part of the log and not counted, though nothing is wrong with it
     missing: tuple[str, ...] = field(default=("",))  # texts that mean a missing value, beside null
@@ -56,8 +59,13 @@ class RawLog:
         columns = [*schema.names, *(h.name for h in schema.histories)]
         assert list(self.values) == columns, f"{list(self.values)} must be the schema's {columns}"
         assert list(self.further_labels) == list(schema.labels[1:])
+        own = [
+            *RESERVED,
+            *(["label_ts"] if schema.has_label_time else []),
+            *(["row_weight"] if schema.has_weight else []),
+        ]
         for name in [*columns, *schema.labels]:
-            if name in RESERVED:
+            if name in own:
                 raise DataError(f"column {name}: the log has a column of its own by this name; rename it")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from pkb.errors import SettingError
-from simulator.config.checks import at_least, between, expand_home, one_of
+from simulator.config.checks import among, at_least, between, expand_home, one_of
+from simulator.stream.addresses import is_remote, refuse_credentials
 
 SOURCES = (
     *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
@@ -14,6 +16,7 @@ SOURCES = (
 )
 
 
+HAVE_NEGATIVES = ("alipay", "taobao", "tmall", "world")  # sources that draw them as their papers do
 BY_ROW = "row"  # in place of a column of times: the order of rows in the files
 
 
@@ -76,16 +79,30 @@ class NumberSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NegativeSettings:
+    """Rows without a click that are drawn beside a log's positives (docs/data.md)."""
+
+    per_positive: int = 0  # so many behind each positive
+    from_: str = "catalogue"  # or popularity, user: which of the items known by then are likely
+
+    def __post_init__(self) -> None:
+        between(self, "per_positive", 0, 1_000)
+        among("from", self.from_, ("catalogue", "popularity", "user"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableSettings:
     """Anybody's Parquet or CSV files: which columns there are and what each one is."""
 
-    files: str = "*.parquet"  # glob under stream.root, or a path of its own
+    files: Any = "*.parquet"  # glob under stream.root, path of its own, s3://bucket/...; or a list of these
     time: str = ""  # column of the impression's time; row: there is none, and the order of the files' rows is the time
     time_unit: str = "s"  # s, ms, us, ns: of a column of numbers; ignored for timestamps and text
     time_format: str = ""  # of numbers or texts in another form, in strptime's words: "%y%m%d%H", "%d/%m/%Y %H:%M"
     first_year: int = 2000  # rows of earlier years are set aside, as a wrong unit or format makes them
     last_year: int = 2100  # and so are rows of later years
     label: str = ""  # column that is 0 or 1
+    label_time: str | None = None  # column of the time at which a positive's label arrived
+    weight: str | None = None  # column of a row's weight, 0 or more, in losses and in metrics called ..._weighted
     further_labels: list[str] = field(default_factory=list)  # such as cart, purchase; columns that are 0 or 1
     request: str | None = None  # column that is equal for rows shown together
     user: list[str] = field(default_factory=list)  # the first one identifies the user
@@ -94,6 +111,7 @@ class TableSettings:
     scenario: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)  # fields that are numbers, such as price, age
     histories: dict[str, str] = field(default_factory=dict)  # list column: the field whose values it holds
+    explode: dict[str, str] = field(default_factory=dict)  # column of lists shown: id-label, or column of ids clicked
     columns: list[str] = field(default_factory=list)  # names of a CSV file's columns, where it has no header line
     separator: str = ","  # of a CSV file, of any length; \t is a tab
     quoting: str = "minimal"  # of a CSV file: values may be quoted; none: a quote is a character like any other
@@ -101,12 +119,25 @@ class TableSettings:
     missing: list[str] = field(default_factory=list)  # texts that mean a missing value: "\\N", "NULL"; "" always does
 
     def __post_init__(self) -> None:
+        if not self.patterns or not all(isinstance(pattern, str) for pattern in self.patterns):
+            raise SettingError(f"files={self.files!r}: must be a pattern, or a list of patterns")
         expand_home(self, "files")
+        for pattern in filter(is_remote, self.patterns):
+            refuse_credentials(pattern)
         one_of(self, "quoting", ("minimal", "none"))
+        if len(self.explode) > 1 or not all(self.explode.values()):
+            raise SettingError(
+                f"explode={self.explode}: must be one column, such as {{impressions: id-label}} or {{shown: clicked}}"
+            )
         if self.time_format and ("%" not in self.time_format or "'" in self.time_format):
             raise SettingError(f"time_format={self.time_format!r}: must be in the words of strptime, such as %Y%m%d%H")
         between(self, "first_year", 1970, 9999)
         between(self, "last_year", self.first_year, 9999)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Of `files`, one or several."""
+        return tuple(self.files) if isinstance(self.files, list) else (self.files,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +172,13 @@ class StreamSettings:
     world: WorldSettings = field(default_factory=WorldSettings)
     table: TableSettings = field(default_factory=TableSettings)
     numbers: NumberSettings = field(default_factory=NumberSettings)
+    negatives: NegativeSettings = field(default_factory=NegativeSettings)
 
     def __post_init__(self) -> None:
         expand_home(self, "root", "data")
+        if is_remote(self.root):
+            scheme = self.root.partition("://")[0]
+            raise SettingError(f"root={scheme}://...: must be a folder; name files that lie elsewhere in table.files")
         one_of(self, "source", SOURCES)
         one_of(self, "when_missing", ("error", "synthetic"))
         one_of(self, "protocol", ("stream", "split"))
@@ -154,6 +189,11 @@ class StreamSettings:
         one_of(self, "time_unit", ("s", "ms", "us"))
         between(self, "holdout_share", 0.001, 0.5)
         at_least(self, "history_length", 1)
+        if self.negatives.per_positive and self.source in HAVE_NEGATIVES:
+            raise SettingError(
+                f"negatives.per_positive={self.negatives.per_positive}: must be 0 with source={self.source}, which"
+                " draws negatives of its own"
+            )
         if self.by_row and (self.protocol != "stream" or not self.period.endswith("rows")):
             raise SettingError(
                 f"period={self.period}: must be a number of rows, such as 100000rows, and protocol=stream where"
@@ -161,6 +201,8 @@ class StreamSettings:
             )
         if self.by_row and self.label_delay_seconds:
             raise SettingError(f"label_delay={self.label_delay}: must be 0m where table.time={BY_ROW}")
+        if self.by_row and self.table.label_time:
+            raise SettingError(f"table.label_time={self.table.label_time}: must be null where table.time={BY_ROW}")
 
     @property
     def by_row(self) -> bool:

@@ -57,10 +57,11 @@ class Count:
 class Staging:
     """The rows of a raw log, checked, in files that the engine reads as tables.
 
-    `staged` holds those that are kept: file, row, part, ts, request (a text), label0, label1, ..., p_true, and
-    v0, v1, ... with provisional ids in place of `RawLog.values`, or with numbers as they are. `rejected` holds the
-    others with their reason. Texts go as they arrive, since ids are sorted several times as fast and need a fraction of
-    the room. A table of the engine's own would stay in memory for as long as the query that fills it runs.
+    `staged` holds those that are kept: file, row, part, ts, label_ts (where labels have times), request (a text),
+    label0, label1, ..., p_true, and v0, v1, ... with provisional ids in place of `RawLog.values`, or with numbers
+    as they are. `rejected` holds the others with their reason. Texts go as they arrive, since ids are sorted several
+    times as fast and need a fraction of the room. A table of the engine's own would stay in memory for as long as the
+    query that fills it runs.
     """
 
     def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, folder: Path, *, history_length: int) -> None:
@@ -256,9 +257,11 @@ def _staged_columns(log: RawLog) -> pa.Schema:
         [
             *_PLACE,
             ("ts", pa.int64()),
+            *([("label_ts", pa.int64())] if log.schema.has_label_time else []),
             ("request", pa.string()),
             *((f"label{i}", pa.int8()) for i in range(len(log.schema.labels))),
             ("p_true", pa.float64()),
+            *([("row_weight", pa.float32())] if log.schema.has_weight else []),
             *((f"v{i}", kind) for i, kind in enumerate(kinds)),
         ]
     )

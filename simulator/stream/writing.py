@@ -32,12 +32,14 @@ def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder
     row_id = 0
     for index, span in enumerate(spans):
         file = f"period-{index:05d}.parquet"
-        first_row_id, digest = row_id, _Digest()
+        first_row_id, digest, labels_until = row_id, _Digest(), 0
         with _writer(folder / file, columns_of(schema)) as writer:
             for _ in _group_sizes(span.rows):
                 table = _numbered(next(tables), schema, numbering, row_id)
                 writer.write_table(table)
                 digest.add(table)
+                if schema.has_label_time:
+                    labels_until = max(labels_until, pc.max(table.column("label_ts")).as_py() + 1)
                 row_id += table.num_rows
         periods.append(
             Period(
@@ -50,6 +52,7 @@ def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder
                 vocabulary_size=numbering.size,
                 file=file,
                 digest=str(digest),
+                labels_until=labels_until,
             )
         )
     more = next(tables, None)  # asking also ends the engine's query
@@ -69,11 +72,13 @@ def columns_of(schema: Schema) -> pa.Schema:
         [
             ("row_id", pa.int64()),
             ("ts", pa.int64()),
+            *([("label_ts", pa.int64())] if schema.has_label_time else []),
             *([("request_id", pa.int64())] if schema.has_request else []),
             *((field.name, ids if field.number is None else numbers) for field in schema.fields),
             *((history.name, lists) for history in schema.histories),
             *((label, pa.int8()) for label in schema.labels),
             *([("p_true", pa.float64())] if schema.has_p_true else []),
+            *([("row_weight", pa.float32())] if schema.has_weight else []),
         ]
     )
 
@@ -105,9 +110,11 @@ def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id
     arrays: dict[str, pa.Array] = {
         "row_id": pa.array(row_id),
         "ts": rows.column("ts"),
+        **({"label_ts": rows.column("label_ts")} if schema.has_label_time else {}),
         "request_id": pc.coalesce(rows.column("request"), pa.array(-1 - row_id)),  # a row set apart is one of its own
         **{label: rows.column(f"label{i}") for i, label in enumerate(schema.labels)},
         "p_true": rows.column("p_true"),
+        **({"row_weight": rows.column("row_weight")} if schema.has_weight else {}),
         **{name: held[name] for name in schema.number_names},
         **{name: pa.array(column) for name, column in zip([*schema.categorical_names, *histories], ids, strict=True)},
     }

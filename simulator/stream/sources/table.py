@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from pkb.errors import DataError, SettingError
 from pkb.numbers import Number
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
+from simulator.stream.exploding import ELEMENT, LABEL, REQUEST, exploding_of
 from simulator.stream.id_texts import as_text, require_exact
 from simulator.stream.matching import PACKED, matching_files
 from simulator.stream.raw import RawLog
@@ -43,10 +44,21 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     schema = _schema(stream)
     _refuse_packed(files)
     by_row = table.time == BY_ROW
-    roles = [*([] if by_row else [table.time]), *schema.labels, *([table.request] if table.request else [])]
-    columns = list(dict.fromkeys([*roles, *schema.names, *table.histories]))
+    times = [name for name in (table.time, table.label_time, table.weight) if name and not by_row]
+    roles = [*times, *schema.labels, *([table.request] if table.request else [])]
+    if table.weight:
+        roles.append(table.weight)
+    columns = dict.fromkeys([*roles, *schema.names, *table.histories])
+    exploding = exploding_of(table)
+    of_elements = {} if exploding is None else {schema.item: ELEMENT, table.label: LABEL}
+    if exploding is not None:
+        columns = dict.fromkeys([*(name for name in columns if name not in of_elements), *exploding.columns])
     alias = {column: f"c{number}" for number, column in enumerate(columns)}
     relations = [(_parquet if _is_parquet(file) else _csv)(file, stream, alias) for file in files]
+    if exploding is not None:
+        relations = [exploding.relation(rows, number, alias) for number, rows in enumerate(relations)]
+    alias |= of_elements
+    request = alias[table.request] if table.request else REQUEST if exploding is not None else None
     if by_row:
         relations = _with_places(relations, files, stream)
     relation = raw.union(relations)
@@ -66,8 +78,11 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         time_rule=None if by_row else rule,
         ts=f"{FIRST_ROW} + _place" if by_row else rule.seconds(alias[table.time]),
         label=alias[table.label],
+        weight=alias[table.weight] if table.weight else None,
+        label_time=alias[table.label_time] if table.label_time else None,
+        label_ts=rule.seconds(alias[table.label_time]) if table.label_time else None,
         further_labels={name: alias[name] for name in table.further_labels},
-        request=alias[table.request] if table.request else None,
+        request=request,
         values={column: alias[column] for column in [*schema.names, *table.histories]},
         defect="_defect",
         missing=("", *table.missing),
@@ -110,24 +125,34 @@ def _schema(stream: StreamSettings) -> Schema:
         item=table.item[0],
         histories=tuple(History(name=name, field=field) for name, field in table.histories.items()),
         labels=(table.label, *table.further_labels),
-        has_request=table.request is not None,
+        has_request=table.request is not None or bool(table.explode),
+        has_label_time=table.label_time is not None,
+        has_weight=table.weight is not None,
     )
+
+
+def _lists(table: TableSettings) -> dict[str, Callable[[str, str, Sequence[str]], str]]:
+    """The columns that hold lists, and how a text of each is split."""
+    exploding = exploding_of(table)
+    exploded = {} if exploding is None else dict.fromkeys(exploding.columns, exploding.split)
+    return dict.fromkeys(table.histories, joined_lists.split) | exploded
 
 
 def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
     schema = raw.parquet_schema(file, list(alias))
     labels = (table.label, *table.further_labels)
-    require_exact(file, schema, [column for column in alias if column not in (*labels, *table.numeric, table.time)])
+    no_ids = (*labels, *table.numeric, table.time, table.label_time, table.weight)
+    require_exact(file, schema, [column for column in alias if column not in no_ids])
 
     def value(column: str) -> str:
         kind, quoted = schema.field(column).type, raw.name(column)
         if pa.types.is_boolean(kind) and column in labels:
             return f"CAST(CAST({quoted} AS TINYINT) AS VARCHAR)"
-        is_list = raw.is_list(kind) and column in table.histories
+        is_list = raw.is_list(kind) and column in _lists(table)
         inner = kind.value_type if is_list else kind
         if pa.types.is_nested(inner):
-            holds = "a list of plain values" if column in table.histories else "one value"
+            holds = "a list of plain values" if column in _lists(table) else "one value"
             raise DataError(f"{file}: column {column!r} is {kind}, each of its rows must hold {holds}")
         if column in table.numeric and _is_number(file, column, kind):
             return f"CAST({quoted} AS DOUBLE)"
@@ -233,10 +258,11 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
 def _selected(
     table: TableSettings, alias: dict[str, str], values: dict[str, str], schema: pa.Schema | None = None
 ) -> str:
-    """A text for each value, a list for each history, which a file may hold as a text, and what is wrong with these."""
+    """A text for each value, a list for each column of lists, texts among them, and what is wrong with these."""
     separator = _meant(table.list_separator)
-    joined = [h for h in table.histories if schema is None or not raw.is_list(schema.field(h).type)]
-    lists = {h: joined_lists.split(values[h], separator, table.missing) for h in joined}
+    splits = _lists(table)
+    joined = [name for name in splits if schema is None or not raw.is_list(schema.field(name).type)]
+    lists = {name: splits[name](values[name], separator, table.missing) for name in joined}
     columns = [f"{(values | lists)[column]} AS {short}" for column, short in alias.items()]
     defects = [joined_lists.defect(h, values[h], separator) for h in joined]
     known = ["_defect"] if schema is None else []

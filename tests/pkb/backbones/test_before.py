@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from pkb.backbones.before import overall_rate, slices_in_time, smoothed_rate, tally
+from pkb.backbones.before import (
+    NOBODY,
+    newest_of,
+    overall_rate,
+    slices_in_time,
+    smoothed_rate,
+    tally,
+    unlearned,
+)
 from pkb.batch import Batch
 from tests.pkb.backbones.check_backbone import make_rows
 
@@ -17,6 +27,22 @@ def rows_at(ts: list[int] | None, request: list[int] | None = None, rows: int = 
         ts=None if ts is None else torch.tensor(ts),
         request=None if request is None else torch.tensor(request),
     )
+
+
+def test_a_fit_hears_of_a_row_once_and_again_only_of_a_click_that_came_late() -> None:
+    rows = replace(
+        rows_at([1, 2, 3]), label=torch.tensor([1.0, 0, 1]), label_ts=torch.tensor([4, 2, 3]), row_id=torch.arange(3)
+    )
+    newest = torch.full((2,), NOBODY)
+    assert unlearned(rows, newest).all()
+    before = replace(rows, label=torch.tensor([0.0, 0, 1]), label_ts=torch.tensor([1, 2, 3]))
+    newest = newest_of(before, newest)
+    assert newest.tolist() == [2, 3]
+    assert unlearned(rows, newest).tolist() == [True, False, False]
+    newest = newest_of(rows.select(slice(1)), newest)
+    assert newest.tolist() == [2, 4]
+    assert not unlearned(rows, newest).any()
+    assert unlearned(rows_at([1, 2, 3, 4]), newest).tolist() == [False, False, False, True]
 
 
 def test_slices_are_equal_and_follow_time_in_whatever_order_rows_come() -> None:

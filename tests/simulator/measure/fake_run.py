@@ -269,6 +269,7 @@ class _Rows:
             "new_item": self.new_item,
             "activity": self.activity,
             "scenario": self.scenario if self.run.scenarios else pa.nulls(n, pa.int32()),
+            "weight": pa.nulls(n, pa.float32()),
         }
         return pa.table([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS)
 

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pkb.errors import DataError
+from simulator.stream.log import Log
+from simulator.stream.settings import NegativeSettings
+from tests.simulator.stream.raw_files import rejects
+from tests.simulator.stream.tables import clicks, log_of, write_csv
+
+
+def weighted_log(folder: Path, weights: dict[int, Any] | None = None, **table: Any) -> Log:
+    write_csv(folder / "raw" / "a.csv", clicks(400, w=lambda row: (weights or {}).get(row, row / 4)))
+    return log_of(folder, **({"weight": "w"} | table))
+
+
+def test_rows_carry_their_weights_into_the_batch(tmp_path: Path) -> None:
+    log = weighted_log(tmp_path)
+    held = torch.cat([log.read(period).weight for period in log.periods])
+    assert held.tolist() == [row / 4 for row in range(400)]
+    assert log.read(log.periods[0]).select(slice(3)).weight.tolist() == [0, 0.25, 0.5]  # type: ignore[union-attr]
+
+
+def test_a_row_without_a_weight_of_0_or_more_is_set_aside(tmp_path: Path) -> None:
+    log = weighted_log(tmp_path, {1: "", 2: -1, 3: "much", 4: "inf"}, stream={"period": "1d"})
+    assert [(row, why) for _, row, why in rejects(log)] == [
+        (3, "no weight"),
+        (4, "weight '-1' is not a number of 0 or more"),
+        (5, "weight 'much' is not a number of 0 or more"),
+        (6, "weight 'inf' is not a number of 0 or more"),
+    ]
+
+
+def test_a_drawn_negative_has_the_weight_of_its_positive(tmp_path: Path) -> None:
+    log = weighted_log(tmp_path, stream={"negatives": NegativeSettings(per_positive=1)})
+    rows = log.read(log.periods[1])
+    assert rows.weight is not None
+    clicked = rows.label.nonzero().flatten()
+    assert torch.equal(rows.weight[clicked], rows.weight[clicked + 1])
+
+
+def test_without_the_setting_rows_have_no_weights(tmp_path: Path) -> None:
+    log = weighted_log(tmp_path, weight=None)
+    assert log.read(log.periods[0]).weight is None
+    assert log.folder.name != weighted_log(tmp_path).folder.name
+
+
+@pytest.mark.parametrize("name", ["row_weight", "row_id"])
+def test_a_field_cannot_have_the_name_of_the_logs_own_column(tmp_path: Path, name: str) -> None:
+    write_csv(tmp_path / "raw" / "a.csv", clicks(w=lambda row: 1, **{name: lambda row: row}))
+    with pytest.raises(DataError, match=f"column {name}: the log has a column of its own by this name"):
+        log_of(tmp_path, weight="w", context=[name])
