@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 
 from pkb.errors import SettingError
 from simulator.config.checks import at_least, between, expand_home, one_of
+from simulator.stream.features import COUNTED, OF_CLOCK, Feature, parsed
+from simulator.stream.times import SECONDS
 
 SOURCES = (
     *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
@@ -141,6 +143,7 @@ class StreamSettings:
     world: WorldSettings = field(default_factory=WorldSettings)
     table: TableSettings = field(default_factory=TableSettings)
     numbers: NumberSettings = field(default_factory=NumberSettings)
+    features: dict[str, str] = field(default_factory=dict)  # new fields of earlier rows: "item_age: age(item_id)"
 
     def __post_init__(self) -> None:
         expand_home(self, "root", "data")
@@ -161,6 +164,25 @@ class StreamSettings:
             )
         if self.by_row and self.label_delay_seconds:
             raise SettingError(f"label_delay={self.label_delay}: must be 0m where table.time={BY_ROW}")
+        for feature in self.derived:
+            self._check(feature)
+
+    def _check(self, feature: Feature) -> None:
+        """SettingError where a feature cannot be, by these settings."""
+        written = f"features.{feature.name}={self.features[feature.name]!r}"
+        if self.by_row and (feature.kind in OF_CLOCK or feature.window is not None):
+            raise SettingError(f"{written}: must not ask for a clock where table.time={BY_ROW}: there are no times")
+        delay = self.label_delay_seconds or 0
+        if feature.kind in COUNTED and feature.window is not None and feature.window < delay:
+            raise SettingError(
+                f"{written}: would be 0 for ever, as no label arrives within so short a time; write more than"
+                f" label_delay={self.label_delay}"
+            )
+
+    @property
+    def derived(self) -> tuple[Feature, ...]:
+        """The features, as their lines are read."""
+        return parsed(self.features)
 
     @property
     def by_row(self) -> bool:
@@ -171,7 +193,7 @@ class StreamSettings:
     def label_delay_seconds(self) -> int | None:
         """None if the setting does not parse."""
         match = re.fullmatch(r"(\d+)([mhd])", self.label_delay)
-        return int(match[1]) * {"m": 60, "h": 3_600, "d": 86_400}[match[2]] if match else None
+        return int(match[1]) * SECONDS[match[2]] if match else None
 
 
 @dataclass(frozen=True, kw_only=True)
