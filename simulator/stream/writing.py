@@ -32,8 +32,8 @@ def write_periods(
     `derived` are the rows again, with the fields that were computed; no table if there are none.
     """
     numbering = staged.numbering(schema.first_value_id)
-    sizes = [size for span in spans for size in _group_sizes(span.rows)]
-    tables = _cut(in_order(staged, spans), sizes)
+    sizes = [size for span in spans for size in group_sizes(span.rows)]
+    tables = cut(in_order(staged, spans), sizes)
     beside = _beside(derived, sizes)
     periods: list[Period] = []
     row_id = 0
@@ -41,7 +41,7 @@ def write_periods(
         file = f"period-{index:05d}.parquet"
         first_row_id, digest = row_id, _Digest()
         with _writer(folder / file, columns_of(schema)) as writer:
-            for _ in _group_sizes(span.rows):
+            for _ in group_sizes(span.rows):
                 table = _numbered(next(tables), next(beside), schema, numbering, row_id)
                 writer.write_table(table)
                 digest.add(table)
@@ -152,14 +152,14 @@ class _Digest:
 def _beside(derived: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]:
     """Tables of `sizes` rows; without a column if there is nothing."""
     first = next(derived, None)
-    return itertools.repeat(pa.table({})) if first is None else _cut(itertools.chain([first], derived), sizes)
+    return itertools.repeat(pa.table({})) if first is None else cut(itertools.chain([first], derived), sizes)
 
 
-def _group_sizes(rows: int) -> list[int]:
+def group_sizes(rows: int) -> list[int]:
     return [min(BATCH_ROWS, rows - start) for start in range(0, rows, BATCH_ROWS)]
 
 
-def _cut(tables: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]:
+def cut(tables: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]:
     """Tables of exactly `sizes` rows from tables of any size, and behind them what is left."""
     rest: list[pa.Table] = []
     for size in sizes:
