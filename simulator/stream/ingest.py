@@ -3,6 +3,7 @@
     find the raw files       a source of `sources/`, or the synthetic world
     read, check, sort        staging.py
     cut into periods         periods.py
+    compute features         deriving.py, held to their definition by by_definition.py
     learn numbers' bins      knots.py
     give ids, write          writing.py
     sync, rename             here
@@ -29,7 +30,10 @@ from simulator.config.typed import plain
 from simulator.record.files import sync_folder
 from simulator.record.full_disk import full_disk
 from simulator.stream import world
+from simulator.stream.by_definition import guard
+from simulator.stream.deriving import derive
 from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_times, settle_requests, tell_doubts
+from simulator.stream.featured import tell_of_lists, with_clock, with_numbers
 from simulator.stream.knots import with_knots
 from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
@@ -52,13 +56,9 @@ from simulator.stream.sources import (
 from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
+WORK = "work"  # a folder of what is gone when the log is there
 FORMAT = 3  # to be raised whenever the same input gives another log
-UNLESS_SET = (
-    "numeric",
-    "explode",
-    "label_time",
-    "weight",
-)  # no part of a table's fingerprint, so that logs without are found
+UNLESS_SET = ("numeric", "explode", "label_time", "weight")  # else no part of a table's fingerprint: it is found again
 
 
 class Source(Protocol):
@@ -99,6 +99,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     name = own.get(source, source)
     if stream.by_row:
         report("stream.table.time=row: the order of rows in the files, sorted by their names, stands for time")
+    tell_of_lists(stream, report)
     fingerprint = _fingerprint(source, name, stream, cut, files)
     data = Path(stream.data)
     if "?" in str(data.resolve()):  # the engine would look for its own files elsewhere
@@ -119,8 +120,11 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                 tell_doubts(staged, raw, report)
                 tell_fewer(staged, stream.negatives, report)
                 settle_requests(staged, raw, spans, report)
-                schema = with_knots(raw.schema, staged, spans, stream.numbers.bins)
-                periods = write_periods(staged, schema, spans, partial)
+                derived = derive(staged, raw, stream, spans, partial / WORK)
+                guard(staged, stream)
+                wider = with_numbers(raw.schema, stream)
+                schema = with_knots(wider, derived.sorted_numbers, spans, stream.numbers.bins, derived.growing)
+                periods = write_periods(staged, schema, spans, partial, derived.tables())
                 write_rejects(staged, partial)
                 kept = sum(period.rows for period in periods)
                 assert rows_in == kept + rejected, f"{rows_in} rows read, {kept} kept, {rejected} rejected"
@@ -189,12 +193,15 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         shape |= {name: plain(getattr(stream, name)) for name in SOURCES[source].SHAPED_BY}
         if stream.negatives.per_positive:
             shape["negatives"] = plain(stream.negatives)
+    if stream.features:
+        clock = [stream.label_delay_seconds, stream.utc_offset_hours]
+        shape["features"] = [[asdict(feature) for feature in stream.derived], clock]
     if source == "table":
-        if stream.table.numeric:
-            shape["numbers"] = plain(stream.numbers)
         for name in UNLESS_SET:
             if not shape["table"][name]:
                 del shape["table"][name]
+    if (source == "table" and stream.table.numeric) or any(feature.is_number for feature in stream.derived):
+        shape["numbers"] = plain(stream.numbers)
     return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -222,13 +229,13 @@ def _staged(
     source: str, files: tuple[Path, ...], partial: Path, stream: StreamSettings, limits: IngestSettings, cut: Cut
 ) -> Iterator[tuple[RawLog, Staging]]:
     """The raw log and its checked rows; what the work needs on disk is gone when the block ends."""
-    work = partial / "work"
+    work = partial / WORK
     work.mkdir()
     if source == "world":
         raw = world.generate(stream, work)
     else:
         raw = with_drawn_negatives(SOURCES[source].describe(stream, files), stream.negatives, cut)
-    raw = replace(raw, files=files)
+    raw = replace(with_clock(raw, stream), files=files)
     with staging(thinned(raw, stream), work, limits, history_length=stream.history_length) as staged:
         yield raw, staged
     shutil.rmtree(work)

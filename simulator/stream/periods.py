@@ -20,8 +20,7 @@ from pkb.errors import DataError, SettingError
 from simulator.stream.raw import RawLog, text
 from simulator.stream.settings import StreamSettings
 from simulator.stream.staging import Count
-
-SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+from simulator.stream.times import SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from typing import Any
 from pkb.errors import SettingError
 from simulator.config.checks import among, at_least, between, expand_home, one_of
 from simulator.stream.addresses import is_remote, refuse_credentials
+from simulator.stream.features import COUNTED, OF_CLOCK, Feature, parsed
+from simulator.stream.times import SECONDS
 
 SOURCES = (
     *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
@@ -173,6 +175,7 @@ class StreamSettings:
     table: TableSettings = field(default_factory=TableSettings)
     numbers: NumberSettings = field(default_factory=NumberSettings)
     negatives: NegativeSettings = field(default_factory=NegativeSettings)
+    features: dict[str, str] = field(default_factory=dict)  # new fields of earlier rows: "item_age: age(item_id)"
 
     def __post_init__(self) -> None:
         expand_home(self, "root", "data")
@@ -203,6 +206,25 @@ class StreamSettings:
             raise SettingError(f"label_delay={self.label_delay}: must be 0m where table.time={BY_ROW}")
         if self.by_row and self.table.label_time:
             raise SettingError(f"table.label_time={self.table.label_time}: must be null where table.time={BY_ROW}")
+        for feature in self.derived:
+            self._check(feature)
+
+    def _check(self, feature: Feature) -> None:
+        """SettingError where a feature cannot be, by these settings."""
+        written = f"features.{feature.name}={self.features[feature.name]!r}"
+        if self.by_row and (feature.kind in OF_CLOCK or feature.window is not None):
+            raise SettingError(f"{written}: must not ask for a clock where table.time={BY_ROW}: there are no times")
+        delay = self.label_delay_seconds or 0
+        if feature.kind in COUNTED and feature.window is not None and feature.window < delay:
+            raise SettingError(
+                f"{written}: would be 0 for ever, as no label arrives within so short a time; write more than"
+                f" label_delay={self.label_delay}"
+            )
+
+    @property
+    def derived(self) -> tuple[Feature, ...]:
+        """The features, as their lines are read."""
+        return parsed(self.features)
 
     @property
     def by_row(self) -> bool:
@@ -213,7 +235,7 @@ class StreamSettings:
     def label_delay_seconds(self) -> int | None:
         """None if the setting does not parse."""
         match = re.fullmatch(r"(\d+)([mhd])", self.label_delay)
-        return int(match[1]) * {"m": 60, "h": 3_600, "d": 86_400}[match[2]] if match else None
+        return int(match[1]) * SECONDS[match[2]] if match else None
 
 
 @dataclass(frozen=True, kw_only=True)

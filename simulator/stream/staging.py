@@ -91,7 +91,7 @@ class Staging:
 
     def rejects(self) -> Iterator[pa.Table]:
         """Columns file, row, reason."""
-        return self._tables(_REJECTS)
+        return self.tables(_REJECTS)
 
     def counts(self, number: str) -> list[Count]:
         """The kept rows of each number that they have by this expression (`periods.Cut.number`), ascending."""
@@ -115,15 +115,15 @@ class Staging:
         self._engine.register("apart", pa.table({"lone": pa.array(requests, pa.string())}))
         self._has_apart = len(requests) > 0
 
-    def sorted_rows(self, start: int, end: int) -> Iterator[pa.Table]:
-        """Kept rows with start <= ts < end by (ts, file, row, part): ts, request, label0, ..., p_true, v0, v1, ...
+    def sorted_rows(self, start: int, end: int, columns: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """Kept rows with start <= ts < end by (ts, file, row, part): request, ts, label0, ..., p_true, v0, v1, ...
 
-        The request is null where it was set apart.
+        The request is null where it was set apart. `columns` are expressions in place of all columns but the request.
         """
         request, numbers = self._requests
-        kept = ", ".join(c.name for c in self._columns if c.name not in ("file", "row", "part", "request"))
-        return self._tables(f"""
-            SELECT {request}, {kept} FROM staged {numbers}
+        kept = columns or [c.name for c in self._columns if c.name not in ("file", "row", "part", "request")]
+        return self.tables(f"""
+            SELECT {request}, {", ".join(kept)} FROM staged {numbers}
             WHERE ts >= {start} AND ts < {end} ORDER BY ts, file, row, part""")
 
     def numbering(self, first: int) -> Numbering:
@@ -132,15 +132,18 @@ class Staging:
 
     def sorted_numbers(self, name: str, start: int, end: int) -> np.ndarray:
         """Of a field that is a number, the values that are there in rows with start <= ts < end, ascending, float32."""
-        v = f"v{self._log.schema.names.index(name)}"
-        query = f"SELECT {v} FROM staged WHERE {v} IS NOT NULL AND ts >= {start} AND ts < {end} ORDER BY {v}"
-        held = [table.column(0).to_numpy() for table in self._tables(query)]
+        return self.sorted_values("staged", f"v{self._log.schema.names.index(name)}", start, end)
+
+    def sorted_values(self, table: str, v: str, start: int, end: int) -> np.ndarray:
+        """Likewise of a column of any table of the engine that has `ts`."""
+        query = f"SELECT {v} FROM {table} WHERE {v} IS NOT NULL AND ts >= {start} AND ts < {end} ORDER BY {v}"
+        held = [table.column(0).to_numpy() for table in self.tables(query)]
         return np.concatenate([np.empty(0, np.float32), *held])
 
     def words(self, final: Numbering) -> Iterator[pa.Table]:
         """Columns id, field, text of the values with final ids, in their order."""
         self._engine.register("final", final.pairs())
-        return self._tables("SELECT id, field, text FROM words JOIN final USING (provisional) ORDER BY id")
+        return self.tables("SELECT id, field, text FROM words JOIN final USING (provisional) ORDER BY id")
 
     @cached_property
     def _requests(self) -> tuple[str, str]:
@@ -151,7 +154,7 @@ class Staging:
         with ExitStack() as closing:
             for store in stores.values():
                 closing.callback(store.close)
-            for rows in self._tables(checked_rows(self._log, history_length), ARRIVING_ROWS):
+            for rows in self.tables(checked_rows(self._log, history_length), ARRIVING_ROWS):
                 self.seen.add(rows)
                 bad, left = pc.is_valid(rows.column("reason")), pc.is_valid(rows.column("left_out"))
                 for why in rows.column("left_out").filter(pc.and_not(left, bad)).value_counts().to_pylist():
@@ -205,7 +208,7 @@ class Staging:
             rows = f"{shifted} FROM ({self._stored(name)}) AS rows {joined}"
             self.ask(f"CREATE OR REPLACE VIEW {name} AS {rows} {more}")
 
-    def _tables(self, query: str, rows: int | None = None) -> Iterator[pa.Table]:
+    def tables(self, query: str, rows: int | None = None) -> Iterator[pa.Table]:
         with as_data_error(self._log):
             for batch in self._engine.sql(query).to_arrow_reader(rows or BATCH_ROWS):
                 yield pa.Table.from_batches([batch])

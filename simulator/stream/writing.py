@@ -24,18 +24,25 @@ VOCABULARY = pa.schema([("id", pa.int32()), ("field", pa.string()), ("text", pa.
 REJECTS = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string())])
 
 
-def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder: Path) -> tuple[Period, ...]:
-    """One file a span, and `vocabulary.parquet`; row groups hold at most BATCH_ROWS rows."""
+def write_periods(
+    staged: Staging, schema: Schema, spans: Sequence[Span], folder: Path, derived: Iterator[pa.Table]
+) -> tuple[Period, ...]:
+    """One file a span, and `vocabulary.parquet`; row groups hold at most BATCH_ROWS rows.
+
+    `derived` are the rows again, with the fields that were computed; no table if there are none.
+    """
     numbering = staged.numbering(schema.first_value_id)
-    tables = _cut(_in_order(staged, spans), [size for span in spans for size in _group_sizes(span.rows)])
+    sizes = [size for span in spans for size in group_sizes(span.rows)]
+    tables = cut(in_order(staged, spans), sizes)
+    beside = _beside(derived, sizes)
     periods: list[Period] = []
     row_id = 0
     for index, span in enumerate(spans):
         file = f"period-{index:05d}.parquet"
         first_row_id, digest, labels_until = row_id, _Digest(), 0
         with _writer(folder / file, columns_of(schema)) as writer:
-            for _ in _group_sizes(span.rows):
-                table = _numbered(next(tables), schema, numbering, row_id)
+            for _ in group_sizes(span.rows):
+                table = _numbered(next(tables), next(beside), schema, numbering, row_id)
                 writer.write_table(table)
                 digest.add(table)
                 if schema.has_label_time:
@@ -57,12 +64,12 @@ def write_periods(staged: Staging, schema: Schema, spans: Sequence[Span], folder
         )
     more = next(tables, None)  # asking also ends the engine's query
     assert more is None, "more rows than were counted"
-    _write(folder / "vocabulary.parquet", VOCABULARY, staged.words(numbering))
+    write(folder / "vocabulary.parquet", VOCABULARY, staged.words(numbering))
     return tuple(periods)
 
 
 def write_rejects(staged: Staging, folder: Path) -> None:
-    _write(folder / "rejects.parquet", REJECTS, staged.rejects())
+    write(folder / "rejects.parquet", REJECTS, staged.rejects())
 
 
 def columns_of(schema: Schema) -> pa.Schema:
@@ -83,21 +90,23 @@ def columns_of(schema: Schema) -> pa.Schema:
     )
 
 
-def _in_order(staged: Staging, spans: Sequence[Span]) -> Iterator[pa.Table]:
+def in_order(staged: Staging, spans: Sequence[Span], columns: Sequence[str] = ()) -> Iterator[pa.Table]:
     """The rows of all spans, sorted stretch by stretch: a sort of everything would spill all of it to disk."""
     first = 0
     rows = 0
     for index, span in enumerate(spans):
         rows += span.rows
         if index + 1 == len(spans) or rows + spans[index + 1].rows > SORTED_ROWS:
-            yield from staged.sorted_rows(spans[first].start, span.end)
+            yield from staged.sorted_rows(spans[first].start, span.end, columns)
             first, rows = index + 1, 0
 
 
-def _numbered(rows: pa.Table, schema: Schema, numbering: Numbering, first_row_id: int) -> pa.Table:
-    """Staged rows as rows of the log."""
+def _numbered(rows: pa.Table, derived: pa.Table, schema: Schema, numbering: Numbering, first_row_id: int) -> pa.Table:
+    """Staged rows, and their fields that were computed, as rows of the log."""
     histories = [history.name for history in schema.histories]
-    held = {name: whole(rows.column(f"v{i}")) for i, name in enumerate([*schema.names, *histories])}
+    held = {name: whole(derived.column(name)) for name in derived.column_names}
+    staged = [name for name in (*schema.names, *histories) if name not in held]
+    held |= {name: whole(rows.column(f"v{i}")) for i, name in enumerate(staged)}
     every_row = np.arange(rows.num_rows)
     row_id = every_row + first_row_id
     lengths = {name: held[name].value_lengths().to_numpy() for name in histories}
@@ -147,11 +156,17 @@ class _Digest:
         return hashlib.blake2b("\n".join(columns).encode(), digest_size=16).hexdigest()
 
 
-def _group_sizes(rows: int) -> list[int]:
+def _beside(derived: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]:
+    """Tables of `sizes` rows; without a column if there is nothing."""
+    first = next(derived, None)
+    return itertools.repeat(pa.table({})) if first is None else cut(itertools.chain([first], derived), sizes)
+
+
+def group_sizes(rows: int) -> list[int]:
     return [min(BATCH_ROWS, rows - start) for start in range(0, rows, BATCH_ROWS)]
 
 
-def _cut(tables: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]:
+def cut(tables: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]:
     """Tables of exactly `sizes` rows from tables of any size, and behind them what is left."""
     rest: list[pa.Table] = []
     for size in sizes:
@@ -163,10 +178,10 @@ def _cut(tables: Iterator[pa.Table], sizes: Sequence[int]) -> Iterator[pa.Table]
     yield from itertools.chain(rest, tables)
 
 
-def _write(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+def write(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
     with _writer(file, schema) as writer:
         for table in tables:
-            writer.write_table(table.cast(schema))
+            writer.write_table(table.select(schema.names).cast(schema))
 
 
 def _writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:

@@ -1,0 +1,79 @@
+"""A log with the fields that `stream.features` adds: hour and weekday are raw values, numbers are computed later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pkb.batch import Field, Schema
+from pkb.errors import SettingError
+from pkb.numbers import Number
+from simulator.config.kinds import near
+from simulator.stream.features import OF_LIST, Feature
+from simulator.stream.raw import RESERVED, RawLog
+from simulator.stream.settings import StreamSettings
+
+DAY = 86_400
+WEEK = 7 * DAY
+THURSDAY = 4  # of ISO's numbers: 1970-01-01 was one
+
+
+def tell_of_lists(stream: StreamSettings, tell: Callable[[str], None]) -> None:
+    """Tell what a place in a list gives away."""
+    for feature in stream.derived:
+        if feature.kind in OF_LIST:
+            tell(
+                f"stream.features.{feature.name}={feature.kind}: tells what the ranker of the time thought of a row: a"
+                " model learns to repeat it instead of what users like, and a ranking of its own has no places yet"
+            )
+
+
+def with_clock(raw: RawLog, stream: StreamSettings) -> RawLog:
+    """The raw log with the features of the clock as further context fields.
+
+    SettingError where the log has no field, no request, or another column of a feature's name.
+    """
+    clock = [feature for feature in stream.derived if not feature.is_number]
+    schema = raw.schema
+    held = {f.name: f for f in schema.fields}
+    added = tuple(Field(name=feature.name, role="context") for feature in clock)
+    for feature in stream.derived:
+        if feature.name in (*schema.names, *(h.name for h in schema.histories), *schema.labels, *RESERVED):
+            raise _wrong(feature, stream)("the log has a column of this name; choose another one")
+    fields = tuple(held[name] for name in schema.categorical_names)
+    numbers = tuple(held[name] for name in schema.number_names)
+    schema = replace(schema, fields=(*fields, *added, *numbers))
+    for feature in stream.derived:
+        _check(feature, raw, schema, _wrong(feature, stream))
+    shift = stream.utc_offset_hours * 3_600 + WEEK  # so that the first hours of 1970 are not below 0
+    values = raw.values | {feature.name: _of_clock(feature.kind, f"(({raw.ts}) + {shift})") for feature in clock}
+    columns = (*schema.names, *(h.name for h in schema.histories))
+    return replace(raw, schema=schema, values={name: values[name] for name in columns})
+
+
+def with_numbers(schema: Schema, stream: StreamSettings) -> Schema:
+    """The schema with the features that are numbers, behind all other fields."""
+    number = Number(encoding=stream.numbers.encoding)
+    added = [Field(name=f.name, role="context", number=number) for f in stream.derived if f.is_number]
+    return replace(schema, fields=(*schema.fields, *added))
+
+
+def _of_clock(kind: str, seconds: str) -> str:
+    """Expression: 0 to 23, or 1 (Monday) to 7 as EB-NeRD has it."""
+    if kind == "hour":
+        return f"{seconds} % {DAY} // 3600"
+    return f"({seconds} // {DAY} + {THURSDAY - 1}) % 7 + 1"
+
+
+def _check(feature: Feature, raw: RawLog, schema: Schema, wrong: Callable[[str], SettingError]) -> None:
+    known = schema.categorical_names
+    if feature.kind in OF_LIST and raw.request is None:
+        raise wrong("the log has no requests; name the column that is equal for rows shown together, or leave it out")
+    for name in feature.key:
+        if name not in known:
+            raise wrong(f"{name!r} is no categorical field; the log has {', '.join(known)}{near(name, known)}")
+
+
+def _wrong(feature: Feature, stream: StreamSettings) -> Callable[[str], SettingError]:
+    """Of what is wrong, the error that says so of the feature."""
+    return lambda what: SettingError(f"stream.features.{feature.name}={stream.features[feature.name]!r}: {what}")

@@ -1,0 +1,358 @@
+"""Features of earlier rows: what they are, by a loop over all rows, and that none looks into the future."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pkb.errors import DataError, SettingError
+from simulator.config.typed import typed
+from simulator.stream import deriving
+from simulator.stream.as_of import AsOf
+from simulator.stream.by_definition import GUARDED
+from simulator.stream.features import Feature, parsed
+from simulator.stream.ingest import ingest
+from simulator.stream.knots import DOUBLINGS
+from simulator.stream.log import Log
+from simulator.stream.settings import IngestSettings, NumberSettings, StreamSettings, TableSettings
+from tests.simulator.stream import test_ebnerd
+from tests.simulator.stream.raw_files import DAY, MONDAY, contents, rows_of, settings_for
+
+SMOOTHING = 20
+NUMBERS = {
+    "item_age": "age(item)",
+    "pair_age": "age(user, kind)",
+    "user_pause": "since_last(user)",
+    "item_shown": "impressions(item)",
+    "shown_lately": "impressions(item, kind) over 1h",
+    "user_clicks": "clicks(user) over all",
+    "cell_clicks": "clicks(user, kind) over 3h",
+    "item_rate": "click_rate(item)",
+    "kind_rate_day": "click_rate(kind) over 1d",
+    "place": "position",
+    "size": "list_size",
+}
+CLOCK = {"at": "hour", "day": "weekday"}
+TABLE: dict[str, Any] = {"time": "t", "label": "y", "user": ["user"], "item": ["item"], "context": ["kind"]}
+
+
+def stream_of(folder: Path, features: dict[str, str], *, table: dict[str, Any] | None = None, **more: Any) -> Any:
+    settings = TableSettings(**(TABLE | {"request": "list"} | (table or {})))
+    places = {"root": str(folder), "data": str(folder / "data")}
+    return StreamSettings(source="table", table=settings, features=features, **(places | more))
+
+
+def log_of(stream: StreamSettings, told: list[str] | None = None) -> Log:
+    return ingest(stream, IngestSettings(), (told if told is not None else list[str]()).append)
+
+
+def write(folder: Path, rows: int, seed: int, *, days: int = 3, files: int = 2) -> None:
+    """Rows in no order, half of them in a few hundred seconds; users, items and kinds that are missing now and then."""
+    draw = np.random.default_rng(seed)
+    t = MONDAY + draw.integers(0, days * DAY, rows)
+    t = np.where(draw.random(rows) < 0.5, t // 1800 * 1800, t)
+
+    def some(letter: str, number: int) -> list[str | None]:
+        drawn = draw.zipf(1.3, rows) % number
+        return [None if lost else f"{letter}{one}" for one, lost in zip(drawn, draw.random(rows) < 0.05, strict=True)]
+
+    columns = {
+        "t": t,
+        "y": draw.integers(0, 4, rows) == 0,
+        "user": some("u", 60),
+        "item": some("i", 90),
+        "kind": some("k", 4),
+        "list": t // 7 * 10 + draw.integers(0, 3, rows),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, held in enumerate(np.array_split(np.arange(rows), files)):
+        table = pa.table(columns).take(pa.array(held))
+        pq.write_table(table, folder / f"part{part}.parquet")
+
+
+def by_a_loop(rows: list[dict[str, Any]], features: tuple[Feature, ...], delay: int) -> list[dict[str, float | None]]:
+    """The features of every row, looked for among all rows."""
+    ts, click = np.array([row["ts"] for row in rows]), np.array([row["y"] for row in rows])
+    request = np.array([row["request_id"] for row in rows])
+    same = {f.key: np.array([hash(tuple(row[name] for name in f.key)) for row in rows]) for f in features}
+    values: list[dict[str, float | None]] = []
+    for number, row in enumerate(rows):
+        arrived = (ts < row["ts"]) & (ts + delay <= row["ts"])
+        held: dict[str, float | None] = {}
+        for f in features:
+            mine = same[f.key] == same[f.key][number]
+            counted = mine & arrived & (ts >= row["ts"] - (f.window if f.window is not None else row["ts"]))
+            earlier = ts[mine & (ts < row["ts"])]
+            shown, clicks = int(counted.sum()), int(click[counted].sum())
+            rate = click[arrived].sum() / arrived.sum() if arrived.any() else None
+            held[f.name] = {
+                "age": row["ts"] - earlier.min() if len(earlier) else None,
+                "since_last": row["ts"] - earlier.max() if len(earlier) else None,
+                "impressions": shown,
+                "clicks": clicks,
+                "click_rate": None if rate is None else (clicks + SMOOTHING * rate) / (shown + SMOOTHING),
+                "position": 1 + (request[:number] == row["request_id"]).sum(),
+                "list_size": (request == row["request_id"]).sum(),
+            }[f.kind]
+            if any(row[name] is None for name in f.key):
+                held[f.name] = None
+        values.append(held)
+    return values
+
+
+def assert_as_by_a_loop(log: Log, delay: int, names: dict[str, str]) -> None:
+    rows, features = rows_of(log), parsed(names)
+    expected = by_a_loop(rows, features, delay)
+    for f in features:
+        found = np.array([row[f.name] for row in rows], np.float32)
+        np.testing.assert_array_equal(found, np.array([row[f.name] for row in expected], np.float32), f.name)
+
+
+def test_ten_thousand_rows_have_the_features_that_a_loop_over_all_earlier_rows_gives(tmp_path: Path) -> None:
+    write(tmp_path, 10_000, seed=7)
+    log = log_of(stream_of(tmp_path, NUMBERS, label_delay="20m"))
+    assert_as_by_a_loop(log, 20 * 60, NUMBERS)
+    rows = rows_of(log)
+    assert len({row["ts"] for row in rows}) < 0.6 * len(rows)  # ties
+    for name in NUMBERS:
+        held = [row[name] for row in rows]
+        assert len(set(held)) > 3, name
+    assert all(
+        0.02 < sum(row[name] is None for row in rows) / len(rows) < 0.5 for name in ("pair_age", "kind_rate_day")
+    )
+
+
+@pytest.mark.parametrize("delay", ["0m", "1m", "3h", "2d"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_features_are_those_of_a_loop_whatever_the_delay(tmp_path: Path, delay: str, seed: int) -> None:
+    names = {"a": "clicks(kind) over 2d", "b": "click_rate(user, kind) over 2d", "c": "impressions(item)"}
+    if delay in ("0m", "1m"):
+        names |= {"d": "impressions(kind) over 1m", "e": "click_rate(kind) over 2m"}
+    names |= {"f": "age(kind)", "g": "since_last(kind)"}
+    write(tmp_path, 300, seed)
+    log = log_of(stream_of(tmp_path, names, label_delay=delay))
+    seconds = {"0m": 0, "1m": 60, "3h": 10_800, "2d": 2 * DAY}[delay]
+    assert_as_by_a_loop(log, seconds, names)
+
+
+def test_a_row_of_the_same_second_is_never_seen_and_one_a_second_earlier_is(tmp_path: Path) -> None:
+    times = [0, 0, 1, 3601, 3602, DAY]
+    columns = {"t": [MONDAY + t for t in times], "y": [1] * 6, "user": ["u"] * 6, "item": ["i"] * 6, "kind": ["k"] * 6}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    names = {"n": "impressions(item) over 1h", "age": "age(item)", "pause": "since_last(item)"}
+    rows = rows_of(log_of(stream_of(tmp_path, names, table={"request": None})))
+    assert [row["n"] for row in rows] == [0, 0, 2, 1, 1, 0]
+    assert [row["age"] for row in rows] == [None, None, 1, 3601, 3602, DAY]
+    assert [row["pause"] for row in rows] == [None, None, 1, 3600, 1, DAY - 3602]
+
+
+def test_hour_and_weekday_are_those_of_the_streams_clock(tmp_path: Path) -> None:
+    write(tmp_path, 500, seed=3)
+    log = log_of(stream_of(tmp_path, CLOCK | {"rate": "click_rate(at)"}, utc_offset_hours=-7, period="12h"))
+    assert log.schema.names == ("user", "item", "kind", "at", "day", "rate")
+    assert [f.role for f in log.schema.fields[3:]] == ["context"] * 3
+    for row in rows_of(log):
+        there = datetime.fromtimestamp(row["ts"], UTC) - timedelta(hours=7)
+        assert (row["at"], row["day"]) == (str(there.hour), str(there.isoweekday()))
+    assert len({row["rate"] for row in rows_of(log)}) > 50
+
+
+def test_derived_numbers_stand_behind_the_logs_own_and_have_bins(tmp_path: Path) -> None:
+    write(tmp_path, 600, seed=2)
+    stream = stream_of(tmp_path, {"age": "age(item)"}, table={"numeric": ["list"], "request": None})
+    log = log_of(stream)
+    assert log.schema.number_names == ("list", "age")
+    batch = log.read(log.periods[-1])
+    assert batch.numbers_BN is not None
+    missing = batch.numbers_BN[:, 1].isnan()
+    assert missing.any()
+    assert torch.equal(missing, batch.ids_BF[:, 4] == batch.ids_BF[missing, 4][0])
+
+
+def test_what_grows_has_knots_beyond_the_first_period(tmp_path: Path) -> None:
+    write(tmp_path, 2_000, seed=5)
+    names = {"age": "age(kind)", "rate": "click_rate(kind)"}
+    log = log_of(stream_of(tmp_path, names, numbers=NumberSettings(bins=8)))
+    age, rate = log.schema.numbers
+    assert len(age.knots) == 8 + DOUBLINGS
+    assert len(rate.knots) == 8
+    assert age.knots[7] <= DAY < age.knots[-1]
+    last = log.read(log.periods[-1])
+    assert last.numbers_BN is not None
+    assert len(set(age.bins(last.numbers_BN[:, 0].numpy()).tolist()) - set(range(9))) >= 1  # missing, and eight bins
+
+
+def test_later_rows_change_nothing_of_earlier_periods(tmp_path: Path) -> None:
+    write(tmp_path, 900, seed=4)
+    names = CLOCK | {name: line for name, line in NUMBERS.items() if name not in ("place", "size")}
+    whole = log_of(stream_of(tmp_path, names))
+    rows = pa.concat_tables(pq.read_table(file, partitioning=None) for file in sorted(tmp_path.glob("*.parquet")))
+    (tmp_path / "cut").mkdir()
+    early = rows.filter(pa.compute.less(rows["t"], MONDAY + 2 * DAY))
+    pq.write_table(early, tmp_path / "cut" / "part0.parquet")
+    cut = log_of(stream_of(tmp_path / "cut", names))
+    for one, other in zip(cut.periods, whole.periods, strict=False):
+        assert cut.path(one).read_bytes() == whole.path(other).read_bytes()
+    assert len(cut.periods) == 2
+
+
+def test_the_same_rows_give_the_same_bytes_whatever_the_files_they_come_in(tmp_path: Path) -> None:
+    write(tmp_path / "a", 3_000, seed=8)
+    one = log_of(stream_of(tmp_path / "a", CLOCK | NUMBERS))
+    other = log_of(stream_of(tmp_path / "a", CLOCK | NUMBERS, data=str(tmp_path / "again")))
+    assert contents(one.folder) == contents(other.folder)
+    assert not (one.folder / "work").exists()
+
+
+def test_settings_of_features_make_another_log_and_none_leave_it_where_it_was(tmp_path: Path) -> None:
+    write(tmp_path, 200, seed=1)
+    folders = [
+        log_of(stream_of(tmp_path, features, **more)).folder
+        for features in ({}, {"age": "age(item)"}, {"age": "age(user)"}, {"at": "hour"})
+        for more in ({}, {"label_delay": "1h"})
+    ]
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 7
+    spaced = log_of(stream_of(tmp_path, {"age": " age( item )  "}))
+    assert spaced.folder == folders[2]
+
+
+def test_a_list_tells_places_and_the_report_what_is_wrong_with_them(tmp_path: Path) -> None:
+    write(tmp_path, 1_500, seed=6)
+    table = pq.read_table(tmp_path / "part0.parquet", partitioning=None)
+    day = pa.array([int(t) // DAY if row % 2 else row * 1000 for row, t in enumerate(table["t"].to_pylist())])
+    for part in tmp_path.glob("*.parquet"):
+        part.unlink()
+    pq.write_table(table.set_column(table.column_names.index("list"), "list", day), tmp_path / "a.parquet")
+    told: list[str] = []
+    log = log_of(stream_of(tmp_path, {"place": "position", "size": "list_size"}), told)
+    assert [line for line in told if line.startswith("stream.features.place=position: tells what the ranker")]
+    assert {(row["place"], row["size"]) for row in rows_of(log)} >= {(1, 1)}
+    assert_as_by_a_loop(log, 0, {"place": "position", "size": "list_size"})
+
+
+@pytest.mark.parametrize("line", [line for line in NUMBERS.values() if "(" in line])
+def test_a_feature_that_peeks_by_one_second_is_caught_by_the_guard(
+    tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 1_000, seed=9)
+    monkeypatch.setattr(deriving, "STRICTLY", 0)
+    with pytest.raises(
+        DataError, match=r"^stream\.features\.peeks=.* row \d+ of the log has .*, but by the rows before"
+    ):
+        log_of(stream_of(tmp_path, {"fine": "list_size", "peeks": line}))
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_label_that_is_known_a_second_too_early_is_caught_by_the_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 3 * GUARDED, seed=9)
+    early = "greatest(arrived - 1, ts + 1) AS visible"
+    query = deriving._query
+    monkeypatch.setattr(deriving, "_query", lambda *a: query(*a).replace("greatest(arrived, ts + 1) AS visible", early))
+    with pytest.raises(DataError, match=r"stream\.features\.rate="):
+        log_of(stream_of(tmp_path, {"rate": "click_rate(kind)"}, label_delay="30m"))
+
+
+def test_a_served_request_gets_the_features_that_the_log_has(tmp_path: Path) -> None:
+    write(tmp_path, 4_000, seed=11)
+    stream = stream_of(tmp_path, CLOCK | NUMBERS | {"at_rate": "click_rate(at)"}, label_delay="10m")
+    log = log_of(stream)
+    rows = [log.read(period) for period in log.periods]
+    asked = AsOf(log, stream)
+    assert [f.name for f in asked.features] == list(log.schema.number_names)
+    draw = np.random.default_rng(0)
+    compared = 0
+    for period in rows:
+        assert period.request is not None
+        lists = period.request.unique()
+        some = lists[torch.from_numpy(draw.permutation(len(lists))[:60])]
+        chosen = period.select(torch.isin(period.request, some))
+        assert chosen.ts is not None
+        assert chosen.numbers_BN is not None
+        found = asked.numbers(chosen.ids_BF, chosen.ts, chosen.request)
+        np.testing.assert_array_equal(found.numpy(), chosen.numbers_BN.numpy())
+        compared += len(chosen)
+    assert compared > 300
+
+
+def test_features_of_a_known_format_are_of_its_own_fields(tmp_path: Path) -> None:
+    test_ebnerd.write(
+        tmp_path,
+        behaviors_train=[
+            test_ebnerd.behavior(72, test_ebnerd.NOON, [30, 10, 20], [20]),
+            test_ebnerd.behavior(71, test_ebnerd.NOON + timedelta(seconds=5), [20, 40], [], user_id=2),
+        ],
+        behaviors_val=[test_ebnerd.behavior(90, test_ebnerd.NOON + timedelta(days=1), [20, 50], [50])],
+        history_train=[test_ebnerd.history(1, [])],
+    )
+    features = {"clicks": "clicks(article_id)", "pause": "since_last(user_id)", "place": "position"}
+    stream = settings_for(tmp_path, source="ebnerd", features=features).stream
+    rows = [(row["article_id"], row["clicks"], row["pause"], row["place"]) for row in rows_of(log_of(stream))]
+    assert rows[:5] == [
+        ("30", 0, None, 1),
+        ("10", 0, None, 2),
+        ("20", 0, None, 3),
+        ("20", 1, None, 1),
+        ("40", 0, None, 2),
+    ]
+    assert rows[5:] == [("20", 1, DAY, 1), ("50", 0, DAY, 2)]
+    with pytest.raises(SettingError, match=r"^stream\.features\.hour='hour': the log has a column of this name"):
+        log_of(settings_for(tmp_path, source="ebnerd", features={"hour": "hour"}).stream)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("", "cannot be read; write hour, age"),
+        ("age(item", "cannot be read"),
+        ("ages(item)", "'ages' is not one of .*; did you mean age"),
+        ("hour(item)", "hour takes no fields and no time; write hour"),
+        ("position over 1h", "position takes no fields and no time"),
+        ("age", r"age is of one or more fields; write age\(FIELD\)"),
+        ("clicks(item,)", "clicks is of one or more fields"),
+        ("clicks(item, item)", "names a field twice"),
+        ("age(item) over 1d", "age is over all of the log; leave out 'over 1d'"),
+        ("clicks(item) over 1w", "over '1w' is no time; write a number and m, h or d, such as over 1h, or over all"),
+        ("clicks(item) over 0h", "over '0h' is no time"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named_with_what_to_write(line: str, told: str) -> None:
+    with pytest.raises(SettingError, match=rf"^stream\.features\.it=.*: {told}"):
+        typed(StreamSettings, {"features": {"it": line}}, at="stream")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "table", "told"),
+    [
+        ("it", "age(itm)", {}, r"'itm' is no categorical field; the log has user, item, kind; did you mean item\?"),
+        ("it", "age(t)", {}, "'t' is no categorical field"),
+        ("it", "clicks(kind)", {"context": [], "numeric": ["kind"]}, "'kind' is no categorical field"),
+        ("it", "position", {"request": None}, "the log has no requests; name the column"),
+        ("item", "hour", {}, "the log has a column of this name; choose another one"),
+        ("y", "hour", {}, "the log has a column of this name"),
+        ("ts", "age(item)", {}, "the log has a column of this name"),
+    ],
+)
+def test_a_feature_that_does_not_fit_the_log_is_named(
+    tmp_path: Path, name: str, line: str, table: dict[str, Any], told: str
+) -> None:
+    write(tmp_path, 20, seed=0)
+    with pytest.raises(SettingError, match=rf"^stream\.features\.{name}='.*': {told}"):
+        log_of(stream_of(tmp_path, {name: line}, table=table))
+
+
+def test_a_window_in_which_no_label_arrives_and_a_clock_without_times_are_refused() -> None:
+    with pytest.raises(SettingError, match=r"features\.n='clicks\(i\) over 1h': would be 0 for ever"):
+        StreamSettings(features={"n": "clicks(i) over 1h"}, label_delay="2h")
+    for line in ("hour", "clicks(i) over 1h"):
+        with pytest.raises(SettingError, match=r"must not ask for a clock where table\.time=row"):
+            StreamSettings(source="table", period="10rows", table=TableSettings(time="row"), features={"it": line})
