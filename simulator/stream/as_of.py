@@ -31,7 +31,8 @@ class AsOf:
         files = ", ".join(path(log.path(period)) for period in log.periods)
         held = "".join(f", {name(field)} AS {key}" for field, key in self._keys.items())
         self._told = f"""
-            SELECT row_id AS n, ts, {arrival(stream, log.schema)} AS arrived, {name(log.schema.labels[0])} AS click{held}
+            SELECT row_id AS n, ts, {arrival(stream, log.schema)} AS arrived,
+                {name(log.schema.labels[0])} AS click{held}
             FROM read_parquet([{files}], hive_partitioning=false)"""
 
     def numbers(self, ids_BF: Tensor, ts_B: Tensor, request_B: Tensor | None = None) -> Tensor:
