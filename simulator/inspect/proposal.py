@@ -1,0 +1,227 @@
+"""What the settings of a log should be, and why: the roles of all its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from simulator.inspect import after
+from simulator.inspect.columns import Column, columns_of
+from simulator.inspect.lists import Lists, lists_of
+from simulator.inspect.roles import (
+    Guess,
+    attribute_of,
+    by_numbers,
+    further_labels,
+    identity,
+    is_of,
+    label_of,
+    request_of,
+)
+from simulator.inspect.sample import Sample
+from simulator.inspect.time_column import Time, time_of
+from simulator.stream.raw import RESERVED
+
+AMOUNTS = {  # words of a name that tell how much, not which
+    *("price", "age", "amount", "amt", "cost", "count", "counts", "cnt", "num", "score", "rate", "ctr", "cvr", "avg"),
+    *("mean", "total", "sum", "percent", "pct", "percentage", "ratio", "duration", "length", "len", "width", "height"),
+    *(
+        "size",
+        "distance",
+        "dist",
+        "budget",
+        "bid",
+        "views",
+        "popularity",
+        "seconds",
+        "minutes",
+        "days",
+        "weight",
+        "std",
+    ),
+    *("quantity", "qty", "balance", "income", "revenue", "discount", "stars", "frequency", "freq", "recency", "value"),
+}
+SCENARIOS = {"scenario", "scene", "domain", "tab", "surface", "channel", "placement", "slot", "pid", "site", "section"}
+MOST_SCENARIOS = 50
+FEW = 12  # values that are a category though they are whole numbers
+SKEW = 20  # a count's largest value is so many times its median
+COMES_BACK = 1.5  # rows of a value on average, below which it tells no model anything
+PART = 0.001  # of a column's values: so many that say "no value" are told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """The roles of a table's columns. Every column is in one of them or in `left_out`."""
+
+    time: Time | None
+    label: Guess | None
+    user: Guess | None
+    item: Guess | None
+    request: Guess | None
+    further_labels: list[str] = field(default_factory=list)
+    user_fields: list[str] = field(default_factory=list)
+    item_fields: list[str] = field(default_factory=list)
+    context: list[str] = field(default_factory=list)
+    scenario: list[str] = field(default_factory=list)
+    numeric: list[str] = field(default_factory=list)
+    lists: Lists = field(default_factory=Lists)
+    missing: dict[str, str] = field(default_factory=dict)  # a text that means none, and where it stands
+    left_out: dict[str, str] = field(default_factory=dict)  # a column, and why
+    doubts: list[str] = field(default_factory=list)
+
+
+def propose(sample: Sample) -> Proposal:
+    """Roles for the columns of a sample."""
+    columns = columns_of(sample)
+    left_out = dict(sample.shape.left_out) | {c.name: _nothing(c) for c in columns if c.is_constant}
+    columns = [column for column in columns if column.name not in left_out or column.is_yes_no]
+    time = time_of(sample, columns)
+    taken = [time.column] if time else []
+    user = identity(columns, "user", taken) or by_numbers(columns, "user", [*taken, *_named(columns, "item", taken)])
+    taken += [user.column] if user else []
+    item = identity(columns, "item", taken) or by_numbers(columns, "item", taken)
+    taken += [item.column] if item else []
+    owners = [guess.column for guess in (user, item) if guess]
+    attributes = {owner.name: attribute_of(sample, [c for c in columns if c not in taken], owner) for owner in owners}
+    label = label_of([c for c in columns if c not in taken], set().union(*attributes.values()))
+    taken += [label.column] if label else []
+    request = request_of(sample, columns, time.column if time else None, user.column if user else None, taken)
+    taken += [request.column] if request else []
+
+    rest = [column for column in columns if column not in taken and column.name not in left_out]
+    listed, rest = [c for c in rest if c.holds_lists], [c for c in rest if not c.holds_lists]
+    further = further_labels(rest, label.column) if label else []
+    told = after.tells(sample, [c for c in rest if c not in further], label.column) if label else {}
+    roles = _Roles(sample, user, item, attributes, left_out)
+    for column in rest:
+        if column in further:
+            continue
+        if column.name in told:
+            left_out[column.name] = (
+                f"tells the label almost alone (AUC {told[column.name]:.3f}), so it is known only after it"
+            )
+        else:
+            roles.place(column)
+    lists = lists_of(
+        sample, listed, owners, [c for c in rest if c.name in roles.names], label.column if label else None
+    )
+    left_out |= lists.left_out
+    proposal = Proposal(
+        time=time,
+        label=label,
+        user=user,
+        item=item,
+        request=request,
+        further_labels=[column.name for column in further if column.name not in told],
+        user_fields=roles.user_fields,
+        item_fields=roles.item_fields,
+        context=roles.context,
+        scenario=roles.scenario,
+        numeric=roles.numeric,
+        lists=lists,
+        left_out=left_out,
+        missing=_missing([*rest, *owners]),
+    )
+    proposal.doubts.extend(_doubts(proposal, told))
+    return proposal
+
+
+class _Roles:
+    """Puts columns into roles, one after the other."""
+
+    def __init__(
+        self,
+        sample: Sample,
+        user: Guess | None,
+        item: Guess | None,
+        attributes: dict[str, set[str]],
+        left_out: dict[str, str],
+    ) -> None:
+        self.rows = sample.rows
+        self.of_user = attributes.get(user.column.name, set()) if user else set()
+        self.of_item = attributes.get(item.column.name, set()) if item else set()
+        self.left_out = left_out
+        self.user_fields: list[str] = []
+        self.item_fields: list[str] = []
+        self.context: list[str] = []
+        self.scenario: list[str] = []
+        self.numeric: list[str] = []
+
+    @property
+    def names(self) -> set[str]:
+        """Of the fields that are categories."""
+        return {*self.user_fields, *self.item_fields, *self.context, *self.scenario}
+
+    def place(self, column: Column) -> None:
+        """Give the column a role, or say why it has none."""
+        name = column.name
+        if name in RESERVED:
+            self.left_out[name] = "the log on disk has a column of its own by this name; rename it to use it"
+        elif after.named(column):
+            self.left_out[name] = "its name says that it is known only after the click"
+        elif column.is_time:
+            self.left_out[name] = "a further time"
+        elif _is_amount(column):
+            self.numeric.append(name)
+        elif column.present < COMES_BACK * column.distinct:
+            self.left_out[name] = "its values hardly ever come back: a number of the row, or a text"
+        elif column.length > 60:
+            self.left_out[name] = "long texts"
+        elif name in self.of_user and (name not in self.of_item or is_of(column, "user")):
+            self.user_fields.append(name)
+        elif name in self.of_item:
+            self.item_fields.append(name)
+        elif not self.scenario and column.tokens & SCENARIOS and column.distinct <= MOST_SCENARIOS:
+            self.scenario.append(name)
+        else:
+            self.context.append(name)
+
+
+def _named(columns: Sequence[Column], role: str, taken: Sequence[Column]) -> list[Column]:
+    guess = identity(columns, role, taken)
+    return [guess.column] if guess else []
+
+
+def _nothing(column: Column) -> str:
+    return "holds no value" if column.distinct == 0 else f"is {column.top[0][0]!r} in every row"
+
+
+def _is_amount(column: Column) -> bool:
+    """Whether a column of numbers tells how much: it has fractions, its name says so, or its values are counts."""
+    if not column.is_number or column.distinct <= 2 or column.low is None or column.high is None:
+        return False
+    if not column.is_whole:
+        return column.distinct > FEW or bool(column.tokens & AMOUNTS)
+    if "id" in column.tokens or column.distinct <= FEW:
+        return False
+    counts = column.distinct > 50 and column.low > -10 and column.high > SKEW * max(1.0, column.median or 0.0)
+    return bool(column.tokens & AMOUNTS) or counts
+
+
+def _missing(columns: Sequence[Column]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for column in columns:
+        for text, count in column.usual.items():
+            if count >= PART * column.rows and column.distinct:
+                where = f"{count / column.rows:.1%} of {column.name}"
+                found[text] = f"{found[text]}, {where}" if text in found else where
+    return found
+
+
+def _doubts(proposal: Proposal, told: dict[str, float]) -> list[str]:
+    found = [guess.doubt for guess in (proposal.time, proposal.label, proposal.user, proposal.item) if guess]
+    if proposal.time is None:
+        found.append("no column holds times: the order of the rows stands for time (stream.table.time=row)")
+    if proposal.label is None:
+        found.append(
+            "no column is 0 or 1, so that there is no label: name one, or make one (rating >= 4); a log that holds"
+            " only what users chose needs a label that is 1 in every row, and negatives"
+        )
+    for role, guess in (("user", proposal.user), ("item", proposal.item)):
+        if guess is None:
+            found.append(f"no column identifies the {role}: name one in stream.table.{role}")
+    late = [name for name, why in proposal.left_out.items() if "after" in why and name not in told]
+    if late:
+        found.append(f"known only after the click, by their names, and left out: {', '.join(late)}")
+    found += [f"column {name!r} tells the label almost alone (AUC {told[name]:.3f}); left out" for name in told]
+    return [doubt for doubt in found if doubt]
