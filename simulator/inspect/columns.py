@@ -134,7 +134,7 @@ def _column(sample: Sample, name: str) -> Column:
             coalesce(sum(n) FILTER (regexp_full_match(value, '[+-]?\d+(\.0*)?')), 0)::BIGINT,
             coalesce(sum(n) FILTER (regexp_full_match(value, '[+-]?\d+\.0+')), 0)::BIGINT,
             min({number}) FILTER (isfinite({number})),
-            median({number}) FILTER (isfinite({number})),
+            (SELECT median({number}) FROM {values} WHERE isfinite({number})),
             max({number}) FILTER (isfinite({number})),
             coalesce(sum(n * length(value)) / sum(n), 0)
         FROM {counts} WHERE NOT ({nothing})""")

@@ -20,7 +20,7 @@ def doubts_of(sample: Sample, proposal: Proposal) -> Iterator[str]:
         yield hint
     if proposal.lists.explode and "explode" not in READ:
         yield (
-            f"each row is a list of impressions ({', '.join(proposal.lists.explode)}), which are not told apart yet:"
+            f"each row is a list of impressions ({proposal.lists.explode.shown.name}), which are not told apart yet:"
             " write one row for each item shown first"
         )
     yield from proposal.doubts

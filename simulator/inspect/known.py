@@ -17,9 +17,8 @@ EBNERD = {"impression_id", "impression_time", "article_ids_inview", "article_ids
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A source whose files these are."""
+    """The settings of a source whose files these are, and all its files."""
 
-    source: str
     stream: StreamSettings
     files: tuple[Path, ...]
 
@@ -37,7 +36,7 @@ def known(found: Found) -> Known | None:
                 if files and asked <= {file.resolve() for file in files} | _beside(root, found):
                     source.describe(stream, files)  # it refuses other columns
                     if asked & {file.resolve() for file in files}:
-                        return Known(source=name, stream=stream, files=files)
+                        return Known(stream=stream, files=files)
             except DataError:
                 continue
     return None

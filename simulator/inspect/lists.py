@@ -28,7 +28,21 @@ WORDS = {
     "last",
     "recent",
 }
+WITHIN, HALF = 0.99, 0.5  # of the rows show what was clicked, and more than that
+SHOWN, CLICKED_OF_SHOWN = "shown", "clicked"  # names of the item and the label that elements of lists give
 CLICKED = {"clicked", "clicks", "click", "chosen", "selected", "purchased"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explode:
+    """A column of lists of what was shown together, and how what was clicked is told."""
+
+    shown: Column
+    clicked: Column | None  # a list of those of `shown`; None where each element says it, as N12-1
+
+    @property
+    def setting(self) -> dict[str, str]:
+        return {self.shown.name: self.clicked.name if self.clicked else "id-label"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,57 +53,71 @@ class Lists:
     separator: str = ""  # of those that are written as text
     values: list[str] = field(default_factory=list)  # sets of values that are no history: genres, tags
     vectors: dict[str, int] = field(default_factory=dict)  # lists of fractions, and their length
-    explode: dict[str, str] | None = None  # a row is a list of impressions
+    explode: Explode | None = None  # a row is a list of impressions
     left_out: dict[str, str] = field(default_factory=dict)
 
 
 def lists_of(
-    sample: Sample, found: Sequence[Column], owners: Sequence[Column], fields: Sequence[Column], label: Column | None
+    sample: Sample,
+    found: Sequence[Column],
+    item: Column | None,
+    fields: Sequence[Column],
+    label: Column | None,
+    explode: Explode | None,
 ) -> Lists:
-    """Sort these columns of lists; `owners` are user and item, `fields` the other categories that lists may be of."""
-    explode = None if label else _explode(sample, found)
-    used = set() if explode is None else {*explode, *explode.values()}
-    separators = [c.separator for c in found if c.separator not in ("", "written") and c.name not in used]
+    """Sort these columns of lists, which may be histories of `item`, of what is shown, or of one of the `fields`."""
+    used = explode.setting if explode else {}
+    found = [column for column in found if column.name not in {*used, *used.values()}]
+    separators = [c.separator for c in found if c.separator not in ("", "written")]
     separator = max(dict.fromkeys(separators), key=separators.count, default="")
     lists = Lists(explode=explode, separator=separator)
     for column in found:
-        if column.name in used:
-            continue
         if after.named(column):
             lists.left_out[column.name] = "its name says that it is known only after the click"
         elif column.is_list and column.sizes[0] == column.sizes[1] > 1 and column.numbers > column.whole:
             lists.vectors[column.name] = column.sizes[0]
         elif column.separator not in ("", "written", separator):
             lists.left_out[column.name] = f"is joined by {column.separator!r}, other lists by {separator!r}"
-        elif of := _history_of(sample, column, [*owners, *fields], owners):
-            if label and of is owners[-1] and after.holds_what_was_clicked(sample, _elements(column), of, label):
-                lists.left_out[column.name] = f"holds {of.name} where it was clicked, so it is known only after it"
-            else:
-                lists.histories[column.name] = of.name
+        elif item and label and after.holds_what_was_clicked(sample, _elements(column), item, label):
+            lists.left_out[column.name] = f"holds {item.name} where it was clicked, so it is known only after it"
+        elif of := _history_of(sample, column, item, fields, explode):
+            lists.histories[column.name] = of
         else:
             lists.values.append(column.name)
     return lists
 
 
-def _history_of(sample: Sample, column: Column, fields: Sequence[Column], owners: Sequence[Column]) -> Column | None:
-    """The field whose values the lists hold."""
+def _history_of(
+    sample: Sample, column: Column, item: Column | None, fields: Sequence[Column], explode: Explode | None
+) -> str:
+    """The field whose values the lists hold; empty if there is none."""
     stem = column.tokens - WORDS
-    best, chosen = 0.0, None
-    for other in fields:
+    of = {other.name: (other, f"SELECT {other.key} FROM sample") for other in (*([item] if item else []), *fields)}
+    chosen, best = "", (False, 0.0)
+    for name, (other, values) in of.items():
         named = bool(stem) and stem == other.tokens - WORDS
-        if not named and (other.distinct < TELLING or other not in owners[1:]):
-            continue
-        share = _share_known(sample, column, other)
-        if share >= (KNOWN_IF_NAMED if named else KNOWN) and (named, share) > (best >= 1, best % 1):
-            best, chosen = share + named, other
+        if named or (other is item and other.distinct >= TELLING):
+            share = _share_known(sample, column, values)
+            if share >= (KNOWN_IF_NAMED if named else KNOWN) and (named, share) > best:
+                chosen, best = name, (named, share)
+    if not chosen and explode and _share_known(sample, column, _shown_ids(explode)) >= KNOWN:
+        return SHOWN
     return chosen
 
 
-def _share_known(sample: Sample, column: Column, other: Column) -> float:
+def _share_known(sample: Sample, column: Column, values: str) -> float:
     ((share,),) = sample.ask(f"""
-        SELECT avg((value IN (SELECT {other.key} FROM sample))::INT)
+        SELECT avg((value IN ({values}))::INT)
         FROM (SELECT unnest({_elements(column)}) AS value FROM few) WHERE value IS NOT NULL AND value <> ''""")
     return float(share or 0)
+
+
+def _shown_ids(explode: Explode) -> str:
+    """Query: the ids of what was shown."""
+    if explode.clicked:
+        return f"SELECT unnest({explode.shown.key}) FROM sample"
+    elements = joined.split(explode.shown.key, " ", ())
+    return f"SELECT regexp_replace(unnest({elements}), '-[01]$', '') FROM sample"
 
 
 def _elements(column: Column) -> str:
@@ -98,20 +126,18 @@ def _elements(column: Column) -> str:
     return column.key if column.is_list else joined.split(column.key, separator, ())
 
 
-def _explode(sample: Sample, found: Sequence[Column]) -> dict[str, str] | None:
+def exploded(sample: Sample, columns: Sequence[Column]) -> Explode | None:
     """Lists shown and the part of each that was clicked, or one list that tells both; None if there are none."""
-    for column in found:
+    for column in columns:
         if column.is_shown_and_clicked:
-            return {column.name: "id-label"}
-    best = None
-    for shown in found:
-        for clicked in found:
-            if shown is clicked or not (shown.is_list and clicked.is_list) or not clicked.tokens & CLICKED:
-                continue
-            ((within, fewer),) = sample.ask(f"""
+            return Explode(shown=column, clicked=None)
+    lists = [column for column in columns if column.is_list]
+    for clicked in (column for column in lists if column.tokens & CLICKED):
+        for shown in (column for column in lists if column is not clicked):
+            ((within, longer),) = sample.ask(f"""
                 SELECT avg(list_has_all({shown.key}, {clicked.key})::INT),
                     avg((len({shown.key}) > len({clicked.key}))::INT)
                 FROM sample WHERE len({clicked.key}) > 0 AND len({shown.key}) > 0""")
-            if within is not None and within >= 0.99 and fewer > 0.5:
-                best = best or {shown.name: clicked.name}
-    return best
+            if within is not None and within >= WITHIN and longer > HALF:
+                return Explode(shown=shown, clicked=clicked)
+    return None

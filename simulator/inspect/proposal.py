@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 from simulator.inspect import after
 from simulator.inspect.columns import Column, columns_of
-from simulator.inspect.lists import Lists, lists_of
+from simulator.inspect.lists import Lists, exploded, lists_of
 from simulator.inspect.roles import (
     Guess,
     attribute_of,
     by_numbers,
     further_labels,
+    guessed_label,
     identity,
     is_of,
-    label_of,
+    named_label,
     request_of,
 )
 from simulator.inspect.sample import Sample
@@ -41,17 +42,18 @@ AMOUNTS = {  # words of a name that tell how much, not which
     ),
     *("quantity", "qty", "balance", "income", "revenue", "discount", "stars", "frequency", "freq", "recency", "value"),
 }
+CODES = {"id", "code", "category", "cat", "cate", "brand", "type", "city", "zip", "postcode", "class", "group", "kind"}
 SCENARIOS = {"scenario", "scene", "domain", "tab", "surface", "channel", "placement", "slot", "pid", "site", "section"}
 MOST_SCENARIOS = 50
 FEW = 12  # values that are a category though they are whole numbers
-SKEW = 20  # a count's largest value is so many times its median
+SKEW = 8  # a count's largest value is so many times its median
 COMES_BACK = 1.5  # rows of a value on average, below which it tells no model anything
 PART = 0.001  # of a column's values: so many that say "no value" are told
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """The roles of a table's columns. Every column is in one of them or in `left_out`."""
+    """The roles of a table's columns. Every column is in one of them, or in `left_out`."""
 
     time: Time | None
     label: Guess | None
@@ -77,13 +79,19 @@ def propose(sample: Sample) -> Proposal:
     columns = [column for column in columns if column.name not in left_out or column.is_yes_no]
     time = time_of(sample, columns)
     taken = [time.column] if time else []
-    user = identity(columns, "user", taken) or by_numbers(columns, "user", [*taken, *_named(columns, "item", taken)])
+    label = named_label([c for c in columns if c not in taken])
+    explode = None if label else exploded(sample, columns)
+    amounts = [column for column in columns if _is_amount(column)]
+    named = None if explode else identity(columns, "item", taken)
+    others = [*taken, *amounts, *([named.column] if named else [])]
+    user = identity(columns, "user", others) or by_numbers(columns, "user", others)
     taken += [user.column] if user else []
-    item = identity(columns, "item", taken) or by_numbers(columns, "item", taken)
+    item = None if explode else identity(columns, "item", taken) or by_numbers(columns, "item", [*taken, *amounts])
     taken += [item.column] if item else []
     owners = [guess.column for guess in (user, item) if guess]
     attributes = {owner.name: attribute_of(sample, [c for c in columns if c not in taken], owner) for owner in owners}
-    label = label_of([c for c in columns if c not in taken], set().union(*attributes.values()))
+    if label is None and explode is None:
+        label = guessed_label([c for c in columns if c not in taken], set().union(*attributes.values()))
     taken += [label.column] if label else []
     request = request_of(sample, columns, time.column if time else None, user.column if user else None, taken)
     taken += [request.column] if request else []
@@ -102,9 +110,9 @@ def propose(sample: Sample) -> Proposal:
             )
         else:
             roles.place(column)
-    lists = lists_of(
-        sample, listed, owners, [c for c in rest if c.name in roles.names], label.column if label else None
-    )
+    fields = [column for column in (*owners, *rest) if column.name in roles.names or column in owners]
+    item_column, label_column = (guess.column if guess else None for guess in (item, label))
+    lists = lists_of(sample, listed, item_column, fields, label_column, explode)
     left_out |= lists.left_out
     proposal = Proposal(
         time=time,
@@ -119,7 +127,7 @@ def propose(sample: Sample) -> Proposal:
         scenario=roles.scenario,
         numeric=roles.numeric,
         lists=lists,
-        left_out=left_out,
+        left_out={name: why for name, why in left_out.items() if name not in {column.name for column in taken}},
         missing=_missing([*rest, *owners]),
     )
     proposal.doubts.extend(_doubts(proposal, told))
@@ -177,11 +185,6 @@ class _Roles:
             self.context.append(name)
 
 
-def _named(columns: Sequence[Column], role: str, taken: Sequence[Column]) -> list[Column]:
-    guess = identity(columns, role, taken)
-    return [guess.column] if guess else []
-
-
 def _nothing(column: Column) -> str:
     return "holds no value" if column.distinct == 0 else f"is {column.top[0][0]!r} in every row"
 
@@ -192,7 +195,7 @@ def _is_amount(column: Column) -> bool:
         return False
     if not column.is_whole:
         return column.distinct > FEW or bool(column.tokens & AMOUNTS)
-    if "id" in column.tokens or column.distinct <= FEW:
+    if column.tokens & CODES or column.distinct <= FEW:
         return False
     counts = column.distinct > 50 and column.low > -10 and column.high > SKEW * max(1.0, column.median or 0.0)
     return bool(column.tokens & AMOUNTS) or counts
@@ -212,13 +215,13 @@ def _doubts(proposal: Proposal, told: dict[str, float]) -> list[str]:
     found = [guess.doubt for guess in (proposal.time, proposal.label, proposal.user, proposal.item) if guess]
     if proposal.time is None:
         found.append("no column holds times: the order of the rows stands for time (stream.table.time=row)")
-    if proposal.label is None:
+    if proposal.label is None and not proposal.lists.explode:
         found.append(
             "no column is 0 or 1, so that there is no label: name one, or make one (rating >= 4); a log that holds"
             " only what users chose needs a label that is 1 in every row, and negatives"
         )
     for role, guess in (("user", proposal.user), ("item", proposal.item)):
-        if guess is None:
+        if guess is None and not (role == "item" and proposal.lists.explode):
             found.append(f"no column identifies the {role}: name one in stream.table.{role}")
     late = [name for name, why in proposal.left_out.items() if "after" in why and name not in told]
     if late:

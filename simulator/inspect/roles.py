@@ -86,20 +86,28 @@ class Guess:
     doubt: str = ""
 
 
-def label_of(columns: Sequence[Column], attributes: set[str]) -> Guess | None:
-    """The likeliest label among columns of 0 and 1; `attributes` of user and item are none unless they are named so."""
-    found = [column for column in columns if column.is_yes_no and not column.tokens & DENIED]
-    found = [column for column in found if not (column.holds_lists or "next" in column.tokens)]
+def named_label(columns: Sequence[Column]) -> Guess | None:
+    """The column of 0 and 1 whose name says that it is the label."""
+    found = _yes_no(columns)
     for word in LABELS:
         named = sorted((c for c in found if word in c.tokens), key=lambda column: len(column.tokens))
         if named:
             return Guess(column=named[0], why="0 or 1, and its name says so")
-    free = [column for column in found if column.name not in attributes]
+    return None
+
+
+def guessed_label(columns: Sequence[Column], attributes: set[str]) -> Guess | None:
+    """The first column of 0 and 1 that is not one of the `attributes` of user and item."""
+    free = [column for column in _yes_no(columns) if column.name not in attributes]
     if not free:
         return None
     others = f"; so are {', '.join(column.name for column in free[1:])}" if free[1:] else ""
     doubt = f"the label is guessed: {free[0].name!r} is 0 or 1{others}, and no name says which; look"
     return Guess(column=free[0], why=f"0 or 1{others}; no name says which", doubt=doubt)
+
+
+def _yes_no(columns: Sequence[Column]) -> list[Column]:
+    return [c for c in columns if c.is_yes_no and not c.holds_lists and not c.tokens & (DENIED | {"next"})]
 
 
 def further_labels(columns: Sequence[Column], label: Column) -> list[Column]:

@@ -40,10 +40,9 @@ class Shape:
 class Sample:
     """The sample in an engine: table `sample`, with a column c0, c1, ... for each of `shape.names`, texts or lists."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, shape: Shape, one_in: int) -> None:
+    def __init__(self, engine: duckdb.DuckDBPyConnection, shape: Shape) -> None:
         self._engine = engine
         self.shape = shape
-        self.one_in = one_in  # stretches of the log, of which one is in the sample
         ((self.rows,),) = self.ask("SELECT count(*) FROM sample")
 
     def key(self, name: str) -> str:
@@ -115,7 +114,7 @@ def sampled(found: Found, written: Written | None, rows: int, folder: Path) -> I
             engine.execute(f"CREATE TABLE sample AS SELECT * FROM ({relation}) WHERE {is_sampled(one_in)}")
         except duckdb.Error as error:
             raise DataError(f"{found.root}: {str(error).splitlines()[0]}") from None
-        yield Sample(engine, shape, one_in)
+        yield Sample(engine, shape)
     finally:
         engine.close()
 

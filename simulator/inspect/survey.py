@@ -20,6 +20,7 @@ WIDTHS = (  # likelier ones first
     *("1d", "1h", "7d", "6h", "12h", "30d", "15m", "5m", "1m", "2d", "14d", "2h", "3h", "91d", "182d", "365d"),
     *("730d", "1095d"),
 )
+THIN = 0.05  # of the rows of an average period: a shorter one tells little, and its holdout may be empty
 IN_ROWS = 10  # periods that a log is cut into by rows
 EMPTY = 0.2  # of the periods may have no rows
 
@@ -115,14 +116,22 @@ def _period(staged: Staging, stream: StreamSettings) -> tuple[str, str]:
             for seconds in widths.values()
         )
         (found,) = staged.ask(f"SELECT {counted} FROM (SELECT DISTINCT ts FROM staged)")
-        with_rows = dict(zip(widths, zip(found[::2], found[1::2], strict=True), strict=True))
-        for width, (held, spanned) in with_rows.items():
-            if FEWEST <= held <= MOST and spanned - held <= EMPTY * spanned:
-                empty = f", {int(spanned - held)} more without" if spanned > held else ""
-                return width, f"{held} periods have rows{empty}"
+        spanned = dict(zip(widths, zip(found[::2], found[1::2], strict=True), strict=True))
+        fitting = [w for w, (n, of) in spanned.items() if FEWEST <= n <= MOST and of - n <= EMPTY * of]
+        full = (w for w in fitting if _thinnest(staged, widths[w], offset) >= THIN * (rows - rejected) / spanned[w][0])
+        if width := next(full, next(iter(fitting), None)):
+            held, of = spanned[width]
+            return width, f"{held} periods have rows" + (f", {int(of - held)} more have none" if of > held else "")
     size = max(1, (rows - rejected) // IN_ROWS)
     why = "no width of time gives 5 to 30 periods with rows" if not stream.by_row else "there are no times"
     return f"{size}rows", f"{why}: a tenth of the rows"
+
+
+def _thinnest(staged: Staging, seconds: int, offset: int) -> int:
+    """The rows of the period that has fewest, the last one aside, which the end of the log may cut."""
+    found = staged.ask(f"""
+        SELECT floor((ts + {offset}) / {seconds}) AS number, count(*) AS rows FROM staged GROUP BY 1 ORDER BY 1""")
+    return min(rows for _, rows in found[:-1])
 
 
 def _shown(staged: Staging, raw: RawLog, cut: Cut, spans: Sequence[Span], stream: StreamSettings) -> list[Shown]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simulator.inspect.proposal import Proposal
+from simulator.inspect.roles import Guess
 from simulator.inspect.settings import READ
 from simulator.inspect.survey import Survey
 from simulator.stream.settings import StreamSettings
@@ -53,7 +54,10 @@ def scalar(value: Any) -> str:
         return json.dumps(value)
     if re.fullmatch(r"[A-Za-z_/][\w./-]*", value, re.ASCII) and value.lower() not in WORDS_OF_YAML:
         return value
-    return json.dumps(value.replace("${", r"\${"), ensure_ascii=False)
+    value = value.replace("${", r"\${")  # else the reader would fill it in
+    if "\\" in value and value.isprintable() and "'" not in value:
+        return f"'{value}'"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def flow(value: Any) -> str:
@@ -95,14 +99,18 @@ def _table(stream: StreamSettings, proposal: Proposal) -> list[str]:
         add("time_format", table.time_format)
     if table.first_year != 2000:
         add("first_year", table.first_year, "some times are of earlier years than 2000")
-    add("label", table.label, proposal.label.why if proposal.label else "no column is 0 or 1: name one")
+    add("label", table.label, _why(proposal.label, table.label, "no column is 0 or 1: name one"))
     if table.further_labels:
         add("further_labels", table.further_labels, "0 or 1, and come after a click or beside it: no fields")
     if proposal.request:
         add("request", table.request, proposal.request.why)
     for role, guess in (("user", proposal.user), ("item", proposal.item)):
         rest = f"; the others have one value for each {role}" if len(getattr(table, role)) > 1 else ""
-        add(role, getattr(table, role), (guess.why if guess else f"no column identifies the {role}: name one") + rest)
+        add(
+            role,
+            getattr(table, role),
+            _why(guess, "".join(getattr(table, role)), f"no column identifies the {role}: name one") + rest,
+        )
     if table.context:
         add("context", table.context, "categories of the impression")
     if table.scenario:
@@ -118,12 +126,22 @@ def _table(stream: StreamSettings, proposal: Proposal) -> list[str]:
         add("missing", table.missing, f"mean that there is no value: {share}")
     lines += _ahead("lists", lists.values, "sets of values, such as genres or tags")
     lines += _ahead("vectors", lists.vectors, "lists of fractions of one length")
-    lines += _ahead("explode", lists.explode, "a row is a list of impressions: one row for each")
+    explode = lists.explode.setting if lists.explode else {}
+    lines += _ahead(
+        "explode", explode, "a row is a list of impressions; each is made a row, which names item and label"
+    )
     if proposal.left_out:
         lines += _comment("Left out:", "    ")
         for name, why in proposal.left_out.items():
             lines += _comment(f"{scalar(name)}: {why}", "      ", hanging="  ")
     return lines
+
+
+def _why(guess: Guess | None, value: str, otherwise: str) -> str:
+    """Why a column was chosen; what the elements of lists give needs no column."""
+    if guess is not None:
+        return guess.why
+    return "a name for what the lists shown give (explode)" if value else otherwise
 
 
 def _ahead(key: str, value: Any, why: str) -> list[str]:
