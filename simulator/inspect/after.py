@@ -54,7 +54,7 @@ def tells(sample: Sample, columns: Sequence[Column], label: Column) -> dict[str,
     found = {}
     for column in columns:
         value = f"len({column.key})::VARCHAR" if column.is_list else column.key
-        texts = sample.arrow(f"SELECT {value} AS x FROM sample ORDER BY _file, _row").column("x").combine_chunks()
+        texts = sample.arrow(f"SELECT {value} AS x FROM sample").column("x").combine_chunks()
         best = max(_auc(y[scored], score[scored]) for score in _scores(texts, y, rows & half))
         if best > TELLS:
             found[column.name] = best
@@ -65,14 +65,14 @@ def holds_what_was_clicked(sample: Sample, values: str, item: Column, label: Col
     """Whether a list, given as an expression, holds the row's item where it was clicked, and hardly ever elsewhere."""
     y = _labels(sample, label)
     held = sample.arrow(f"""
-        SELECT coalesce(list_contains({values}, {item.key}), false)::TINYINT AS x FROM sample ORDER BY _file, _row""")
+        SELECT coalesce(list_contains({values}, {item.key}), false)::TINYINT AS x FROM sample""")
     return bool((y > 0).any() and (y == 0).any()) and _auc(y[y >= 0], held.column("x").to_numpy()[y >= 0]) > TELLS
 
 
 def _labels(sample: Sample, label: Column) -> np.ndarray:
     """[rows] 0, 1, or -1 where there is none."""
     said = f"CASE lower({label.key}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({label.key} AS DOUBLE) END"
-    column = sample.arrow(f"SELECT coalesce({said}, -1)::TINYINT AS y FROM sample ORDER BY _file, _row").column("y")
+    column = sample.arrow(f"SELECT coalesce({said}, -1)::TINYINT AS y FROM sample").column("y")
     held: np.ndarray = column.to_numpy()
     return held
 

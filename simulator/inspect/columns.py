@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from simulator.inspect.sample import Sample
 from simulator.stream.raw import texts
@@ -80,7 +81,7 @@ class Column:
         values = [value for value in self.examples if value]
         if self.is_list or self.is_number or self.is_time or len(values) < 2:
             return ""
-        if all(re.fullmatch(WRITTEN, value, re.DOTALL) for value in values):
+        if any("," in value for value in values) and all(re.fullmatch(WRITTEN, value, re.DOTALL) for value in values):
             return "written"
         for separator, least in JOINED.items():
             joined = [value for value in values if separator in value.strip()]
@@ -117,38 +118,43 @@ def tokens_of(name: str) -> tuple[str, ...]:
 
 
 def columns_of(sample: Sample) -> list[Column]:
-    """All columns of the sample, in the files' order."""
-    sample.ask(f"CREATE TABLE few AS SELECT * FROM sample USING SAMPLE reservoir({EXAMPLES} ROWS) REPEATABLE (0)")
-    return [_column(sample, name) for name in sample.shape.names]
+    """All columns of the sample, in the files' order; table `few` gets some rows of it, to be looked at one by one."""
+    one_in = max(1, sample.rows // EXAMPLES)
+    sample.ask(f"""
+        CREATE TABLE few AS SELECT * FROM sample WHERE md5_number_lower(concat_ws(' ', _file, _row)) % {one_in} = 0""")
+    few = sample.arrow("SELECT * FROM few")
+    return [_column(sample, name, few.column(sample.key(name)).to_pylist()) for name in sample.shape.names]
 
 
-def _column(sample: Sample, name: str) -> Column:
+def _column(sample: Sample, name: str, few: Sequence[Any]) -> Column:
     key, is_list = sample.key(name), name in sample.shape.lists
-    values = f"(SELECT unnest({key}) AS value FROM sample)" if is_list else f"(SELECT {key} AS value FROM sample)"
-    nothing = f"value IS NULL OR value = '' OR value IN ({texts(USUAL)})"
+    values = f"(SELECT {f'unnest({key})' if is_list else key} AS value FROM sample)"
+    there = f"value IS NOT NULL AND value <> '' AND value NOT IN ({texts(USUAL)})"
     number = "TRY_CAST(value AS DOUBLE)"
-    counts = f"(SELECT value, count(*) AS n FROM {values} GROUP BY value)"
-    ((present, distinct, numbers, whole, pointed, low, median, high, length),) = sample.ask(rf"""
-        SELECT coalesce(sum(n), 0)::BIGINT, count(*),
-            coalesce(sum(n) FILTER (isfinite({number})), 0)::BIGINT,
+    sizes = f"SELECT min(len({key})) AS least, max(len({key})) AS most FROM sample" if is_list else "SELECT 0, 0"
+    ((rows, present, distinct, numbers, whole, pointed, low, median, high, length, top, usual, (least, most)),) = (
+        sample.ask(rf"""
+        WITH counts AS MATERIALIZED (SELECT value, count(*) AS n FROM {values} GROUP BY value),
+            present AS (SELECT *, {number} AS number FROM counts WHERE {there})
+        SELECT (SELECT sum(n) FROM counts), coalesce(sum(n), 0)::BIGINT, count(*),
+            coalesce(sum(n) FILTER (isfinite(number)), 0)::BIGINT,
             coalesce(sum(n) FILTER (regexp_full_match(value, '[+-]?\d+(\.0*)?')), 0)::BIGINT,
             coalesce(sum(n) FILTER (regexp_full_match(value, '[+-]?\d+\.0+')), 0)::BIGINT,
-            min({number}) FILTER (isfinite({number})),
+            min(number) FILTER (isfinite(number)),
             (SELECT median({number}) FROM {values} WHERE isfinite({number})),
-            max({number}) FILTER (isfinite({number})),
-            coalesce(sum(n * length(value)) / sum(n), 0)
-        FROM {counts} WHERE NOT ({nothing})""")
-    ((rows,),) = sample.ask(f"SELECT count(*) FROM {values}") if is_list else [(sample.rows,)]
-    top = sample.ask(f"SELECT value, n FROM {counts} WHERE NOT ({nothing}) ORDER BY n DESC, value LIMIT {TOP}")
-    usual = sample.ask(f"SELECT value, n FROM {counts} WHERE value IN ({texts(USUAL)})")
-    few = f"(SELECT unnest({key}) AS value FROM few)" if is_list else f"(SELECT {key} AS value FROM few)"
-    examples = sample.ask(f"SELECT value FROM {few} WHERE NOT ({nothing}) LIMIT {EXAMPLES}")
-    sizes = sample.ask(f"SELECT min(len({key})), max(len({key})) FROM sample") if is_list else [(0, 0)]
+            max(number) FILTER (isfinite(number)),
+            coalesce(sum(n * length(value)) / sum(n), 0),
+            (SELECT list((value, n)) FROM (SELECT value, n FROM present ORDER BY n DESC, value LIMIT {TOP})),
+            (SELECT list((value, n)) FROM counts WHERE value IN ({texts(USUAL)})),
+            (SELECT (least, most) FROM ({sizes}) AS size(least, most))
+        FROM present""")
+    )
+    looked_at = [one for each in few if each for one in each] if is_list else few
     return Column(
         name=name,
         key=key,
         kinds=sample.shape.kinds[name],
-        rows=rows,
+        rows=int(rows or 0),
         present=present,
         distinct=distinct,
         numbers=numbers,
@@ -157,11 +163,11 @@ def _column(sample: Sample, name: str) -> Column:
         low=low,
         median=median,
         high=high,
-        top=tuple(top),
-        usual=dict(usual),
-        examples=tuple(value for (value,) in examples),
+        top=tuple(top or ()),
+        usual=dict(usual or ()),
+        examples=tuple(value for value in looked_at if value and value not in USUAL),
         length=float(length),
         is_list=is_list,
-        sizes=(sizes[0][0] or 0, sizes[0][1] or 0),
+        sizes=(least or 0, most or 0),
         tokens=frozenset(tokens_of(name)),
     )

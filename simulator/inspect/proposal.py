@@ -20,7 +20,7 @@ from simulator.inspect.roles import (
     request_of,
 )
 from simulator.inspect.sample import Sample
-from simulator.inspect.time_column import Time, time_of
+from simulator.inspect.time_column import Time, times_of
 from simulator.stream.raw import RESERVED
 
 AMOUNTS = {  # words of a name that tell how much, not which
@@ -77,8 +77,10 @@ def propose(sample: Sample) -> Proposal:
     columns = columns_of(sample)
     left_out = dict(sample.shape.left_out) | {c.name: _nothing(c) for c in columns if c.is_constant}
     columns = [column for column in columns if column.name not in left_out or column.is_yes_no]
-    time = time_of(sample, columns)
-    taken = [time.column] if time else []
+    times = times_of(sample, columns)
+    time = times[0] if times else None
+    taken = [each.column for each in times]
+    left_out |= {other.column.name: "a further time" for other in times[1:]}
     label = named_label([c for c in columns if c not in taken])
     explode = None if label else exploded(sample, columns)
     amounts = [column for column in columns if _is_amount(column)]
@@ -114,6 +116,7 @@ def propose(sample: Sample) -> Proposal:
     item_column, label_column = (guess.column if guess else None for guess in (item, label))
     lists = lists_of(sample, listed, item_column, fields, label_column, explode)
     left_out |= lists.left_out
+    chosen = {each.column.name for each in (time, label, user, item, request) if each}
     proposal = Proposal(
         time=time,
         label=label,
@@ -127,7 +130,7 @@ def propose(sample: Sample) -> Proposal:
         scenario=roles.scenario,
         numeric=roles.numeric,
         lists=lists,
-        left_out={name: why for name, why in left_out.items() if name not in {column.name for column in taken}},
+        left_out={name: why for name, why in left_out.items() if name not in chosen},
         missing=_missing([*rest, *owners]),
     )
     proposal.doubts.extend(_doubts(proposal, told))
@@ -167,8 +170,6 @@ class _Roles:
             self.left_out[name] = "the log on disk has a column of its own by this name; rename it to use it"
         elif after.named(column):
             self.left_out[name] = "its name says that it is known only after the click"
-        elif column.is_time:
-            self.left_out[name] = "a further time"
         elif _is_amount(column):
             self.numeric.append(name)
         elif column.present < COMES_BACK * column.distinct:

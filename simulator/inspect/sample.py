@@ -38,7 +38,10 @@ class Shape:
 
 
 class Sample:
-    """The sample in an engine: table `sample`, with a column c0, c1, ... for each of `shape.names`, texts or lists."""
+    """The sample in an engine: table `sample`, with a column c0, c1, ... for each of `shape.names`, texts or lists.
+
+    Each scan of the table gives its rows in one order, that of the files.
+    """
 
     def __init__(self, engine: duckdb.DuckDBPyConnection, shape: Shape) -> None:
         self._engine = engine

@@ -43,12 +43,12 @@ class Time:
         )
 
 
-def time_of(sample: Sample, columns: Sequence[Column]) -> Time | None:
-    """The likeliest column of times; None where there is none, so that the order of rows must do."""
+def times_of(sample: Sample, columns: Sequence[Column]) -> list[Time]:
+    """The columns of times, the likeliest first; none where there is none, so that the order of rows must do."""
     found = [time for column in columns if (time := _read(sample, column)) is not None]
     named = [time for time in found if _is_named(time.column)]
-    others = [time for time in found if time not in named and _rises(sample, time)]
-    return max(named or others, key=lambda time: _rank(time.column), default=None)
+    others = [] if named else [time for time in found if _rises(sample, time)]
+    return sorted(named or others[:1], key=lambda time: _rank(time.column), reverse=True)
 
 
 def _rank(column: Column) -> tuple[bool, bool, int]:
