@@ -29,7 +29,18 @@ NAMES = (  # words of a name, all of which it has
     *({"play", "time"}, {"playing", "time"}, {"stay", "time"}, {"click", "time"}, {"clicked", "at"}, {"click", "at"}),
     *({"attributed"}, {"attribution"}, {"conversion"}, {"converted"}, {"revenue"}, {"time", "spent"}, {"feedback"}),
     *({"time", "to", "click"}, {"completion"}, {"engagement"}, {"purchase"}, {"purchased"}, {"post", "click"}),
-    *({"nonclk"}, {"noclick"}, {"nonclick"}, {"paid"}, {"payment"}, {"viewing", "time"}, {"session", "end"}),
+    *(
+        {"played"},
+        {"play", "ratio"},
+        {"watching"},
+        {"nonclk"},
+        {"noclick"},
+        {"nonclick"},
+        {"paid"},
+        {"payment"},
+        {"viewing", "time"},
+        {"session", "end"},
+    ),
 )
 
 

@@ -65,7 +65,7 @@ def lists_of(
     label: Column | None,
     explode: Explode | None,
 ) -> Lists:
-    """Sort these columns of lists, which may be histories of `item`, of what is shown, or of one of the `fields`."""
+    """Sort these columns of lists, which may be histories of `item`, of what is shown, or of another one of the `fields`."""
     used = explode.setting if explode else {}
     found = [column for column in found if column.name not in {*used, *used.values()}]
     separators = [c.separator for c in found if c.separator not in ("", "written")]
@@ -92,7 +92,7 @@ def _history_of(
 ) -> str:
     """The field whose values the lists hold; empty if there is none."""
     stem = column.tokens - WORDS
-    of = {other.name: (other, f"SELECT {other.key} FROM sample") for other in (*([item] if item else []), *fields)}
+    of = {other.name: (other, f"SELECT {other.key} FROM sample") for other in fields}
     chosen, best = "", (False, 0.0)
     for name, (other, values) in of.items():
         named = bool(stem) and stem == other.tokens - WORDS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from simulator.inspect import after
 from simulator.inspect.columns import Column, columns_of
-from simulator.inspect.lists import Lists, exploded, lists_of
+from simulator.inspect.lists import Explode, Lists, exploded, lists_of
 from simulator.inspect.roles import (
     Guess,
     attribute_of,
@@ -77,32 +77,13 @@ def propose(sample: Sample) -> Proposal:
     columns = columns_of(sample)
     left_out = dict(sample.shape.left_out) | {c.name: _nothing(c) for c in columns if c.is_constant}
     columns = [column for column in columns if column.name not in left_out or column.is_yes_no]
-    times = times_of(sample, columns)
-    time = times[0] if times else None
-    taken = [each.column for each in times]
-    left_out |= {other.column.name: "a further time" for other in times[1:]}
-    label = named_label([c for c in columns if c not in taken])
-    explode = None if label else exploded(sample, columns)
-    amounts = [column for column in columns if _is_amount(column)]
-    named = None if explode else identity(columns, "item", taken)
-    others = [*taken, *amounts, *([named.column] if named else [])]
-    user = identity(columns, "user", others) or by_numbers(columns, "user", others)
-    taken += [user.column] if user else []
-    item = None if explode else identity(columns, "item", taken) or by_numbers(columns, "item", [*taken, *amounts])
-    taken += [item.column] if item else []
-    owners = [guess.column for guess in (user, item) if guess]
-    attributes = {owner.name: attribute_of(sample, [c for c in columns if c not in taken], owner) for owner in owners}
-    if label is None and explode is None:
-        label = guessed_label([c for c in columns if c not in taken], set().union(*attributes.values()))
-    taken += [label.column] if label else []
-    request = request_of(sample, columns, time.column if time else None, user.column if user else None, taken)
-    taken += [request.column] if request else []
-
-    rest = [column for column in columns if column not in taken and column.name not in left_out]
+    key = _key_of(sample, columns)
+    left_out |= {other.column.name: "a further time" for other in key.times[1:]}
+    rest = [column for column in columns if column not in key.taken and column.name not in left_out]
     listed, rest = [c for c in rest if c.holds_lists], [c for c in rest if not c.holds_lists]
-    further = further_labels(rest, label.column) if label else []
-    told = after.tells(sample, [c for c in rest if c not in further], label.column) if label else {}
-    roles = _Roles(sample, user, item, attributes, left_out)
+    further = further_labels(rest, key.label.column) if key.label else []
+    told = after.tells(sample, [c for c in rest if c not in further], key.label.column) if key.label else {}
+    roles = _Roles(key, left_out)
     for column in rest:
         if column in further:
             continue
@@ -112,45 +93,92 @@ def propose(sample: Sample) -> Proposal:
             )
         else:
             roles.place(column)
-    fields = [column for column in (*owners, *rest) if column.name in roles.names or column in owners]
-    item_column, label_column = (guess.column if guess else None for guess in (item, label))
-    lists = lists_of(sample, listed, item_column, fields, label_column, explode)
+    fields = [*key.owners, *(column for column in rest if column.name in roles.names)]
+    item, label = (guess.column if guess else None for guess in (key.item, key.label))
+    lists = lists_of(sample, listed, item, fields, label, key.explode)
     left_out |= lists.left_out
-    chosen = {each.column.name for each in (time, label, user, item, request) if each}
     proposal = Proposal(
-        time=time,
-        label=label,
-        user=user,
-        item=item,
-        request=request,
-        further_labels=[column.name for column in further if column.name not in told],
+        time=key.times[0] if key.times else None,
+        label=key.label,
+        user=key.user,
+        item=key.item,
+        request=key.request,
+        further_labels=[column.name for column in further],
         user_fields=roles.user_fields,
         item_fields=roles.item_fields,
         context=roles.context,
         scenario=roles.scenario,
         numeric=roles.numeric,
         lists=lists,
-        left_out={name: why for name, why in left_out.items() if name not in chosen},
-        missing=_missing([*rest, *owners]),
+        left_out={name: why for name, why in left_out.items() if name not in key.names},
+        missing=_missing([*rest, *key.owners]),
     )
     proposal.doubts.extend(_doubts(proposal, told))
     return proposal
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Key:
+    """The columns that tell when, who, what, and whether it was clicked."""
+
+    times: list[Time]
+    label: Guess | None
+    explode: Explode | None
+    user: Guess | None
+    item: Guess | None
+    request: Guess | None
+    of_user: set[str]  # columns with one value for each user
+    of_item: set[str]
+    taken: list[Column]
+
+    @property
+    def owners(self) -> list[Column]:
+        return [guess.column for guess in (self.user, self.item) if guess]
+
+    @property
+    def names(self) -> set[str]:
+        """Of the columns in these roles."""
+        guesses = [guess.column.name for guess in (self.label, self.user, self.item, self.request) if guess]
+        return {*guesses, *(time.column.name for time in self.times[:1])}
+
+
+def _key_of(sample: Sample, columns: Sequence[Column]) -> _Key:
+    times = times_of(sample, columns)
+    taken = [time.column for time in times]
+    label = named_label([column for column in columns if column not in taken])
+    explode = None if label else exploded(sample, columns)  # what is shown in lists is the item
+    amounts = [column for column in columns if _is_amount(column)]
+    named = None if explode else identity(columns, "item", taken)
+    others = [*taken, *amounts, *([named.column] if named else [])]
+    user = identity(columns, "user", others) or by_numbers(columns, "user", others)
+    taken += [user.column] if user else []
+    item = None if explode else identity(columns, "item", taken) or by_numbers(columns, "item", [*taken, *amounts])
+    taken += [item.column] if item else []
+    free = [column for column in columns if column not in taken]
+    of_user, of_item = (attribute_of(sample, free, guess.column) if guess else set() for guess in (user, item))
+    if label is None and explode is None:
+        label = guessed_label(free, of_user | of_item)
+    taken += [label.column] if label else []
+    request = request_of(sample, columns, times[0].column if times else None, user.column if user else None, taken)
+    return _Key(
+        times=times,
+        label=label,
+        explode=explode,
+        user=user,
+        item=item,
+        request=request,
+        of_user=of_user,
+        of_item=of_item,
+        taken=[*taken, *([request.column] if request else [])],
+    )
+
+
 class _Roles:
     """Puts columns into roles, one after the other."""
 
-    def __init__(
-        self,
-        sample: Sample,
-        user: Guess | None,
-        item: Guess | None,
-        attributes: dict[str, set[str]],
-        left_out: dict[str, str],
-    ) -> None:
-        self.rows = sample.rows
-        self.of_user = attributes.get(user.column.name, set()) if user else set()
-        self.of_item = attributes.get(item.column.name, set()) if item else set()
+    def __init__(self, key: _Key, left_out: dict[str, str]) -> None:
+        self.of_user = key.of_user
+        self.of_item = key.of_item
         self.left_out = left_out
         self.user_fields: list[str] = []
         self.item_fields: list[str] = []

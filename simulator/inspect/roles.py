@@ -15,7 +15,20 @@ LABELS = (  # likelier ones first
     *("like", "liked", "positive", "engaged", "engagement", "view", "played", "installed", "subscribed"),
 )
 FURTHER = {  # what comes after a click, or beside it
-    *("cart", "fav", "favorite", "favourite", "collect", "follow", "comment", "forward", "share", "hate", "long"),
+    *(
+        "cart",
+        "fav",
+        "favorite",
+        "favourite",
+        "collect",
+        "follow",
+        "comment",
+        "forward",
+        "share",
+        "hate",
+        "long",
+        "enter",
+    ),
     *("trade", "conversion", "converted", "purchase", "purchased", "buy", "bought", "order", "ordered", "install"),
     *("installed", "like", "liked", "dislike", "attributed", "skip", "save", "saved", "download", "pay", "paid"),
 }

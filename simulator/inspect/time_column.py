@@ -22,6 +22,7 @@ TEXT_FORMATS = (
     *("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p"),
     *("%d/%b/%Y:%H:%M:%S %z", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d-%m-%Y %H:%M:%S", "%d/%m/%Y", "%m/%d/%Y"),
 )
+FINE = 100  # distinct values that the hours of a day or the days of a month do not have
 MOST = 0.99  # of the values must be times
 EARLIEST, EARLIEST_ASKED = 2000, 1990  # an earlier year is no mistake where a name says that it is a time
 
@@ -75,7 +76,15 @@ def _read(sample: Sample, column: Column) -> Time | None:
             FROM (SELECT {column.key} AS value FROM few WHERE {column.key} IS NOT NULL AND {column.key} <> '')""")
         if share is not None and share >= MOST:
             return time
-    return None
+    return _of_its_own(sample, column)
+
+
+def _of_its_own(sample: Sample, column: Column) -> Time | None:
+    """Seconds since the log began: numbers whose name says that they are times, and in whose order the rows are."""
+    doubt = f"column {column.name!r}: its times are of no year, and are read as seconds since 1970; look at their unit"
+    time = Time(column=column, first_year=1970, why="numbers that grow with the rows", doubt=doubt)
+    grows = _is_named(column) and column.is_number and column.distinct > FINE and (column.low or 0) >= 0
+    return time if grows and _rises(sample, time) else None
 
 
 def _readings(column: Column) -> Iterator[Time]:

@@ -43,6 +43,9 @@ def yaml_of(
     offset = "hours from UTC at which days are cut" + ("; set your own clock's" if table else "")
     lines += [*_comment(offset, "  "), f"  utc_offset_hours: {stream.utc_offset_hours}"]
     if proposal is not None:
+        if survey is not None and 0 < survey.positives == survey.rows - survey.rejected:
+            drawn = {"per_positive": 1, "from": "catalogue"}
+            lines += _ahead("negatives", drawn, "every row is a click; so many rows that are none are drawn", "  ")
         lines += ["  table:", *_table(stream, proposal)]
     din = DIN if stream.table.histories else ""
     return "\n".join([*lines, "", ARMS + din])
@@ -144,14 +147,14 @@ def _why(guess: Guess | None, value: str, otherwise: str) -> str:
     return "a name for what the lists shown give (explode)" if value else otherwise
 
 
-def _ahead(key: str, value: Any, why: str) -> list[str]:
+def _ahead(key: str, value: Any, why: str, indent: str = "    ") -> list[str]:
     """A setting that is written where the stream reads it, and otherwise as a comment."""
     if not value:
         return []
-    line = f"    {key}: {flow(value)}"
+    line = f"{indent}{key}: {flow(value)}"
     if key in READ:
-        return [*_comment(why, "    "), *_folded(line)]
-    return _comment(f"{why}; not read yet, so it stands here as a comment: {line.strip()}", "    ")
+        return [*_comment(why, indent), *_folded(line)]
+    return _comment(f"{why}; not read yet, so it stands here as a comment: {line.strip()}", indent)
 
 
 def _comment(text: str, indent: str = "", *, hanging: str = "") -> list[str]:
