@@ -65,7 +65,7 @@ def lists_of(
     label: Column | None,
     explode: Explode | None,
 ) -> Lists:
-    """Sort these columns of lists, which may be histories of `item`, of what is shown, or of another of the `fields`."""
+    """Sort these columns of lists: histories of `item`, of what is shown or of one of the `fields`, and others."""
     used = explode.setting if explode else {}
     found = [column for column in found if column.name not in {*used, *used.values()}]
     separators = [c.separator for c in found if c.separator not in ("", "written")]
