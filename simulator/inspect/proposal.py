@@ -144,22 +144,24 @@ class _Key:
 
 def _key_of(sample: Sample, columns: Sequence[Column]) -> _Key:
     times = times_of(sample, columns)
+    time = times[0].column if times else None
     taken = [time.column for time in times]
     label = named_label([column for column in columns if column not in taken])
     explode = None if label else exploded(sample, columns)  # what is shown in lists is the item
     amounts = [column for column in columns if _is_amount(column)]
     named = None if explode else identity(columns, "item", taken)
     others = [*taken, *amounts, *([named.column] if named else [])]
-    user = identity(columns, "user", others) or by_numbers(columns, "user", others)
+    user = identity(columns, "user", others) or by_numbers(sample, columns, "user", others, time)
     taken += [user.column] if user else []
-    item = None if explode else identity(columns, "item", taken) or by_numbers(columns, "item", [*taken, *amounts])
+    others = [*taken, *amounts]
+    item = None if explode else identity(columns, "item", taken) or by_numbers(sample, columns, "item", others, time)
     taken += [item.column] if item else []
     free = [column for column in columns if column not in taken]
     of_user, of_item = (attribute_of(sample, free, guess.column) if guess else set() for guess in (user, item))
     if label is None and explode is None:
         label = guessed_label(free, of_user | of_item)
     taken += [label.column] if label else []
-    request = request_of(sample, columns, times[0].column if times else None, user.column if user else None, taken)
+    request = request_of(sample, columns, time, user.column if user else None, taken)
     return _Key(
         times=times,
         label=label,

@@ -151,8 +151,10 @@ def identity(columns: Sequence[Column], role: str, taken: Sequence[Column]) -> G
     return None
 
 
-def by_numbers(columns: Sequence[Column], role: str, taken: Sequence[Column]) -> Guess | None:
-    """The column with the most values that come back, where no name tells who or what."""
+def by_numbers(
+    sample: Sample, columns: Sequence[Column], role: str, taken: Sequence[Column], time: Column | None
+) -> Guess | None:
+    """The column with the most values that come back at other times, where no name tells who or what."""
     free = [
         column
         for column in columns
@@ -162,6 +164,7 @@ def by_numbers(columns: Sequence[Column], role: str, taken: Sequence[Column]) ->
         and column.distinct >= 5
         and column.present >= COMES_BACK * column.distinct
     ]
+    free = [column for column in free if time is None or time.name not in attribute_of(sample, [time], column)]
     chosen = max(free, key=lambda column: column.distinct, default=None)
     if chosen is None:
         return None

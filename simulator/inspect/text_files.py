@@ -12,12 +12,14 @@ from pathlib import Path
 
 from pkb.errors import DataError
 from simulator.stream.raw import opened
+from simulator.stream.seen import USUAL
 
 SEPARATORS = {",": ",", "\t": r"\t", ";": ";", "|": "|", "\x01": r"\x01", "::": "::", " ": " "}  # and how to write it
 LINES = 500  # are looked at
 LONGEST = 4_000_000  # bytes of them together
 AGREE = 0.9  # of the lines must have the same number of values
-NAME = r"[^\W\d][\w .:/()#-]*"  # what names a column: it begins with a letter
+NAME = r"[^\W\d].*"  # what names a column: it begins with a letter
+NUMBER = r"[+-]?(\d+(\.\d*)?([eE][+-]?\d+)?)?"  # or nothing
 _STAND_IN = "\ufdd0"
 
 
@@ -72,13 +74,13 @@ def _separator(file: Path, lines: Sequence[str]) -> tuple[str, bool]:
     best: tuple[float, int, str, bool] | None = None
     for separator in SEPARATORS:
         for quoted in (True, False):
-            if not quoted and not any('"' in line for line in lines):
-                continue
             counts = Counter(len(row) for row in (_split(line, separator, quoted) for line in lines) if row)
             columns, agreeing = counts.most_common(1)[0] if counts else (1, 0)
             share = agreeing / len(lines)
-            if columns > 1 and share >= AGREE and (best is None or (round(share, 2), columns) > best[:2]):
-                best = round(share, 2), columns, separator, quoted
+            if columns > 1 and share >= AGREE:
+                if best is None or (round(share, 2), columns) > best[:2]:
+                    best = round(share, 2), columns, separator, quoted
+                break  # quotes are characters like any other only where they are out of place as quotes
     if best is None:
         tried = ", ".join(SEPARATORS.values())
         raise DataError(f"{file}: no separator cuts its lines into the same number of values; tried {tried}")
@@ -97,11 +99,17 @@ def _split(line: str, separator: str, quoted: bool) -> list[str]:
 
 
 def _is_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether the first line names columns: all of it are names, and no other line has one of them in its place.
+    """Whether the first line names columns: above most columns of numbers stands a name, or above all columns does.
 
-    The first may be empty, as that of pandas' row numbers is.
+    The first may be empty, as that of pandas' row numbers is. A name stands nowhere else in its column.
     """
-    named = first[1:] if first[0] == "" else first
-    if len(set(first)) < len(first) or not all(re.fullmatch(NAME, name.strip()) for name in named):
+    if len(set(first)) < len(first) or any(
+        name == value for row in rest for name, value in zip(first, row, strict=True)
+    ):
         return False
-    return not any(name == value for row in rest for name, value in zip(first, row, strict=True))
+    named = [bool(re.fullmatch(NAME, name.strip())) and name not in USUAL for name in first]
+    numbers = [bool(rest) and all(re.fullmatch(NUMBER, row[place]) for row in rest) for place in range(len(first))]
+    above = [is_name for is_name, is_number in zip(named, numbers, strict=True) if is_number]
+    if above:
+        return sum(above) > len(above) / 2
+    return all(named[1:] if first[0] == "" else named)

@@ -67,16 +67,23 @@ def _read(sample: Sample, column: Column) -> Time | None:
         return None
     if any(kind == "bool" for kind in column.kinds):
         return None
-    for time in _readings(column):
-        seconds = time.rule().seconds("value")
-        end = int(datetime(datetime.now(UTC).year + 2, 1, 1, tzinfo=UTC).timestamp())
-        start = int(datetime(time.first_year, 1, 1, tzinfo=UTC).timestamp())
-        ((share,),) = sample.ask(f"""
-            SELECT avg(coalesce(({seconds}) BETWEEN {start} AND {end}, false)::INT)
-            FROM (SELECT {column.key} AS value FROM few WHERE {column.key} IS NOT NULL AND {column.key} <> '')""")
+    readings = list(_readings(column))
+    end = _year(datetime.now(UTC).year + 2)
+    shares = ", ".join(
+        f"avg(coalesce(({time.rule().seconds('value')}) BETWEEN {_year(time.first_year)} AND {end}, false)::INT)"
+        for time in readings
+    )
+    (found,) = sample.ask(f"""
+        SELECT {shares} FROM (SELECT {column.key} AS value FROM few WHERE {column.key} <> '')""")
+    for time, share in zip(readings, found, strict=True):
         if share is not None and share >= MOST:
             return time
     return _of_its_own(sample, column)
+
+
+def _year(year: int) -> int:
+    """The second at which it begins."""
+    return int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
 
 
 def _of_its_own(sample: Sample, column: Column) -> Time | None:

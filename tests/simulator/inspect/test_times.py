@@ -71,7 +71,7 @@ def test_a_log_without_times_is_replayed_in_the_order_of_its_rows(tmp_path: Path
     assert [period.rows for period in replayed(found).periods] == [150] * 10
 
 
-@pytest.mark.parametrize("days", [0.02, 0.3, 1, 3, 10, 60, 400, 3_000])
+@pytest.mark.parametrize("days", [0.02, 0.3, 3, 60, 3_000])
 def test_a_log_of_any_length_has_5_to_30_periods_with_rows(tmp_path: Path, days: float) -> None:
     write(tmp_path / "log.csv", impressions(days=days))
     found, _ = proposed(tmp_path, tmp_path / "log.csv")
