@@ -5,6 +5,7 @@ python -m simulator run CONFIG [key=value ...]   replay a log and measure every 
 python -m simulator report RUN                   measure again from the stored predictions
 python -m simulator compare RUN RUN ...          put runs side by side
 python -m simulator robustness RUN RUN ...       see which findings of the first run stand in the others
+python -m simulator inspect FILES                look at a log, and propose the YAML that replays it
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is the baseline")
     robustness = commands.add_parser("robustness", help="see which findings of a run stand when settings are others")
     robustness.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is judged")
+    inspect = commands.add_parser("inspect", help="look at a log of your own, and propose the YAML that replays it")
+    inspect.add_argument("files", nargs="+", metavar="FILES", help="paths, a folder, or a pattern in quotes")
+    inspect.add_argument("-o", "--output", type=_path, help="write the YAML there instead of printing it")
     given, rest = parser.parse_known_args(arguments)  # `rest`: overrides that stand behind an option
     unknown = [word for word in rest if word.startswith("-") or given.command != "run"]
     if unknown:
@@ -136,6 +140,10 @@ def perform(given: argparse.Namespace, overrides: Sequence[str], console: Consol
         from simulator.report.commands import robustness_of
 
         robustness_of(given.runs, console)
+    elif given.command == "inspect":
+        from simulator.inspect.command import inspect
+
+        inspect(given.files, given.output, console)
     else:
         from simulator.report.commands import compare_runs
 

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "simulator": {"pkb", "retrieval", "simulator", "ray"},
 }
 ROOMS = (  # from the ground up: a room imports from those before it
-    *("config", "record", "measure", "stream", "train", "policies", "contender"),
+    *("config", "record", "measure", "stream", "inspect", "train", "policies", "contender"),
     *("loop", "serve", "cluster", "tune", "report"),
 )
 TOP = ("settings", "describe", "plays", "multirun", "run", "cli", "__main__")  # files above all rooms

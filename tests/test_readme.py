@@ -103,6 +103,9 @@ def test_ones_own_log_with_numbers_and_lists_runs_from_eleven_lines_of_yaml(tmp_
         "clicked_before": [";".join(map(str, some)) for some in draw.integers(0, 50, (n, 3))],
     }
     pyarrow.csv.write_csv(pa.table(columns), tmp_path / "log.csv")
+    [look] = commands("simulator inspect")
+    run([word.replace("/path/to/folder", str(tmp_path)) for word in look], tmp_path)
+    assert load(tmp_path / "proposed.yaml").stream.table.label == "clicked"
     (tmp_path / "my_log.yaml").write_text(text.replace("/path/to/folder", str(tmp_path)))
     first, second, several = commands("my_log.yaml")
     run([*first, *UNSERVED], tmp_path)
