@@ -19,7 +19,7 @@ NOBODY = -1  # number of the newest row before any, and the second of the newest
 def unlearned(rows: Batch, newest_2: Tensor) -> Tensor:
     """Mark the rows that no fit has seen, [B] bool: newer ones, and older ones whose click was not known yet."""
     newest_row, newest_label = newest_2.tolist()
-    fresh_B = rows.row_id > newest_row
+    fresh_B: Tensor = rows.row_id > newest_row
     if rows.label_ts is not None:
         fresh_B |= (rows.label > 0) & (rows.label_ts > newest_label)
     return fresh_B

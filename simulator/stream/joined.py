@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simulator.stream.raw import quoted, text, texts
 
+Split = Callable[[str, str, Sequence[str]], str]  # `split`, or another way
 _ITEM = r"""'[^'\\]*'|"[^"\\]*"|[^\s,'"\[\](){}\\]+"""
 _WRITTEN = rf"\s*[\[({{]\s*(?:(?:{_ITEM})(?:\s*,\s*(?:{_ITEM}))*\s*,?)?\s*[\])}}]\s*"
 NOTHING = ("None", "null", "NULL", "nan", "NaN")  # what stands without quotes for an element that is missing

@@ -88,7 +88,7 @@ def _copied(system: FileSystem, file: FileInfo, address: str, cache: Path) -> Pa
     """The copy of a file, made if it is not there; whole or not at all."""
     changed = file.mtime_ns or 0
     key = hashlib.blake2b(f"{address} {file.size} {changed}".encode(), digest_size=8).hexdigest()
-    copy = cache / key / file.base_name
+    copy: Path = cache / key / file.base_name
     if not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)
         aside = copy.with_name(f".{copy.name}.{os.getpid()}.partial")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -131,11 +131,12 @@ def _schema(stream: StreamSettings) -> Schema:
     )
 
 
-def _lists(table: TableSettings) -> dict[str, Callable[[str, str, Sequence[str]], str]]:
+def _lists(table: TableSettings) -> dict[str, joined_lists.Split]:
     """The columns that hold lists, and how a text of each is split."""
-    exploding = exploding_of(table)
-    exploded = {} if exploding is None else dict.fromkeys(exploding.columns, exploding.split)
-    return dict.fromkeys(table.histories, joined_lists.split) | exploded
+    splits: dict[str, joined_lists.Split] = dict.fromkeys(table.histories, joined_lists.split)
+    if exploding := exploding_of(table):
+        splits |= dict.fromkeys(exploding.columns, exploding.split)
+    return splits
 
 
 def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:

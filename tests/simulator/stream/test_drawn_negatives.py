@@ -22,7 +22,7 @@ PERIODS: dict[str, Any] = {"days": {"period": "1d"}, "rows": {"period": "150rows
 def random_rows(seed: int, *, rows: int = 400, days: int = 4, items: int = 15, users: int = 6) -> list[Row]:
     """Few users and items, so that many may not be drawn; many rows of one second; items whose fields change."""
     draw = np.random.default_rng(seed)
-    made = []
+    made: list[Row] = []
     for second in np.sort(draw.integers(0, days * DAY // 3_600, rows)) * 3_600:
         user, item = draw.integers(users), min(draw.geometric(0.15), items)
         made.append(
