@@ -3,7 +3,7 @@
     find the raw files       a source of `sources/`, or the synthetic world
     read, check, sort        staging.py
     cut into periods         periods.py
-    learn numbers' bins      knots.py
+    measure numbers, vectors knots.py
     give ids, write          writing.py
     sync, rename             here
 
@@ -29,8 +29,9 @@ from simulator.config.typed import plain
 from simulator.record.files import sync_folder
 from simulator.record.full_disk import full_disk
 from simulator.stream import world
+from simulator.stream.checking import checked_rows
 from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_times, settle_requests, tell_doubts
-from simulator.stream.knots import with_knots
+from simulator.stream.knots import measured
 from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
 from simulator.stream.periods import Cut, cut_of, skipped, thinned
@@ -111,7 +112,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                     report(empty)
                 tell_doubts(staged, raw, report)
                 settle_requests(staged, raw, spans, report)
-                schema = with_knots(raw.schema, staged, spans, stream.numbers.bins)
+                schema = measured(raw.schema, staged, spans, stream.numbers.bins)
                 periods = write_periods(staged, schema, spans, partial)
                 write_rejects(staged, partial)
                 kept = sum(period.rows for period in periods)
@@ -179,11 +180,16 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         shape["world"] = [asdict(stream.world), stream.period, stream.utc_offset_hours]
     else:
         shape |= {name: plain(getattr(stream, name)) for name in SOURCES[source].SHAPED_BY}
-    if source == "table":
-        if stream.table.numeric:
-            shape["numbers"] = plain(stream.numbers)
-        else:
-            del shape["table"]["numeric"]  # a log without numbers is found again where it was
+    if source == "table":  # a log without numbers, lists and vectors is found again where it was
+        for kind, told in (
+            ("numeric", {"numbers": stream.numbers}),
+            ("lists", {"lists": stream.lists}),
+            ("vectors", {}),
+        ):
+            if shape["table"][kind]:
+                shape |= {name: plain(settings) for name, settings in told.items()}
+            else:
+                del shape["table"][kind]
     return hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -215,7 +221,8 @@ def _staged(
     work.mkdir()
     raw = world.generate(stream, work) if source == "world" else SOURCES[source].describe(stream, files)
     raw = replace(raw, files=files)
-    with staging(thinned(raw, stream), work, limits, history_length=stream.history_length) as staged:
+    query = checked_rows(thinned(raw, stream), stream.history_length, stream.lists.length)
+    with staging(raw, work, limits, query) as staged:
         yield raw, staged
     shutil.rmtree(work)
 

@@ -1,4 +1,5 @@
-"""What the log's earliest rows tell of its numbers: the knots that bound their bins, mean and deviation.
+"""What the log's earliest rows tell of its numbers: the knots that bound their bins, mean and deviation; and of its
+vectors, how long they are.
 
 All is learned on the first period that holds a value of the field, which for most is the log's first, and then stays
 as it is, so that a bin keeps its meaning and its embedding. That period is the one whose rows are encoded by what they
@@ -16,21 +17,43 @@ from numpy.typing import NDArray
 
 from pkb.batch import Schema
 from pkb.numbers import Number
+from pkb.vectors import Vector
 from simulator.stream.periods import Span
 from simulator.stream.staging import Staging
 
+VECTORS = 10_000  # earliest of a field, whose lengths are measured
 
-def with_knots(schema: Schema, staged: Staging, spans: Sequence[Span], bins: int) -> Schema:
-    """The schema, each of its numbers with the knots of at most so many bins."""
 
-    def learned(name: str, number: Number) -> Number:
+def measured(schema: Schema, staged: Staging, spans: Sequence[Span], bins: int) -> Schema:
+    """The schema, each of its numbers with the knots of at most so many bins, each vector with its scale."""
+
+    def number(name: str, told: Number) -> Number:
         for span in spans:
             if len(values := staged.sorted_numbers(name, span.start, span.end)):
-                return of_values(values, bins, number)
-        return number
+                return of_values(values, bins, told)
+        return told
 
-    fields = [f if f.number is None else replace(f, number=learned(f.name, f.number)) for f in schema.fields]
+    def vector(name: str, told: Vector) -> Vector:
+        for span in spans:
+            if len(values := staged.first_vectors(name, span.start, span.end, VECTORS)):
+                return replace(told, scale=usual_length(values))
+        return told
+
+    fields = [
+        replace(
+            f,
+            number=None if f.number is None else number(f.name, f.number),
+            vector=None if f.vector is None else vector(f.name, f.vector),
+        )
+        for f in schema.fields
+    ]
     return replace(schema, fields=tuple(fields))
+
+
+def usual_length(values: NDArray[np.float32]) -> float:
+    """The root mean square of the lengths of vectors, [rows, W]; 1 where all are 0."""
+    length = float(np.sqrt(np.square(values, dtype=np.float64).sum(axis=1).mean()))
+    return length if length > 0 else 1.0
 
 
 def of_values(values: NDArray[np.float32], bins: int, number: Number) -> Number:

@@ -1,10 +1,10 @@
 """Anybody's Parquet or CSV files, described by `stream.table`.
 
 A file is Parquet if its name ends in .parquet or .pq. Any other is CSV with a header line, unless `columns` names its
-columns, and may be packed (.gz, .zst); values may be quoted but hold no line break. A history is a list column, or a
-text: joined by `list_separator`, or as Python, JSON or SQL write a list. Where there is no time, the place of a row in
-its file, and of the file among the files in the order of their names, stands for it (`time: row`). A numeric field is a
-column of numbers, booleans or texts of numbers.
+columns, and may be packed (.gz, .zst); values may be quoted but hold no line break. Histories, lists and vectors are
+list columns, or texts: joined by `list_separator`, or as Python, JSON or SQL write a list. Where there is no time, the
+place of a row in its file, and of the file among the files in the order of their names, stands for it (`time: row`). A
+numeric field is a column of numbers, booleans or texts of numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pkb.batch import Field, History, Role, Schema
 from pkb.errors import DataError, SettingError
 from pkb.numbers import Number
+from pkb.vectors import Vector
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
 from simulator.stream.id_texts import as_text, require_exact
@@ -94,17 +95,23 @@ def _schema(stream: StreamSettings) -> Schema:
         "context": table.context,
         "scenario": table.scenario,
     }
-    for role, names in roles.items():
-        if twice := [name for name in table.numeric if name in names]:
-            raise SettingError(
-                f"stream.table.numeric: {twice[0]} stands under stream.table.{role}, too;"
-                " name it under numeric alone if it is to be read as a number"
-            )
+    kinds = {"lists": list(table.lists), "numeric": list(table.numeric), "vectors": list(table.vectors)}
+    places: dict[str, str] = {name: role for role, names in roles.items() for name in names}
+    for kind, columns in kinds.items():
+        for name in columns:
+            if name in places:
+                raise SettingError(
+                    f"stream.table.{kind}: {name} stands under stream.table.{places[name]}, too;"
+                    f" name it under {kind} alone if it is to be read so"
+                )
+            places[name] = kind
     number = Number(encoding=stream.numbers.encoding)
     return Schema(
         fields=(
             *(Field(name=name, role=role) for role, names in roles.items() for name in names),
+            *(Field(name=name, role="context", pooling=stream.lists.pooling) for name in table.lists),
             *(Field(name=name, role="context", number=number) for name in table.numeric),
+            *(Field(name=name, role="context", vector=Vector(length=n)) for name, n in table.vectors.items()),
         ),
         user=table.user[0],
         item=table.item[0],
@@ -118,17 +125,20 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
     schema = raw.parquet_schema(file, list(alias))
     labels = (table.label, *table.further_labels)
-    require_exact(file, schema, [column for column in alias if column not in (*labels, *table.numeric, table.time)])
+    measured = (*labels, *table.numeric, *table.vectors, table.time)
+    require_exact(file, schema, [column for column in alias if column not in measured])
 
     def value(column: str) -> str:
         kind, quoted = schema.field(column).type, raw.name(column)
         if pa.types.is_boolean(kind) and column in labels:
             return f"CAST(CAST({quoted} AS TINYINT) AS VARCHAR)"
-        is_list = raw.is_list(kind) and column in table.histories
+        is_list = raw.is_list(kind) and column in _listed(table)
         inner = kind.value_type if is_list else kind
         if pa.types.is_nested(inner):
-            holds = "a list of plain values" if column in table.histories else "one value"
+            holds = "a list of plain values" if column in _listed(table) else "one value"
             raise DataError(f"{file}: column {column!r} is {kind}, each of its rows must hold {holds}")
+        if column in table.vectors and is_list and _is_number(file, column, inner):
+            return quoted
         if column in table.numeric and _is_number(file, column, kind):
             return f"CAST({quoted} AS DOUBLE)"
         if column in labels:
@@ -143,6 +153,11 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     return f"SELECT _file, _row, _part, {columns}, _defect FROM ({rows})"
 
 
+def _listed(table: TableSettings) -> tuple[str, ...]:
+    """The columns that hold lists."""
+    return (*table.histories, *table.lists, *table.vectors)
+
+
 def _is_number(file: Path, column: str, kind: pa.DataType) -> bool:
     """Whether the column holds numbers or booleans, else texts; DataError if it holds anything else."""
     if pa.types.is_dictionary(kind):
@@ -153,7 +168,9 @@ def _is_number(file: Path, column: str, kind: pa.DataType) -> bool:
         return True
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         return False
-    raise DataError(f"{file}: column {column!r} is {kind}, stream.table.numeric takes numbers, booleans and texts")
+    raise DataError(
+        f"{file}: column {column!r} is {kind}, numeric and vectors of stream.table take numbers, booleans and texts"
+    )
 
 
 def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
@@ -233,9 +250,9 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
 def _selected(
     table: TableSettings, alias: dict[str, str], values: dict[str, str], schema: pa.Schema | None = None
 ) -> str:
-    """A text for each value, a list for each history, which a file may hold as a text, and what is wrong with these."""
+    """A text for each value, a list for each list, which a file may hold as a text, and what is wrong with these."""
     separator = _meant(table.list_separator)
-    joined = [h for h in table.histories if schema is None or not raw.is_list(schema.field(h).type)]
+    joined = [name for name in _listed(table) if schema is None or not raw.is_list(schema.field(name).type)]
     lists = {h: joined_lists.split(values[h], separator, table.missing) for h in joined}
     columns = [f"{(values | lists)[column]} AS {short}" for column, short in alias.items()]
     defects = [joined_lists.defect(h, values[h], separator) for h in joined]
