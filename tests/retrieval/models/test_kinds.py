@@ -48,7 +48,7 @@ def test_a_base_that_is_taught_compresses_rows_with_fields_of_every_kind(teacher
     base = case.make(schema=replace(BASE_SCHEMA, fields=OF_EVERY_KIND.fields))
     rows = met_rows(model.retriever)
     before = losses_of(base, rows, "imitation")["total"]
-    compress(base, rows, steps=10, stages=["imitation"])
+    compress(base, rows, steps=25, stages=["imitation"])
     assert losses_of(base, rows, "imitation")["total"] < before
     known = base.knowledge(rows)
     for change in (moved(rows, 0.05), with_other_tags(rows), with_other_text(rows)):
