@@ -1,4 +1,4 @@
-"""What numbers cost: a training step with some, beside one with as many categorical fields; and their ingest."""
+"""What numbers and lists cost: a training step with some, beside one with as many categorical fields; their ingest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,8 @@ from pkb.step import Optimiser, click_loss
 from simulator.stream.ingest import ingest
 from simulator.stream.settings import IngestSettings, StreamSettings, TableSettings
 
-FIELDS, NUMBERS, BATCH, VALUES, ROWS = 26, 13, 4096, 1_000_000, 4_000_000
+FIELDS, NUMBERS, LISTS, BATCH, VALUES, ROWS = 26, 13, 3, 4096, 1_000_000, 4_000_000
+LONGEST = 5  # values of a list, 1 at least and 3 on average
 DAY, MONDAY = 86_400, 1_641_168_000
 CATEGORICAL = Schema(
     fields=tuple(Field(name=f"f{i}", role="context") for i in range(FIELDS)),
@@ -40,22 +42,36 @@ NUMERIC = replace(
 )
 
 
+WITH_LISTS = replace(
+    NUMERIC,
+    fields=(
+        *NUMERIC.fields[: FIELDS - NUMBERS - LISTS],
+        *(replace(f, pooling="mean") for f in NUMERIC.fields[FIELDS - NUMBERS - LISTS : FIELDS - NUMBERS]),
+        *NUMERIC.fields[FIELDS - NUMBERS :],
+    ),
+)
+
+
 def batch(schema: Schema, seed: int) -> Batch:
     """Ids drawn uniformly, those of the last fields either bins of normal numbers or of 32 values."""
     draw = torch.Generator().manual_seed(seed)
-    first, wide = schema.first_value_id, (BATCH, FIELDS - NUMBERS)
-    ids = torch.randint(first + NUMBERS * 32, VALUES, wide, generator=draw, dtype=torch.int32)
-    numbers = torch.randn(BATCH, NUMBERS, generator=draw)
-    if schema.numbers:
-        few = schema.number_ids(numbers)
-    else:
+    first, single = schema.first_value_id, FIELDS - NUMBERS - len(schema.names_of("list"))
+    lowest = first + NUMBERS * 32
+    ids = torch.randint(lowest, VALUES, (BATCH, single), generator=draw, dtype=torch.int32)
+    lists = {}
+    for name in schema.names_of("list"):
+        values = torch.randint(lowest, VALUES, (BATCH, LONGEST), generator=draw, dtype=torch.int32)
+        lists[name] = values * (torch.arange(LONGEST) <= torch.randint(LONGEST, (BATCH, 1), generator=draw))
+    numbers = torch.randn(BATCH, NUMBERS, generator=draw) if schema.numbers else None
+    if numbers is None:
         few = torch.randint(32, (BATCH, NUMBERS), generator=draw, dtype=torch.int32)
-        few = few + first + 32 * torch.arange(NUMBERS, dtype=torch.int32)
+        ids = torch.cat([ids, few + first + 32 * torch.arange(NUMBERS, dtype=torch.int32)], dim=1)
     return Batch(
         row_id=torch.arange(BATCH),
-        ids_BF=torch.cat([ids, few], dim=1),
+        ids_BF=schema.ids(ids, lists, numbers, {}),
         label=(torch.rand(BATCH, generator=draw) < 0.1).float(),
-        numbers_BN=numbers if schema.numbers else None,
+        lists=lists,
+        numbers_BN=numbers,
     )
 
 
@@ -75,35 +91,44 @@ def ten_steps(schema: Schema) -> Callable[[], None]:
 
 
 def step_of_numbers(repeats: int) -> list[Figure]:
-    """On one thread; the ratio is how many times as long a step with numbers takes."""
+    """On one thread; the ratio is how many times as long a step takes as one with categorical fields alone."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with_ids = ten_steps(CATEGORICAL)
-    figure = faster(
-        "train_13_numbers",
-        ten_steps(NUMERIC),
-        with_ids,
-        work=10 * BATCH,
-        unit="rows/s",
-        against="13 categorical fields",
-        repeats=repeats,
-    )
+    figures = [
+        faster(
+            name,
+            ten_steps(schema),
+            with_ids,
+            work=10 * BATCH,
+            unit="rows/s",
+            against="26 categorical fields",
+            repeats=repeats,
+        )
+        for name, schema in (("train_13_numbers", NUMERIC), ("train_13_numbers_3_lists", WITH_LISTS))
+    ]
     torch.set_num_threads(threads)
-    assert figure.ratio is not None
-    return [replace(figure, ratio=1 / figure.ratio)]
+    return [replace(figure, ratio=1 / (figure.ratio or 1)) for figure in figures]
 
 
 def ingest_of_numbers() -> list[Figure]:
-    """Four million rows of a Parquet file, in two periods."""
+    """Four million rows of a Parquet file, in two periods; once with three lists of five values."""
+    return [_ingest("ingest_13_numbers", 0), _ingest("ingest_13_numbers_3_lists", LISTS)]
+
+
+def _ingest(name: str, lists: int) -> Figure:
     draw = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        columns: dict[str, np.ndarray] = {f"n{i}": draw.lognormal(size=ROWS) for i in range(NUMBERS)}
+        columns: dict[str, Any] = {f"n{i}": draw.lognormal(size=ROWS) for i in range(NUMBERS)}
         columns |= {"t": np.sort(draw.integers(MONDAY, MONDAY + 2 * DAY, ROWS)), "y": draw.integers(0, 2, ROWS)}
         columns |= {"u": draw.integers(0, 200_000, ROWS), "i": draw.integers(0, 50_000, ROWS)}
+        for i in range(lists):
+            values = draw.integers(0, 10_000, ROWS * LONGEST)
+            columns[f"l{i}"] = pa.ListArray.from_arrays(np.arange(0, ROWS * LONGEST + 1, LONGEST, np.int32), values)
+        named = {"numeric": [f"n{i}" for i in range(NUMBERS)], "lists": [f"l{i}" for i in range(lists)]}
         pq.write_table(pa.table(columns), Path(folder) / "rows.parquet")
         del columns
-        numeric = [f"n{i}" for i in range(NUMBERS)]
-        table = TableSettings(time="t", label="y", user=["u"], item=["i"], numeric=numeric)
+        table = TableSettings(time="t", label="y", user=["u"], item=["i"], **named)
         stream = StreamSettings(source="table", root=folder, data=f"{folder}/data", table=table)
         taken = seconds(lambda: ingest(stream, IngestSettings(), lambda line: None))
-    return [Figure(name="ingest_13_numbers", value=60 * ROWS / taken, unit="rows/min", repeats=1)]
+    return Figure(name=name, value=60 * ROWS / taken, unit="rows/min", repeats=1)

@@ -3,15 +3,18 @@
 Ids are global over all fields, given in order of first appearance:
     0            missing: a null in a field, padding in a history; reads a zero vector
     1 .. F       "new to the model", one for each field of the schema
-    F+1 ..       bins of the fields that are numbers, if there are any (`pkb.numbers`); values
+    F+1 ..       bins of the fields that are numbers, if there are any (`pkb.numbers`); rows of those that are vectors
+                 (`pkb.vectors`); values
 
-Shapes: B rows, F fields, N of them numbers, H history length.
+Whoever reads ids alone reads of a list its first value, of a number its bin, of a vector whether it is there.
+
+Shapes: B rows, F fields, V of them single categories, N numbers, L length of a list, W of a vector, H of a history.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -21,22 +24,37 @@ from torch.nn import functional
 
 from pkb.errors import DataError
 from pkb.numbers import Number, ids_of
+from pkb.vectors import Vector, firsts_of, presence_of
 
 MISSING = 0
 Role = Literal["user", "item", "context", "scenario"]
+KINDS = ("category", "list", "number", "vector")  # in the order in which a schema has its fields
+POOLINGS = ("mean", "sum")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A column and its role; it is categorical unless it is a number."""
+    """A column and its role; it is one category unless it is a list of them, a number or a vector."""
 
     name: str
     role: Role
+    pooling: str | None = None  # of a list: what is read are the mean or the sum of its values' vectors
     number: Number | None = None
+    vector: Vector | None = None
 
     def __post_init__(self) -> None:
         if self.role not in get_args(Role):
             raise DataError(f"field {self.name}: role {self.role!r} is none of {', '.join(get_args(Role))}")
+        if self.pooling is not None and self.pooling not in POOLINGS:
+            raise DataError(f"field {self.name}: pooling {self.pooling!r} is none of {', '.join(POOLINGS)}")
+        if sum(told is not None for told in (self.pooling, self.number, self.vector)) > 1:
+            raise DataError(f"field {self.name}: is one of a list, a number and a vector, not two of them")
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS."""
+        told = (None, self.pooling, self.number, self.vector)
+        return next((kind for kind, what in zip(KINDS, told, strict=True) if what is not None), KINDS[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +67,7 @@ class History:
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """The ordered fields of a log, numbers last, and which of them identify the user and the item."""
+    """The ordered fields of a log, kind by kind as in KINDS, and which of them identify the user and the item."""
 
     fields: tuple[Field, ...]
     user: str
@@ -74,31 +92,43 @@ class Schema:
         ]:
             if name not in names:
                 raise DataError(f"schema: {what} {name!r} is not among the fields {', '.join(names)}")
-            if name in self.number_names:
-                raise DataError(f"schema: {what} {name!r} is a number; make it a categorical field")
-        if self.number_names != tuple(names[len(names) - len(self.numbers) :]):
-            raise DataError(f"schema: the numbers {', '.join(self.number_names)} must stand behind all other fields")
+            if (kind := self.fields[names.index(name)].kind) != "category":
+                raise DataError(f"schema: {what} {name!r} is a {kind}; make it a categorical field")
+        kinds = [KINDS.index(f.kind) for f in self.fields]
+        if kinds != sorted(kinds):
+            raise DataError(f"schema: {', '.join(names)} must stand in the order of their kinds: {', '.join(KINDS)}")
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.fields)
 
+    def names_of(self, *kinds: str) -> tuple[str, ...]:
+        """The fields of these kinds."""
+        return tuple(f.name for f in self.fields if f.kind in kinds)
+
     @property
     def numbers(self) -> tuple[Number, ...]:
-        """Of the last fields, those that are numbers."""
         return tuple(f.number for f in self.fields if f.number is not None)
 
     @property
-    def number_names(self) -> tuple[str, ...]:
-        return tuple(f.name for f in self.fields if f.number is not None)
-
-    @property
-    def categorical_names(self) -> tuple[str, ...]:
-        return tuple(f.name for f in self.fields if f.number is None)
+    def vectors(self) -> dict[str, Vector]:
+        return {f.name: f.vector for f in self.fields if f.vector is not None}
 
     def number_ids(self, numbers_BN: Tensor) -> Tensor:
         """The ids of numbers, by the bins that hold them, [B, N] int32."""
         return torch.from_numpy(ids_of(self.numbers, numbers_BN.numpy(), len(self.fields)))
+
+    def ids(
+        self, values_BV: Tensor, lists: Mapping[str, Tensor], numbers_BN: Tensor | None, vectors: Mapping[str, Tensor]
+    ) -> Tensor:
+        """The ids of whole rows, [B, F] int32, from the ids of single categories and a batch's other columns."""
+        columns = [values_BV]
+        columns += [functional.pad(lists[name], (0, 1))[:, :1] for name in self.names_of("list")]
+        if numbers_BN is not None:
+            columns.append(self.number_ids(numbers_BN))
+        firsts = firsts_of(self.vectors.values(), 1 + len(self.fields) + sum(number.ids for number in self.numbers))
+        columns += [presence_of(vectors[name], first) for name, first in zip(self.vectors, firsts, strict=True)]
+        return torch.cat(columns, dim=1) if len(columns) > 1 else values_BV
 
     @property
     def scenario(self) -> str | None:
@@ -107,8 +137,8 @@ class Schema:
 
     @property
     def first_value_id(self) -> int:
-        """The smallest id of a categorical value: below are `MISSING`, the new-to-the-model rows, numbers' bins."""
-        return 1 + len(self.fields) + sum(number.ids for number in self.numbers)
+        """The smallest id of a categorical value: below are those that are there from the start."""
+        return 1 + len(self.fields) + sum(own.ids for own in (*self.numbers, *self.vectors.values()))
 
     @property
     def user_column(self) -> int:
@@ -120,9 +150,7 @@ class Schema:
 
     def to_json(self) -> str:
         raw = asdict(self)
-        for f in raw["fields"]:
-            if f["number"] is None:
-                del f["number"]
+        raw["fields"] = [{key: told for key, told in f.items() if told is not None} for f in raw["fields"]]
         for late in ("has_weight", "has_label_time"):
             if not raw[late]:
                 del raw[late]
@@ -132,18 +160,19 @@ class Schema:
     def from_json(cls, text: str) -> Self:
         raw = json.loads(text)
         return cls(
-            fields=tuple(Field(**f | _number(f)) for f in raw.pop("fields")),
+            fields=tuple(_field(f) for f in raw.pop("fields")),
             histories=tuple(History(**h) for h in raw.pop("histories")),
             labels=tuple(raw.pop("labels")),
             **raw,
         )
 
 
-def _number(raw: dict[str, Any]) -> dict[str, Number]:
-    """What a field's JSON says of its number, if it is one."""
-    if "number" not in raw:
-        return {}
-    return {"number": Number(**raw["number"] | {"knots": tuple(raw["number"]["knots"])})}
+def _field(raw: dict[str, Any]) -> Field:
+    if "number" in raw:
+        raw = raw | {"number": Number(**raw["number"] | {"knots": tuple(raw["number"]["knots"])})}
+    if "vector" in raw:
+        raw = raw | {"vector": Vector(**raw["vector"])}
+    return Field(**raw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +193,9 @@ class Batch:
     row_id: Tensor  # [B] int64, unique in the log
     ids_BF: Tensor  # [B, F] int32
     label: Tensor  # [B] float32, 0 or 1
-    numbers_BN: Tensor | None = None  # [B, N] float32, NaN where missing; what the last N of the ids are the bins of
+    lists: dict[str, Tensor] = field(default_factory=dict)  # each [B, L] int32, MISSING behind the last
+    numbers_BN: Tensor | None = None  # [B, N] float32, NaN where missing
+    vectors: dict[str, Tensor] = field(default_factory=dict)  # each [B, W] float32, all NaN where missing
     ts: Tensor | None = None  # [B] int64, seconds; None where time plays no part, as in serving
     label_ts: Tensor | None = None  # [B] int64, the second from which on the label is known, if it has one of its own
     further_labels: dict[str, Tensor] = field(default_factory=dict)  # each [B] float32: cart, purchase, ...
@@ -185,13 +216,14 @@ class Batch:
     @property
     def end_of_ids(self) -> int:
         """No id of these rows is as large; 0 without rows."""
-        columns = [self.ids_BF, *self.histories.values()]
+        columns = [self.ids_BF, *self.lists.values(), *self.histories.values()]
         return max((int(ids.max()) + 1 for ids in columns if ids.numel()), default=0)
 
     def unique_ids(self) -> Tensor:
         """The ids of these rows and of their neighbours, each once, ascending."""
+        own = (self.ids_BF, *self.lists.values(), *self.histories.values())
         near = (n.ids_BKF for n in self.neighbours.values())
-        ids = torch.cat([ids.flatten().unique() for ids in (self.ids_BF, *self.histories.values(), *near)])
+        ids = torch.cat([ids.flatten().unique() for ids in (*own, *near)])
         unique: Tensor = ids.unique()
         return unique
 
@@ -214,19 +246,17 @@ class Batch:
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """The rows of all `batches` in their order; histories are padded to the longest."""
-    longest = {name: max(b.histories[name].shape[1] for b in batches) for name in batches[0].histories}
-    even = [
-        replace(
-            b,
-            histories={
-                n: functional.pad(h, (0, longest[n] - h.shape[1]), value=MISSING) for n, h in b.histories.items()
-            },
-        )
-        for b in batches
-    ]
+    """The rows of all `batches` in their order; lists and histories are padded to the longest."""
+    lists, histories = _padded([b.lists for b in batches]), _padded([b.histories for b in batches])
+    even = [replace(b, lists=lists[i], histories=histories[i]) for i, b in enumerate(batches)]
     joined: Batch = every_column(even, torch.cat)
     return joined
+
+
+def _padded(columns: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """The same columns of several batches, all as wide as the widest."""
+    most = {name: max(of[name].shape[1] for of in columns) for name in columns[0]}
+    return [{name: functional.pad(of[name], (0, n - of[name].shape[1])) for name, n in most.items()} for of in columns]
 
 
 def _nbytes(value: Any) -> int:

@@ -4,7 +4,8 @@ A step costs the same at one million and at ten million rows: the gradient is sp
 optimiser visits only the touched rows. The table grows between periods, in amortised constant
 time per new row.
 
-Shapes: B rows, F fields, V of them categorical and N numbers, D width.
+Shapes: B rows, F fields, of them V categories, M lists, N numbers and X vectors, C = V + M, E further values of lists,
+W entries of vectors, D width.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pkb.batch import MISSING
-from pkb.numbers import Number, NumberReader
+from pkb.batch import MISSING, Batch, Field
+from pkb.lists import ListReader
+from pkb.numbers import NumberReader
+from pkb.vectors import VectorReader
 
 
 class EmbeddingTable(nn.Module):
@@ -28,8 +31,10 @@ class EmbeddingTable(nn.Module):
     value reads its field's row for new values instead of its own with probability `new_value_rate`. (0: that row is
     never learned.)
 
-    The last fields may be numbers (`pkb.numbers`): their bins have rows from the start, which are never new and never
-    given up, and a number is read between two of them. Who looks up ids alone reads the row of a number's bin.
+    `forward` reads whole rows: of a list the mean or sum of its values' vectors, a number between the rows of two bins
+    (`pkb.numbers`), a vector by a linear layer (`pkb.vectors`). Rows of bins and of vectors are there from the start,
+    never new and never given up. `look_up` reads ids alone: the first value of a list, the bin of a number, whether a
+    vector is there.
 
     Optimiser, checkpoint, budget and policies use `forward` and `look_up`, `gradient` and `apply_gradient`, `grow` and
     `renew`, `rows_in_use` and `restore`, and nothing else, so that a sharded table can stand in its place.
@@ -40,18 +45,14 @@ class EmbeddingTable(nn.Module):
     """
 
     def __init__(
-        self,
-        fields: int,
-        width: int,
-        *,
-        numbers: Sequence[Number] = (),
-        scale: float = 0.01,
-        new_value_rate: float = 0.1,
+        self, fields: Sequence[Field], width: int, *, scale: float = 0.01, new_value_rate: float = 0.1
     ) -> None:
         super().__init__()
-        self.fields, self.width, self.scale, self.new_value_rate = fields, width, scale, new_value_rate
-        self.numbers = NumberReader(numbers, fields)
-        self.reserved = self.numbers.reserved  # ids below are those of no value that could be new
+        self.fields, self.width, self.scale, self.new_value_rate = len(fields), width, scale, new_value_rate
+        self.numbers = NumberReader([f.number for f in fields if f.number is not None], self.fields)
+        self.vectors = VectorReader({f.name: f.vector for f in fields if f.vector is not None}, self.numbers.reserved)
+        self.lists = ListReader({column: f for column, f in enumerate(fields) if f.kind == "list"})
+        self.reserved = self.vectors.reserved  # ids below are those of no value that could be new
         self.size = self.size_before = 0  # now, and before the latest growth
         self.weight = nn.Parameter(torch.empty(0, width))
         self.register_buffer("second_moment", torch.empty(0))
@@ -112,34 +113,60 @@ class EmbeddingTable(nn.Module):
             new = new | ((rows >= self.reserved) & (torch.rand(rows.shape, device=rows.device) < self.new_value_rate))
         return torch.where(new, (columns + 1).to(rows.dtype), rows)
 
-    def forward(self, ids_BF: Tensor, numbers_BN: Tensor | None = None) -> Tensor:
-        """[B, F] global ids, one column per field, and the numbers that the last of these stand for -> [B, F, D]."""
-        columns_F = torch.arange(self.fields, device=ids_BF.device)
-        if numbers_BN is None or not self.numbers.between:
-            return self._vectors(ids_BF, columns_F)
-        n, v = self.numbers.columns, self.fields - self.numbers.columns
-        columns_V = columns_F[:v]
-        rows_BV = self.known(ids_BF[:, :v], columns_V)
-        lower_BN, upper_BN, share_BN = self.numbers(ids_BF[:, v:], numbers_BN)
-        read = self._read(torch.cat([rows_BV, lower_BN, upper_BN], dim=1))  # in one go, which makes one gradient
-        vectors_BVD, lower_BND, upper_BND = read.split([v, n, n], dim=1)
-        between_BND = torch.lerp(lower_BND, upper_BND, share_BN.unsqueeze(2))
-        return torch.cat([self._with_new(vectors_BVD, rows_BV, columns_V), between_BND], dim=1)
+    def forward(self, batch: Batch) -> Tensor:
+        """The vectors of whole rows, [B, F, D]."""
+        n, x = self.numbers.columns, self.vectors.columns
+        if not (self.numbers.between or x or self.lists.names):
+            return self.look_up(batch.ids_BF)
+        columns_C = torch.arange(self.fields - n - x, device=batch.ids_BF.device)
+        ids_BC, ids_BN, ids_BX = batch.ids_BF.split([len(columns_C), n, x], dim=1)
+        wanted = [self.known(ids_BC, columns_C)]
+        if n:
+            assert batch.numbers_BN is not None
+            lower_BN, upper_BN, share_BN = self.numbers(ids_BN, batch.numbers_BN)
+            wanted += [lower_BN, upper_BN]
+        if x:
+            wanted += [ids_BX, self.vectors.weights_W]
+        if self.lists.names:
+            further = self.lists(batch)
+            wanted.append(self.known(further.ids_E, further.columns_E))
+        read = self._read(torch.cat([rows.flatten() for rows in wanted]))  # in one go, which makes one gradient
+        pieces = read.split([rows.numel() for rows in wanted])
+        parts = iter([part.unflatten(0, rows.shape) for part, rows in zip(pieces, wanted, strict=True)])
+        vectors_BCD, others = next(parts), []
+        if n:
+            others.append(torch.lerp(next(parts), next(parts), share_BN.unsqueeze(2)))
+        if x:
+            others.append(next(parts) + self.vectors(ids_BX, batch.vectors, next(parts)))
+        if self.lists.names:
+            vectors_BCD = further.pooled(vectors_BCD, next(parts))
+        if self._adds_new:
+            new_BC1 = (wanted[0] >= self.size_before).unsqueeze(2)
+            if self.lists.names:
+                new_BC1 = further.pooled(new_BC1.float(), (wanted[-1] >= self.size_before).float().unsqueeze(1))
+            vectors_BCD = self._with_new(vectors_BCD, new_BC1, columns_C)
+        return torch.cat([vectors_BCD, *others], dim=1)
 
-    def look_up(self, ids: Tensor, columns: int | Tensor) -> Tensor:
-        """Global ids of any shape with the column of their field, one for all or one each -> [..., D]."""
-        return self._vectors(ids, torch.as_tensor(columns, device=ids.device))
+    def look_up(self, ids: Tensor, columns: int | Tensor | None = None) -> Tensor:
+        """Global ids of any shape with the column of their field, one for all or one each -> [..., D].
 
-    def _vectors(self, ids: Tensor, columns: Tensor) -> Tensor:
+        Without columns the last dimension is that of all fields.
+        """
+        if columns is None:
+            columns = torch.arange(self.fields, device=ids.device)
+        columns = torch.as_tensor(columns, device=ids.device)
         rows = self.known(ids, columns)
-        return self._with_new(self._read(rows), rows, columns)
+        vectors = self._read(rows)
+        return self._with_new(vectors, (rows >= self.size_before).unsqueeze(-1), columns) if self._adds_new else vectors
 
-    def _with_new(self, vectors: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """In training, what new values have in common beside the vectors of their own rows."""
-        if self.training and self.new_value_rate and self.reserved < self.size_before < self.size:
-            new = rows >= self.size_before
-            vectors = vectors + new.unsqueeze(-1) * functional.embedding(columns + 1, self.weight, sparse=True)
-        return vectors
+    @property
+    def _adds_new(self) -> bool:
+        """Whether new values read their field's row for new ones beside their own: in training, if others are known."""
+        return bool(self.training and self.new_value_rate and self.reserved < self.size_before < self.size)
+
+    def _with_new(self, vectors: Tensor, new: Tensor, columns: Tensor) -> Tensor:
+        """What new values have in common beside the vectors of their own rows."""
+        return vectors + new * functional.embedding(columns + 1, self.weight, sparse=True)
 
     def _read(self, rows: Tensor) -> Tensor:
         # padding_idx keeps the missing row out of the gradient, so it stays zero

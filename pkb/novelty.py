@@ -22,7 +22,10 @@ from pkb.knowledge import Knowledge, KnowledgeBase, Part
 
 
 class Novelty(KnowledgeBase):
-    """1 for a value that is new, 0 for one that is known or missing; there is nothing to learn."""
+    """1 for a value that is new, 0 for one that is known or missing; there is nothing to learn.
+
+    Of a list, the share or the number of its values that are new, as it is pooled.
+    """
 
     control: ClassVar[bool] = True
     stages: ClassVar[tuple[str, ...]] = ()
@@ -35,7 +38,7 @@ class Novelty(KnowledgeBase):
         names, fields = schema.names, len(schema.fields)
         row = Part(name="row", vectors=1, width=fields, fields=names)
         super().__init__(schema, [row, Part(name="values", vectors=fields, width=1, fields=names, of_fields=True)])
-        self.table = EmbeddingTable(fields, 1, scale=0.0, numbers=schema.numbers)  # rows of values are 0
+        self.table = EmbeddingTable(schema.fields, 1, scale=0.0)  # rows of values are 0
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.table.grow(size, generator)
@@ -45,5 +48,5 @@ class Novelty(KnowledgeBase):
         raise NotImplementedError("there are no stages in which this base would learn")
 
     def _knowledge(self, batch: Batch) -> Knowledge:
-        new_BF1: Tensor = self.table(batch.ids_BF)
+        new_BF1: Tensor = self.table(batch)
         return {"row": new_BF1.mT, "values": new_BF1}

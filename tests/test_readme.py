@@ -100,6 +100,7 @@ def test_ones_own_log_with_numbers_and_lists_runs_from_eleven_lines_of_yaml(tmp_
         **{name: draw.integers(0, 50, n) for name in ("user_id", "country", "item_id", "brand", "device")},
         "price": np.where(draw.random(n) < 0.1, "NULL", np.round(draw.lognormal(size=n), 2).astype(str)),
         "age": draw.integers(18, 90, n),
+        "tags": [";".join(map(str, some)) for some in draw.integers(0, 9, (n, 2))],
         "clicked_before": [";".join(map(str, some)) for some in draw.integers(0, 50, (n, 3))],
     }
     pyarrow.csv.write_csv(pa.table(columns), tmp_path / "log.csv")

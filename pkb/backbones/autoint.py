@@ -56,7 +56,7 @@ class AutoInt(Backbone):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         fields, self.embedding_width = len(schema.fields), settings.width
-        self.table = EmbeddingTable(fields, settings.width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, settings.width)
         number, width = sockets.around(fields, settings.width)
         attended = settings.heads * settings.head_width
         self.attention = nn.Sequential(
@@ -73,7 +73,7 @@ class AutoInt(Backbone):
             self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        v_BFD = self.with_knowledge(self.table(batch.ids_BF, batch.numbers_BN), plugged)
+        v_BFD = self.with_knowledge(self.table(batch), plugged)
         logit_B1: Tensor = self.last(self.attention(v_BFD).flatten(1))
         if self.tower is None:
             return enter(logit_B1, plugged).squeeze(1)

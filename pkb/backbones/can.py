@@ -60,16 +60,16 @@ class CAN(Backbone):
         fields, width = len(schema.fields), settings.width
         weights = sum(i * o for i, o in pairwise([settings.behaviour_width, *settings.units]))
         self.embedding_width = width
-        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
-        self.behaviours = EmbeddingTable(fields, settings.behaviour_width, scale=settings.scale, numbers=schema.numbers)
-        self.weights = EmbeddingTable(fields, weights, scale=settings.scale, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, width)
+        self.behaviours = EmbeddingTable(schema.fields, settings.behaviour_width, scale=settings.scale)
+        self.weights = EmbeddingTable(schema.fields, weights, scale=settings.scale)
         of_histories = len(self.histories) * (width + settings.powers * sum(settings.units))
         inputs = (fields + sockets.fields) * (width + sockets.joined) + of_histories
         self.tower = Tower(inputs, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        v_BFD = self.table(batch.ids_BF, batch.numbers_BN)
+        v_BFD = self.table(batch)
         inputs = [self.with_knowledge(v_BFD, plugged).flatten(1)]
         for name, column in self.histories:
             ids_BH = batch.histories[name]

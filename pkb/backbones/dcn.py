@@ -47,7 +47,7 @@ class DCN(Backbone):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         fields, self.embedding_width = len(schema.fields), settings.width
-        self.table = EmbeddingTable(fields, settings.width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, settings.width)
         number, width = sockets.around(fields, settings.width)
         inputs = number * width
         self.cross = nn.ModuleList(Cross(inputs) for _ in range(settings.layers))
@@ -56,7 +56,7 @@ class DCN(Backbone):
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        x0_BX = x_BX = self.with_knowledge(self.table(batch.ids_BF, batch.numbers_BN), plugged).flatten(1)
+        x0_BX = x_BX = self.with_knowledge(self.table(batch), plugged).flatten(1)
         for layer in self.cross:
             x_BX = layer(x0_BX, x_BX)
         crossed_B: Tensor = self.last(x_BX).squeeze(1)

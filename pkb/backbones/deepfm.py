@@ -33,14 +33,14 @@ class DeepFM(Backbone):
         super().__init__(schema, settings, sockets)
         fields, width = len(schema.fields), settings.width
         self.embedding_width = width
-        self.table = EmbeddingTable(fields, 1 + width, numbers=schema.numbers)  # column 0 is the linear weight
+        self.table = EmbeddingTable(schema.fields, 1 + width)  # column 0 is the linear weight
         self.bias = nn.Parameter(torch.zeros(()))
         number, width = sockets.around(fields, width)
         self.tower = Tower(number * width, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        rows_BFD: Tensor = self.table(batch.ids_BF, batch.numbers_BN)
+        rows_BFD: Tensor = self.table(batch)
         linear_B, v_BFD = rows_BFD[..., 0].sum(dim=1), self.with_knowledge(rows_BFD[..., 1:], plugged)
         deep_B: Tensor = self.tower(v_BFD.flatten(1), plugged)
         return self.bias + linear_B + bi_interaction(v_BFD).sum(dim=1) + deep_B

@@ -28,12 +28,12 @@ class DNN(Backbone):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         fields, self.embedding_width = len(schema.fields), settings.width
-        self.table = EmbeddingTable(fields, settings.width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, settings.width)
         number, width = sockets.around(fields, settings.width)
         self.tower = Tower(number * width, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        v_BFD = self.with_knowledge(self.table(batch.ids_BF, batch.numbers_BN), plugged)
+        v_BFD = self.with_knowledge(self.table(batch), plugged)
         logits: Tensor = self.tower(v_BFD.flatten(1), plugged)
         return logits

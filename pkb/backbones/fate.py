@@ -95,9 +95,8 @@ class FATE(Backbone):
         super().__init__(schema, settings, sockets)
         self.cut, self.hide = settings.cut, settings.hide
         self.embedding_width = settings.width
-        fields, numbers = len(schema.fields), schema.numbers
         # `hide` does the part of new values
-        self.table = EmbeddingTable(fields, settings.width, new_value_rate=0.0, numbers=numbers)
+        self.table = EmbeddingTable(schema.fields, settings.width, new_value_rate=0.0)
         self.extrapolation = Extrapolation(settings.width, settings.layers)
         self.tower = Tower(settings.width + sockets.joined, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width

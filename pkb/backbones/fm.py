@@ -32,10 +32,10 @@ class FM(Backbone):
         super().__init__(schema, settings, sockets)
         fields, self.embedding_width = len(schema.fields), settings.width
         _, self.hidden_width = sockets.around(fields, settings.width)
-        self.table = EmbeddingTable(fields, 1 + settings.width, numbers=schema.numbers)  # column 0 is the linear weight
+        self.table = EmbeddingTable(schema.fields, 1 + settings.width)  # column 0 is the linear weight
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        rows_BFD: Tensor = self.table(batch.ids_BF, batch.numbers_BN)
+        rows_BFD: Tensor = self.table(batch)
         linear_B, v_BFD = rows_BFD[..., 0].sum(dim=1), self.with_knowledge(rows_BFD[..., 1:], plugged)
         return self.bias + linear_B + enter(bi_interaction(v_BFD), plugged).sum(dim=1)

@@ -1,7 +1,7 @@
 """Gradient-boosted trees over what each value has been clicked so far (LightGBM: Ke et al., NeurIPS 2017).
 
-A number is a column as it is. An id is none and has too many levels for a tree to split on, so every categorical
-field becomes two columns:
+A number is a column as it is, and so is each entry of a vector. An id is none and has too many levels for a tree to
+split on, so every categorical field, and of a list the first value, becomes two columns:
 
 lift  = (clicks of the value / overall rate + smoothing) / (impressions of the value + smoothing)
 share = impressions of the value / all impressions
@@ -19,8 +19,8 @@ A fit grows new trees on its rows and on the latest earlier ones, as these were 
 counts: the trees, which say how lifts and clicks go together, do not add up over the periods, and neither does the
 cost of a prediction.
 
-Shapes: B rows, F fields, V of them categorical, the others numbers, W = V + F columns of fields, N ids, E examples
-kept, X columns of knowledge.
+Shapes: B rows, V fields that are categories or lists of them, W columns of fields, N ids, E examples kept, X columns of
+knowledge.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ class GBDT(FittedBackbone):
                     raise SettingError(f"{name}={getattr(self, name)}: must be a number above 0")
 
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
-        self.categorical, self.numbers = len(schema.categorical_names), len(schema.numbers)
-        width = 2 * self.categorical + self.numbers + sockets.columns
+        self.categorical, self.vectors = len(schema.names_of("category", "list")), tuple(schema.vectors)
+        self.measured = len(schema.numbers) + sum(vector.length for vector in schema.vectors.values())
+        width = 2 * self.categorical + self.measured + sockets.columns
         super().__init__(
             schema,
             settings,
@@ -116,7 +117,7 @@ class GBDT(FittedBackbone):
         """Features of rows by what was before them, [B, W], and which of them can be learnt, [B]; counts the rows."""
         first = not self.total_2[0]
         slice_B = slices_in_time(rows, SLICES if first else 1)
-        features = torch.empty(len(rows), 2 * self.categorical + self.numbers)
+        features = torch.empty(len(rows), 2 * self.categorical + self.measured)
         for number in slice_B.unique():
             here = slice_B == number
             features[here] = self._features(some := rows.select(here))
@@ -128,7 +129,7 @@ class GBDT(FittedBackbone):
         return features, slice_B > 0 if first else torch.ones_like(slice_B, dtype=torch.bool)
 
     def _features(self, rows: Batch) -> Tensor:
-        """Lifts and shares of the values, then the numbers, [B, W]; NaN where one is missing."""
+        """Lifts and shares of the values, then the numbers and the vectors, [B, W]; NaN where one is missing."""
         ids_BV = rows.ids_BF[:, : self.categorical].long()
         unseen = ids_BV >= len(self.counts_N2)
         counts_BV2 = self.counts_N2[ids_BV.masked_fill(unseen, MISSING)]  # as often as the missing one: never
@@ -137,7 +138,8 @@ class GBDT(FittedBackbone):
         lifts = (clicks / overall_rate(self.total_2) + smoothing) / (times + smoothing)
         shares = times / max(1.0, float(self.total_2[0]))
         counted = torch.cat([lifts, shares], dim=1).masked_fill((ids_BV == MISSING).repeat(1, 2), torch.nan)
-        return counted if rows.numbers_BN is None else torch.cat([counted, rows.numbers_BN], dim=1)
+        numbers = [] if rows.numbers_BN is None else [rows.numbers_BN]
+        return torch.cat([counted, *numbers, *(rows.vectors[name] for name in self.vectors)], dim=1)
 
     def _grow_trees(self, examples_EX: Tensor, label_E: Tensor, weight_E: Tensor) -> None:
         if len(label_E[weight_E > 0].unique()) < 2:  # one class teaches trees nothing but that there is no other

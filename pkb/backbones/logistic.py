@@ -10,9 +10,10 @@ Each field of users and items has one more weight, for new values: a value that 
 own. A row with values that were new to it, in its fit or in its slice of time of a first fit, is learnt twice with half
 a row's weight: as it is, and as it was while these were new. (Added to a value's own weight, that of new values says
 nothing of a value without one.) Fields of context have none: in the first day every hour is new, which tells nothing
-of the next. Numbers are read by their bins.
+of the next. The weights of a list's values add up, numbers are read by their bins, and of a vector whether it is there.
 
-Shapes: B rows, F fields, U weights of values, L rows as they are learnt, X columns of knowledge, W = U + X + 1 weights.
+Shapes: B rows, F fields, C columns of ids, one a field and those of lists behind the first value, U weights of values,
+L rows as they are learnt, X columns of knowledge, W = U + X + 1 weights.
 """
 
 from __future__ import annotations
@@ -64,20 +65,22 @@ class Logistic(FittedBackbone):
         self.bias_1: Tensor
         own = [place if field.role in ("user", "item") else MISSING for place, field in enumerate(schema.fields, 1)]
         self.new_F = torch.tensor(own)  # what stands for a field's new values
+        self.lists = [(place, field.name) for place, field in enumerate(schema.fields) if field.kind == "list"]
 
     def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
-        new_BF, known_BX = self._new(rows), self._columns(plugged, len(rows))
-        twice_B = new_BF.any(dim=1)
-        ids_LF = torch.cat([rows.ids_BF.long(), torch.where(new_BF, self.new_F, rows.ids_BF)[twice_B]])
-        there_LF = ids_LF != MISSING
-        ids_U = torch.cat([self.ids_U, ids_LF[there_LF]]).unique()
-        columns = torch.searchsorted(ids_U, ids_LF[there_LF])
-        starts = torch.cat([torch.zeros(1, dtype=torch.int64), there_LF.sum(dim=1).cumsum(0)])
+        ids_BC, of_new_C = self._ids(rows)
+        new_BC, known_BX = self._new(rows, ids_BC, of_new_C), self._columns(plugged, len(rows))
+        twice_B = new_BC.any(dim=1)
+        ids_LC = torch.cat([ids_BC, torch.where(new_BC, of_new_C, ids_BC)[twice_B]])
+        there_LC = ids_LC != MISSING
+        ids_U = torch.cat([self.ids_U, ids_LC[there_LC]]).unique()
+        columns = torch.searchsorted(ids_U, ids_LC[there_LC])
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), there_LC.sum(dim=1).cumsum(0)])
         before_U = torch.zeros(len(ids_U), dtype=torch.float64)
         before_U[torch.searchsorted(ids_U, self.ids_U)] = self.weights_U
         weight_B = torch.where(twice_B, 0.5, 1.0).double() * (1.0 if rows.weight is None else rows.weight)
         learnt_W = _converged(
-            csr_matrix((np.ones(len(columns)), columns.numpy(), starts.numpy()), shape=(len(ids_LF), len(ids_U))),
+            csr_matrix((np.ones(len(columns)), columns.numpy(), starts.numpy()), shape=(len(ids_LC), len(ids_U))),
             torch.cat([known_BX, known_BX[twice_B]]).numpy(),
             torch.cat([rows.label, rows.label[twice_B]]).double().numpy(),
             torch.cat([weight_B, weight_B[twice_B]]).numpy(),
@@ -88,29 +91,34 @@ class Logistic(FittedBackbone):
         self.weights_U, self.weights_X, self.bias_1 = (part.clone() for part in parts)
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        ids_BF = batch.ids_BF.long()
-        read_BF = torch.where(self._seen(ids_BF), ids_BF, self.new_F)
-        w_BF = self.weights_U[torch.searchsorted(self.ids_U, read_BF)]
-        logit_B = self.bias_1 + w_BF.sum(dim=1) + self._columns(plugged, len(batch)) @ self.weights_X
+        ids_BC, of_new_C = self._ids(batch)
+        read_BC = torch.where(self._seen(ids_BC), ids_BC, of_new_C)
+        w_BC = self.weights_U[torch.searchsorted(self.ids_U, read_BC)]
+        logit_B = self.bias_1 + w_BC.sum(dim=1) + self._columns(plugged, len(batch)) @ self.weights_X
         return logit_B.float()
 
-    def _seen(self, ids_BF: Tensor) -> Tensor:
-        """Whether a fit has seen the value, [B, F] bool; the missing one is never new."""
-        place_BF = torch.searchsorted(self.ids_U, ids_BF).clamp(max=len(self.ids_U) - 1)
-        return self.ids_U[place_BF] == ids_BF
+    def _ids(self, rows: Batch) -> tuple[Tensor, Tensor]:
+        """The ids of rows, [B, C], and what stands for new ones in each column, [C]."""
+        behind = [(place, rows.lists[name][:, 1:]) for place, name in self.lists]
+        of_new = [self.new_F, *(self.new_F[place].expand(ids.shape[1]) for place, ids in behind)]
+        return torch.cat([rows.ids_BF, *(ids for _, ids in behind)], dim=1).long(), torch.cat(of_new)
 
-    def _new(self, rows: Batch) -> Tensor:
-        """Whether a row's value was new when the row was shown, and its field has a weight for that, [B, F] bool."""
-        ids_BF = rows.ids_BF.long()
+    def _seen(self, ids_BC: Tensor) -> Tensor:
+        """Whether a fit has seen the value, [B, C] bool; the missing one is never new."""
+        place_BC = torch.searchsorted(self.ids_U, ids_BC).clamp(max=len(self.ids_U) - 1)
+        return self.ids_U[place_BC] == ids_BC
+
+    def _new(self, rows: Batch, ids_BC: Tensor, of_new_C: Tensor) -> Tensor:
+        """Whether a row's value was new when the row was shown, and its field has a weight for that, [B, C] bool."""
         if len(self.ids_U) > 1 + len(self.new_F):
-            new_BF = ~self._seen(ids_BF)
+            new_BC = ~self._seen(ids_BC)
         else:
             slice_B1 = slices_in_time(rows, SLICES).unsqueeze(1)
-            values, value_BF = ids_BF.unique(return_inverse=True)
-            slice_of = slice_B1.expand_as(ids_BF).flatten()
-            first = torch.full((len(values),), SLICES).scatter_reduce(0, value_BF.flatten(), slice_of, "amin")
-            new_BF = (first[value_BF] == slice_B1) & (slice_B1 > 0) & (ids_BF != MISSING)
-        return new_BF & (self.new_F != MISSING)
+            values, value_BC = ids_BC.unique(return_inverse=True)
+            slice_of = slice_B1.expand_as(ids_BC).flatten()
+            first = torch.full((len(values),), SLICES).scatter_reduce(0, value_BC.flatten(), slice_of, "amin")
+            new_BC = (first[value_BC] == slice_B1) & (slice_B1 > 0) & (ids_BC != MISSING)
+        return new_BC & (of_new_C != MISSING)
 
     def _columns(self, plugged: Plugged, rows: int) -> Tensor:
         """Columns of knowledge, [B, X] float64; zeros without any."""

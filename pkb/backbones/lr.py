@@ -30,10 +30,10 @@ class LR(Backbone):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         self.embedding_width = self.hidden_width = 1
-        self.table = EmbeddingTable(len(schema.fields), 1, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, 1)
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        w_BFD = self.with_knowledge(self.table(batch.ids_BF, batch.numbers_BN), plugged)  # [B, F + K, 1 + J]
+        w_BFD = self.with_knowledge(self.table(batch), plugged)  # [B, F + K, 1 + J]
         logit_B1 = self.bias + w_BFD.sum(dim=(1, 2)).unsqueeze(1)
         return enter(logit_B1, plugged).squeeze(1)

@@ -52,7 +52,7 @@ class PNN(Backbone):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         fields, self.embedding_width = len(schema.fields), settings.width
-        self.table = EmbeddingTable(fields, settings.width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, settings.width)
         number, width = sockets.around(fields, settings.width)
         self.inner, self.outer = settings.product != "outer", settings.product != "inner"
         inputs = number * width + self.inner * number * (number - 1) // 2 + self.outer * width * (width + 1) // 2
@@ -60,7 +60,7 @@ class PNN(Backbone):
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        v_BFD = self.with_knowledge(self.table(batch.ids_BF, batch.numbers_BN), plugged)
+        v_BFD = self.with_knowledge(self.table(batch), plugged)
         signals = [v_BFD.flatten(1)]
         if self.inner:
             signals.append(inner_products(v_BFD))

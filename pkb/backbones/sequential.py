@@ -55,7 +55,7 @@ class SequentialBackbone(Backbone):
         self.histories = history_columns(schema, type(self).__name__)
         fields, width = len(schema.fields), settings.width
         self.embedding_width = width
-        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, width)
         interests = [self.new_interest(settings) for _ in self.histories]
         self.interests = nn.ModuleList(interests)
         inputs = (fields + sockets.fields) * (width + sockets.joined) + sum(i.width for i in interests)
@@ -70,7 +70,7 @@ class SequentialBackbone(Backbone):
         return self.with_auxiliary(batch, plugged)[0]
 
     def with_auxiliary(self, batch: Batch, plugged: Plugged = EMPTY) -> tuple[Tensor, Tensor | None]:
-        v_BFD = self.table(batch.ids_BF, batch.numbers_BN)
+        v_BFD = self.table(batch)
         inputs, losses = [self.with_knowledge(v_BFD, plugged).flatten(1)], []
         for interest, (name, column) in zip(self.interests, self.histories, strict=True):
             interest_BX, loss = interest(read_past(self.table, batch.histories[name], column, v_BFD[:, column]))

@@ -69,14 +69,14 @@ class XDeepFM(Backbone):
     def __init__(self, schema: Schema, settings: Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
         fields, self.embedding_width = len(schema.fields), settings.width
-        self.table = EmbeddingTable(fields, 1 + settings.width, numbers=schema.numbers)  # column 0 is the linear weight
+        self.table = EmbeddingTable(schema.fields, 1 + settings.width)  # column 0 is the linear weight
         number, width = sockets.around(fields, settings.width)
         self.cin = CIN(number, settings.maps)
         self.tower = Tower(number * width, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        rows_BFD: Tensor = self.table(batch.ids_BF, batch.numbers_BN)
+        rows_BFD: Tensor = self.table(batch)
         linear_B, v_BFD = rows_BFD[..., 0].sum(dim=1), self.with_knowledge(rows_BFD[..., 1:], plugged)
         deep_B: Tensor = self.tower(v_BFD.flatten(1), plugged)  # with w_0
         crossed_B: Tensor = self.cin(v_BFD)

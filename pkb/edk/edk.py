@@ -84,7 +84,7 @@ class EDK(KnowledgeBase):
         width, hidden = settings.width, settings.hidden
         input_width = len(schema.fields) * width
         # Phi_1 (extraction) and Phi_2 (memory) side by side: one lookup and one sparse update serve both
-        self.table = EmbeddingTable(len(schema.fields), 2 * width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, 2 * width)
         self.extractor = Extractor(width, settings.patterns, settings.heads)
         self.mask = HardConcrete(temperature=settings.mask_temperature, low=settings.mask_low, high=settings.mask_high)
         self.encoder = Encoder(width, depth=settings.depth, heads=settings.heads, hidden=hidden)
@@ -111,7 +111,7 @@ class EDK(KnowledgeBase):
 
     def _compress(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """log(alpha) of the masks [B, K, F], Phi_2 of the input [B, F, d], and knowledge [B, K, d]."""
-        extraction_BFd, memory_BFd = self.table(batch.ids_BF, batch.numbers_BN).chunk(2, dim=2)
+        extraction_BFd, memory_BFd = self.table(batch).chunk(2, dim=2)
         log_alpha_BKF = self.extractor(extraction_BFd)
         if self.training:
             masks_BKF = self.mask.sample(log_alpha_BKF, torch.rand_like(log_alpha_BKF))

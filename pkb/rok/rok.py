@@ -76,7 +76,7 @@ class ROK(KnowledgeBase):
         assert teacher.retriever is not None, f"{type(teacher).__name__} reads no neighbours"
         self.retriever = teacher.retriever
         fields, reading = len(schema.fields), vectors * width
-        self.table = EmbeddingTable(fields, feature_width, numbers=schema.numbers)  # f
+        self.table = EmbeddingTable(schema.fields, feature_width)  # f
         self.encoder = mlp(fields * feature_width, settings.hidden, reading)  # g
         self.projector = mlp(reading, [settings.projector], reading)  # h
 
@@ -96,13 +96,13 @@ class ROK(KnowledgeBase):
         return nn.ModuleList(parts[self.settings.update])
 
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return self._reconstructed(self.table(batch.ids_BF, batch.numbers_BN))
+        return self._reconstructed(self.table(batch))
 
     def knowledge_with_gradient(self, batch: Batch) -> Knowledge:
         if self.settings.update == "fixed":
             return self.knowledge(batch)
         with evaluating(self):
-            features_BFE = self.table(batch.ids_BF, batch.numbers_BN)
+            features_BFE = self.table(batch)
             read_BFE = features_BFE.detach() if self.settings.update == "encoder" else features_BFE
             return self.standardised(self._reconstructed(read_BFE))
 
@@ -124,10 +124,10 @@ class ROK(KnowledgeBase):
     def _imitation_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. 8 and its parts; a row for which nothing was found has no contrast, and counts as zero in its mean."""
         alpha = self.settings.alpha
-        z_BX = self._z(batch.ids_BF, batch.numbers_BN)
+        z_BX = self._z(self.table(batch))
         imitation = functional.mse_loss(z_BX, self._r(batch))
         rows_R, neighbour_RF = choose_neighbours(batch.neighbours[self.retriever], self.settings.positive)
-        zx_RX, zs_RX = z_BX[rows_R], self._z(neighbour_RF)
+        zx_RX, zs_RX = z_BX[rows_R], self._z(self.table.look_up(neighbour_RF))
         contrast_R = contrastive_loss(self.projector(zx_RX), zs_RX, self.projector(zs_RX), zx_RX)
         contrast = contrast_R.sum() / len(batch)
         return {
@@ -136,9 +136,9 @@ class ROK(KnowledgeBase):
             "contrast": contrast,
         }
 
-    def _z(self, ids_BF: Tensor, numbers_BN: Tensor | None = None) -> Tensor:
-        """[B, X]; of a row, or of a neighbour, whose numbers are known by their bins alone."""
-        z_BX: Tensor = self.encoder(self.table(ids_BF, numbers_BN).flatten(1))
+    def _z(self, features_BFE: Tensor) -> Tensor:
+        """[B, X]; of a row, or of a neighbour, of which ids are all that is known."""
+        z_BX: Tensor = self.encoder(features_BFE.flatten(1))
         return z_BX
 
     @torch.no_grad()
@@ -156,7 +156,7 @@ class ROK(KnowledgeBase):
         imitation_r2      share of the variance of r_t that z explains; missing where r_t is the same in all rows
         """
         with evaluating(self):
-            z_BX, r_BX = self._z(batch.ids_BF, batch.numbers_BN).double(), self._r(batch).double()
+            z_BX, r_BX = self._z(self.table(batch)).double(), self._r(batch).double()
         figures = {"knowledge_std": spread(z_BX), "knowledge_rank": effective_rank(z_BX)}
         total = (r_BX - r_BX.mean(dim=0)).square().sum()
         if total > 0:

@@ -50,17 +50,18 @@ def info_nce(z_BV: Tensor, view_BV: Tensor, temperature: float) -> Tensor:
 class DenseEncoder(nn.Module):
     """z, [B, F] ids -> [B, V], of length 1; with an embedding table of its own.
 
-    Numbers are read by their bins, which is all that a search pool keeps of them.
+    Rows are read by their ids, which is all that a search pool keeps: a list by its first value, a number by its bin,
+    of a vector whether it is there.
     """
 
     def __init__(self, schema: Schema, width: int, hidden: Sequence[int], vector_width: int) -> None:
         super().__init__()
         fields = len(schema.fields)
-        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, width)
         self.layers = mlp(fields * width, hidden, vector_width)
 
     def forward(self, ids_BF: Tensor) -> Tensor:
-        return functional.normalize(self.layers(self.table(ids_BF).flatten(1)), dim=1)
+        return functional.normalize(self.layers(self.table.look_up(ids_BF).flatten(1)), dim=1)
 
 
 class DERT(RIM):

@@ -113,7 +113,7 @@ class PET(Teacher):
         super().__init__(schema, settings, sockets)
         fields, width = len(schema.fields), settings.width
         self.embedding_width, self.aggregated_vectors = width, 1
-        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, width)
         self.label_of_row = nn.Embedding(3, width, padding_idx=UNKNOWN)
         self.label_of_edge = nn.Embedding(3, 2 * width, padding_idx=UNKNOWN)  # to the row, then to the value
         self.messages = nn.ModuleList(Messages(width) for _ in range(settings.layers))
@@ -124,7 +124,7 @@ class PET(Teacher):
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        v_BFD = self.with_knowledge(self.table(batch.ids_BF, batch.numbers_BN), plugged)
+        v_BFD = self.with_knowledge(self.table(batch), plugged)
         state_BD = self._state(Graph.around(batch.ids_BF, neighbours_of(batch, self.retriever)), len(batch))
         logits: Tensor = self.tower(torch.cat([state_BD, v_BFD.flatten(1)], dim=1), plugged)
         return logits

@@ -50,7 +50,7 @@ class RIM(Teacher):
         super().__init__(schema, settings, sockets)
         fields, width = len(schema.fields), settings.width
         self.embedding_width, self.aggregated_vectors = width, fields + 1
-        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, width)
         self.labels = nn.Embedding(2, width)  # e
         nn.init.normal_(self.labels.weight, std=0.1)
         self.query = nn.Linear(fields * width, fields * width)  # W, b
@@ -62,7 +62,7 @@ class RIM(Teacher):
         self.hidden_width = self.tower.socket_width
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        v_BFD = self.table(batch.ids_BF, batch.numbers_BN)
+        v_BFD = self.table(batch)
         r_BAD = self._aggregate(v_BFD, neighbours_of(batch, self.retriever))
         products_BP = inner_products(torch.cat([v_BFD, r_BAD], dim=1))
         x_BX = self.with_knowledge(v_BFD, plugged).flatten(1)
@@ -72,11 +72,10 @@ class RIM(Teacher):
 
     def aggregated(self, batch: Batch) -> Tensor:
         """r_feat, then r_label: [B, F + 1, D]."""
-        return self._aggregate(self.table(batch.ids_BF, batch.numbers_BN), neighbours_of(batch, self.retriever))
+        return self._aggregate(self.table(batch), neighbours_of(batch, self.retriever))
 
     def _aggregate(self, v_BFD: Tensor, near: Neighbours) -> Tensor:
-        columns_F = torch.arange(v_BFD.shape[1], device=v_BFD.device)
-        n_BKX = self.table.look_up(near.ids_BKF, columns_F).flatten(2)
+        n_BKX = self.table.look_up(near.ids_BKF).flatten(2)
         scores_BK = torch.bmm(n_BKX, self.query(v_BFD.flatten(1)).unsqueeze(2)).squeeze(2)
         weights_BK = masked_softmax(scores_BK, near.present_BK)
         r_feat_BFD = weighted_sum(weights_BK, n_BKX).view_as(v_BFD)

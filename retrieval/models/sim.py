@@ -129,7 +129,7 @@ class SIM(Teacher):
         fields, width = len(schema.fields), settings.width
         self.item_width = len(of_item) * width  # E
         self.embedding_width, self.aggregated_vectors = width, settings.heads * (len(of_item) + 1)
-        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, width)
         self.exact = ExactSearch(self.item_width, width, settings.heads, settings.attention)
         of_heads = self.aggregated_vectors * width
         number, wide = sockets.around(fields, width)
@@ -140,14 +140,14 @@ class SIM(Teacher):
         return self.with_auxiliary(batch, plugged)[0]
 
     def with_auxiliary(self, batch: Batch, plugged: Plugged = EMPTY) -> tuple[Tensor, Tensor | None]:
-        v_BFD = self.table(batch.ids_BF, batch.numbers_BN)
+        v_BFD = self.table(batch)
         heads_BX, loss = self._heads(batch, v_BFD)
         inputs = [self.with_knowledge(v_BFD, plugged).flatten(1), heads_BX]
         return self.tower(torch.cat(inputs, dim=1), plugged), loss
 
     def aggregated(self, batch: Batch) -> Tensor:
         """Join, for each head, the fields of the items and the time gaps: [B, I (E / D + 1), D]."""
-        heads_BX, _ = self._heads(batch, self.table(batch.ids_BF, batch.numbers_BN))
+        heads_BX, _ = self._heads(batch, self.table(batch))
         return heads_BX.view(len(batch), self.aggregated_vectors, self.embedding_width)
 
     def _heads(self, batch: Batch, v_BFD: Tensor) -> tuple[Tensor, Tensor | None]:

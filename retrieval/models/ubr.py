@@ -114,7 +114,7 @@ class UBR(Teacher):
         fields, width = len(schema.fields), settings.width
         of_behaviour = len(to_ask) * width
         self.embedding_width, self.aggregated_vectors = width, len(to_ask)
-        self.table = EmbeddingTable(fields, width, numbers=schema.numbers)
+        self.table = EmbeddingTable(schema.fields, width)
         self.asking = QueryGenerator(len(to_ask), width, settings.heads, settings.query_hidden, settings.query_dropout)
         self.query = nn.Linear(fields * width, of_behaviour)
         number, wide = sockets.around(fields, width)
@@ -125,7 +125,7 @@ class UBR(Teacher):
         return self.with_auxiliary(batch, plugged)[0]
 
     def with_auxiliary(self, batch: Batch, plugged: Plugged = EMPTY) -> tuple[Tensor, Tensor | None]:
-        v_BFD = self.table(batch.ids_BF, batch.numbers_BN)
+        v_BFD = self.table(batch)
         ask_BA, asked_BA = self._ask(v_BFD)
         inputs = [self.with_knowledge(v_BFD, plugged).flatten(1), self._behaviour(batch, v_BFD, asked_BA)]
         logits_B = self.tower(torch.cat(inputs, dim=1), plugged)
@@ -135,7 +135,7 @@ class UBR(Teacher):
 
     def aggregated(self, batch: Batch) -> Tensor:
         """What is retrieved, without the user: [B, F - 1, D]."""
-        v_BFD = self.table(batch.ids_BF, batch.numbers_BN)
+        v_BFD = self.table(batch)
         _, asked_BA = self._ask(v_BFD)
         read_BE = self._behaviour(batch, v_BFD, asked_BA)
         return read_BE.view(len(batch), self.aggregated_vectors, self.embedding_width)

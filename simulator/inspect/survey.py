@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pkb.errors import DataError
 from simulator.inspect.sample import is_sampled
+from simulator.stream.checking import checked_rows
 from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_times, settle_requests, tell_doubts
 from simulator.stream.ingest import SOURCES
 from simulator.stream.periods import Cut, Span, clock, cut_of, skipped, width_seconds
@@ -62,7 +63,7 @@ def survey(stream: StreamSettings, files: tuple[Path, ...], one_in: int, folder:
     limits = IngestSettings()
     notes: list[str] = []
     stops: list[str] = []
-    with staging(raw, folder, limits, history_length=1) as staged:
+    with staging(raw, folder, limits, checked_rows(raw, history_length=1, list_length=1)) as staged:
         rows_in, rejected = staged.count()
         notes += [f"{rows} raw rows are left out: {why}" for why, rows in sorted(staged.left_out.items())]
         for refuse in (lambda: refuse_wrong_times(staged, raw, limits), lambda: refuse_two_texts_of_an_id(staged, raw)):

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from pkb.batch import Batch, Neighbours
+from pkb.columns import from_tensors, to_tensors
 from pkb.errors import RunError
 from simulator.loop.neighbour_files import Spent, read_neighbours, write_neighbours
 from simulator.record.files import write_text
@@ -56,40 +56,14 @@ class SharedFiles:
 
     def write_rows(self, period: Period, rows: Batch) -> None:
         """Give the rows of a period to everybody."""
-        columns: dict[str, Tensor | None] = {
-            "row_id": rows.row_id,
-            "ids_BF": rows.ids_BF,
-            "numbers_BN": rows.numbers_BN,
-            "label": rows.label,
-            "ts": rows.ts,
-            "label_ts": rows.label_ts,
-            "request": rows.request,
-            "p_true": rows.p_true,
-            "weight": rows.weight,
-            **{f"further.{name}": label for name, label in rows.further_labels.items()},
-            **{f"history.{name}": ids for name, ids in rows.histories.items()},
-        }
         file = self._rows(period)
         aside = file.with_name(f".{file.name}.partial")  # without a sync: after a crash all of this is made anew
-        save_file({name: column.contiguous() for name, column in columns.items() if column is not None}, aside)
+        save_file({name: column.contiguous() for name, column in to_tensors(rows).items()}, aside)
         aside.replace(file)
 
     def rows(self, period: Period) -> Batch:
         """Map the rows of a period, as soon as they are there."""
-        columns = self._wait(self._rows(period), load_file)
-        return Batch(
-            row_id=columns["row_id"],
-            ids_BF=columns["ids_BF"],
-            numbers_BN=columns.get("numbers_BN"),
-            label=columns["label"],
-            ts=columns.get("ts"),
-            label_ts=columns.get("label_ts"),
-            request=columns.get("request"),
-            p_true=columns.get("p_true"),
-            weight=columns.get("weight"),
-            further_labels=_under("further.", columns),
-            histories=_under("history.", columns),
-        )
+        return from_tensors(self._wait(self._rows(period), load_file))
 
     def write_found(self, name: str, period: Period, found: Neighbours, spent: Spent) -> None:
         """Keep what a retriever found for the rows of a period, and the wall and CPU seconds that it took."""
@@ -143,7 +117,3 @@ class SharedFiles:
                     "searches for all groups; start the run again"
                 )
             time.sleep(POLL_SECONDS)
-
-
-def _under(prefix: str, columns: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}

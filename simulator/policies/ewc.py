@@ -24,7 +24,7 @@ class Ewc(Policy):
 
     l + weight / 2 sum_i F_i (theta_i - theta*_i)^2 (Kirkpatrick et al. 2017, eq. 3), F the diagonal of the empirical
     Fisher information, decayed and added up over lessons (online EWC, Schwarz et al. 2018). Of an embedding table a
-    step holds the rows that its minibatch touches.
+    step holds the rows that its minibatch touches, and all those of numbers and vectors.
     """
 
     adds_to_loss: ClassVar[bool] = True
@@ -61,7 +61,8 @@ class Ewc(Policy):
         for name, table in _tables(model).items():
             F, anchor = self.importance[name], self.anchor[name]
             rows = batch.unique_ids()
-            rows = rows[rows < len(F)]
+            own = torch.arange(1 + table.fields, table.reserved, device=rows.device)  # of numbers and vectors
+            rows = torch.cat([rows[rows < len(F)], own]).unique()
             total = total + (F[rows] * (table.rows(rows) - anchor[rows]).square()).sum()
         held: Tensor = 0.5 * self.settings.weight * total
         return held

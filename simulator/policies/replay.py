@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pkb.batch import Batch, Neighbours, concatenate
+from pkb.batch import Batch, concatenate
+from pkb.columns import from_tensors, to_tensors
 from pkb.errors import SettingError
 from pkb.seeding import generator
 from pkb.space import Between
 from simulator.policies.base import Learner, Lesson, Policy, Rows
+
+SEEN = "seen"  # of what a checkpoint keeps, all but this is the sample
 
 
 class Replay(Policy):
@@ -77,29 +80,11 @@ class Replay(Policy):
     def state(self) -> dict[str, Tensor]:
         if self.sample is None:
             return {}
-        plain = {name: getattr(self.sample, name) for name in ("row_id", "ts", "label_ts", "weight", "ids_BF", "label")}
-        histories = {f"histories.{name}": ids for name, ids in self.sample.histories.items()}
-        found = {
-            f"neighbours.{name}.{f.name}": getattr(n, f.name)
-            for name, n in self.sample.neighbours.items()
-            for f in fields(n)
-        }
-        held = {k: v for k, v in (plain | histories | found).items() if v is not None}
-        return held | {"seen": torch.tensor(self.seen)}
+        return to_tensors(self.sample) | {SEEN: torch.tensor(self.seen)}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self.seen = int(state["seen"])
-        found = {key.split(".")[1] for key in state if key.startswith("neighbours.")}
-        self.sample = Batch(
-            row_id=state["row_id"],
-            ts=state.get("ts"),
-            label_ts=state.get("label_ts"),
-            weight=state.get("weight"),
-            ids_BF=state["ids_BF"],
-            label=state["label"],
-            histories=_under("histories", state),
-            neighbours={name: Neighbours(**_under(f"neighbours.{name}", state)) for name in found},
-        )
+        self.seen = int(state[SEEN])
+        self.sample = from_tensors({name: column for name, column in state.items() if name != SEEN})
 
     def bytes_beside(self, model: int) -> int:
         return int(self.settings.bytes)
@@ -110,11 +95,6 @@ def only_learned_columns(rows: Batch) -> Batch:
     return replace(rows, further_labels={}, request=None, p_true=None)
 
 
-def _under(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries `part.name`, by name."""
-    return {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
-
-
 def row_bytes(rows: Batch) -> int:
-    """Bytes of one of these rows, histories at their padded length."""
+    """Bytes of one of these rows, lists and histories at their padded length."""
     return rows.nbytes // len(rows) if len(rows) else 1

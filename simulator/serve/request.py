@@ -4,21 +4,24 @@
 
 Every field of the schema stands in exactly one of the two: in `shared` as one value, in `candidates` as a list
 with one value per candidate. A value is an id of the log; of a field that is a number, it is the number, or null
-where it is missing. A history may be given too, as a list of ids in `shared` or one list per candidate; one that is
-left out counts as empty.
+where it is missing; of a list, a list of ids; of a vector, the list of its numbers, or null. A history may be given
+too, as a list of ids in `shared` or one list per candidate; one that is left out counts as empty.
 
-Shapes: B candidates, F fields, N of them numbers, H history length.
+Shapes: B candidates, F fields, V of them categories, N numbers, L length of a list, W of a vector, H of a history.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import DataError
@@ -53,29 +56,32 @@ def parse_request(body: bytes, schema: Schema) -> Batch:
         name: (f"shared.{name}", [shared[name]]) if name in shared else (f"candidates.{name}", candidates[name])
         for name in schema.names
     }
-    ids_BF = np.empty((size, len(schema.fields)), dtype=np.int32)
-    for column, name in enumerate(schema.categorical_names):
-        ids_BF[:, column] = _ids(*read[name])
+    values_BV = np.empty((size, len(schema.names_of("category"))), dtype=np.int32)
+    for column, name in enumerate(schema.names_of("category")):
+        values_BV[:, column] = _ids(*read[name])
     numbers_BN = np.empty((size, len(schema.numbers)), dtype=np.float32)
-    for column, name in enumerate(schema.number_names):
+    for column, name in enumerate(schema.names_of("number")):
         numbers_BN[:, column] = _numbers(*read[name])
-    if schema.numbers:
-        ids_BF[:, len(schema.categorical_names) :] = schema.number_ids(torch.from_numpy(numbers_BN)).numpy()
-    histories = {}
-    for history in schema.histories:
-        if history.name in candidates:
-            rows = candidates[history.name]
-            padded = _padded([_history(f"candidates.{history.name}[{i}]", row) for i, row in enumerate(rows)])
+
+    def of_rows(name: str, read_one: Callable[[str, Any], list[Any]], kind: type[np.number]) -> Tensor:
+        if name in candidates:
+            rows = [read_one(f"candidates.{name}[{i}]", row) for i, row in enumerate(candidates[name])]
         else:
-            row = _history(f"shared.{history.name}", shared.get(history.name, []))
-            padded = np.broadcast_to(_padded([row]), (size, max(1, len(row)))).copy()
-        histories[history.name] = torch.from_numpy(padded)
+            rows = [read_one(f"shared.{name}", shared.get(name, []))]
+        padded = _padded(rows, kind)
+        return torch.from_numpy(np.broadcast_to(padded, (size, padded.shape[1])).copy())
+
+    lists = {name: of_rows(name, _list, np.int32) for name in schema.names_of("list")}
+    vectors = {name: of_rows(name, partial(_vector, v.length), np.float32) for name, v in schema.vectors.items()}
+    numbers = torch.from_numpy(numbers_BN) if schema.numbers else None
     return Batch(
         row_id=-1 - torch.arange(size),  # no row of any log
-        ids_BF=torch.from_numpy(ids_BF),
+        ids_BF=schema.ids(torch.from_numpy(values_BV), lists, numbers, vectors),
         label=torch.zeros(size),
-        numbers_BN=torch.from_numpy(numbers_BN) if schema.numbers else None,
-        histories=histories,
+        lists=lists,
+        numbers_BN=numbers,
+        vectors=vectors,
+        histories={history.name: of_rows(history.name, _history, np.int32) for history in schema.histories},
     )
 
 
@@ -138,17 +144,35 @@ def _numbers(where: str, values: list[Any]) -> list[float]:
     return [math.nan if value is None else value for value in values]
 
 
-def _history(where: str, values: Any) -> list[int]:
+def _list(where: str, values: Any) -> list[int]:
+    """The ids of a list, none for null."""
+    if values is not None and not isinstance(values, list):
+        raise RequestError(f"{where}: {_shown(values)} is no list; give a list of ids, or null")
+    return [value for value in _history(where, values or [], kept="first") if value != MISSING]
+
+
+def _vector(length: int, where: str, values: Any) -> list[float]:
+    """The entries of a vector, all NaN for null."""
+    if values is None:
+        return [math.nan] * length
+    if not isinstance(values, list) or len(values) != length:
+        raise RequestError(f"{where}: {_shown(values)} is no vector; give a list of {length} numbers, or null")
+    if None in values:
+        raise RequestError(f"{where}: holds null; give {length} numbers, or null in place of all")
+    return _numbers(where, values)
+
+
+def _history(where: str, values: Any, kept: str = "latest") -> list[int]:
     if not isinstance(values, list):
         raise RequestError(f"{where}: must be a list of ids, oldest first")
     if len(values) > MAX_HISTORY:
-        raise RequestError(f"{where}: has {len(values)} ids; send the latest {MAX_HISTORY} at most")
+        raise RequestError(f"{where}: has {len(values)} ids; send the {kept} {MAX_HISTORY} at most")
     return _ids(where, values)
 
 
-def _padded(rows: list[list[int]]) -> np.ndarray:
-    """Lists of B rows -> [B, longest] int32, MISSING behind the last; at least one column."""
-    padded = np.full((len(rows), max(1, *map(len, rows))), MISSING, dtype=np.int32)
+def _padded(rows: list[list[Any]], kind: type[np.number]) -> np.ndarray:
+    """Lists of B rows -> [B, longest], MISSING behind the last; at least one column."""
+    padded = np.full((len(rows), max(1, *map(len, rows))), MISSING, dtype=kind)
     for row, values in zip(padded, rows, strict=True):
         row[: len(values)] = values
     return padded

@@ -53,11 +53,14 @@ def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
 
 
 def _values(rows: Batch, schema: Schema) -> dict[str, list[Any]]:
-    """Of each field, the rows' values as requests hold them: ids, or numbers with null for a missing one."""
-    values = dict(zip(schema.names, rows.ids_BF.T.tolist(), strict=True))
+    """Of each field, the rows' values as requests hold them: ids, lists, numbers, vectors, null for a missing one."""
+    values: dict[str, list[Any]] = dict(zip(schema.names, rows.ids_BF.T.tolist(), strict=True))
+    values |= {name: [_unpadded(row) for row in ids.numpy()] for name, ids in rows.lists.items()}
     if rows.numbers_BN is not None:
-        for name, numbers in zip(schema.number_names, rows.numbers_BN.T.tolist(), strict=True):
+        for name, numbers in zip(schema.names_of("number"), rows.numbers_BN.T.tolist(), strict=True):
             values[name] = [None if math.isnan(number) else number for number in numbers]
+    for name, vectors in rows.vectors.items():
+        values[name] = [None if math.isnan(entries[0]) else entries for entries in vectors.tolist()]
     return values
 
 

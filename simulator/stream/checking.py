@@ -5,24 +5,36 @@ from __future__ import annotations
 from simulator.stream.numeric import is_missing, number
 from simulator.stream.raw import RawLog, quoted, text, texts
 from simulator.stream.seen import TIMES
+from simulator.stream.vectors import checks as of_vector
+from simulator.stream.vectors import vector
 
 LATEST = 253_402_300_799  # the last second of the year 9999; a time beyond it has another unit
 
 
-def checked_rows(log: RawLog, history_length: int) -> str:
+def checked_rows(log: RawLog, history_length: int, list_length: int) -> str:
     """SQL of file, row, part, left_out, ts, label_ts, label0, ..., request, p_true, v0, v1, ..., reason, `seen.TIMES`.
 
     From label_ts on the label is known. The reason is why a row is set aside, null in good ones; v0, v1, ... are
-    `RawLog.values` in their order, texts or numbers.
+    `RawLog.values` in their order: texts, numbers, or lists of either. Of a history the last values are kept, of a list
+    the first of those that are not missing.
     """
-    histories = {h.name for h in log.schema.histories}
+    kinds = {f.name: f.kind for f in log.schema.fields} | dict.fromkeys(
+        (h.name for h in log.schema.histories), "history"
+    )
 
     def converted(name: str, value: str) -> str:
-        if name in histories:
-            return f"CAST(({value})[-{history_length}:] AS VARCHAR[])"
-        if name in log.schema.number_names:
-            return number(value, log.missing)
-        return f"CAST({value} AS VARCHAR)"
+        match kinds[name]:
+            case "history":
+                return f"CAST(({value})[-{history_length}:] AS VARCHAR[])"
+            case "list":
+                there = f"lambda one: one NOT IN ({texts(log.missing)})"
+                return f"list_filter(CAST({value} AS VARCHAR[]), {there})[:{list_length}]"
+            case "number":
+                return number(value, log.missing)
+            case "vector":
+                return vector(value)
+            case _:
+                return f"CAST({value} AS VARCHAR)"
 
     values = ", ".join(f"{converted(name, value)} AS v{i}" for i, (name, value) in enumerate(log.values.items()))
     nobody = f"request IS NULL OR request IN ({texts(('', *log.missing))})"
@@ -54,10 +66,14 @@ def checked_rows(log: RawLog, history_length: int) -> str:
             WHEN label0 = 1 AND (arrived IS NULL OR arrived > {LATEST}) THEN {shown} || ' does not parse'
             WHEN label0 = 1 AND arrived < ts THEN {shown} || ' is before the row''s own time'
             """
-    for name in log.schema.number_names:
-        i = list(log.values).index(name)
+    for i, (name, value) in enumerate(log.values.items()):
+        if kinds[name] not in ("number", "vector"):
+            continue
         written.append(f"written{i}")
-        values += f", {log.values[name]} AS written{i}"
+        values += f", {value} AS written{i}"
+        if name in log.schema.vectors:
+            checks += of_vector(name, f"v{i}", f"written{i}", log.schema.vectors[name].length)
+            continue
         checks += f"""WHEN v{i} IS NULL AND NOT ({is_missing(f"written{i}", log.missing)}) THEN
                 {text(f"{name} ")} || {quoted(f"CAST(written{i} AS VARCHAR)")} || ' is not a finite number of 32 bits'
             """

@@ -76,6 +76,7 @@ def refuse_two_texts_of_an_id(staged: Staging, log: RawLog) -> None:
 def _place_of(staged: Staging, log: RawLog, field: str, provisional: int) -> str:
     """File and row where a value stands first."""
     of_lists = {history.name: history.field for history in log.schema.histories}
+    of_lists |= {name: name for name in log.schema.names_of("list")}
     for number, name in enumerate(log.values):
         if of_lists.get(name, name) == field:
             held = f"list_contains(v{number}, {provisional})" if name in of_lists else f"v{number} = {provisional}"
@@ -117,6 +118,17 @@ def _tell_of_one_user(staged: Staging, log: RawLog, tell: Tell) -> None:
 
 def _tell_of_strange_lists(staged: Staging, log: RawLog, tell: Tell) -> None:
     names = log.schema.names
+    for name in log.schema.names_of("list"):
+        column = f"v{names.index(name)}"
+        lists, longest, example = staged.ask(f"""
+            SELECT count(*), max(len({column})), min({column}[1])
+            FROM (SELECT {column} FROM staged WHERE len({column}) > 0 LIMIT 100000)""")[0]
+        if lists >= MANY and longest == 1:
+            words = staged.ask(f"SELECT text FROM words WHERE provisional = {example}")
+            tell(
+                f"list {name!r}: none of {lists} holds more than one value, such as {words[0][0]!r}; look at"
+                " stream.table.list_separator, or name it under context"
+            )
     for number, history in enumerate(log.schema.histories, start=len(names)):
         values, known = staged.ask(f"""
             SELECT count(*), count(*) FILTER (id IN (SELECT DISTINCT v{names.index(history.field)} FROM staged))

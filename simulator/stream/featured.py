@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pkb.batch import Field, Schema
+from pkb.batch import KINDS, Field, Schema
 from pkb.errors import SettingError
 from pkb.numbers import Number
 from simulator.config.kinds import near
@@ -35,14 +35,11 @@ def with_clock(raw: RawLog, stream: StreamSettings) -> RawLog:
     """
     clock = [feature for feature in stream.derived if not feature.is_number]
     schema = raw.schema
-    held = {f.name: f for f in schema.fields}
-    added = tuple(Field(name=feature.name, role="context") for feature in clock)
+    added = [Field(name=feature.name, role="context") for feature in clock]
     for feature in stream.derived:
         if feature.name in (*schema.names, *(h.name for h in schema.histories), *schema.labels, *RESERVED):
             raise _wrong(feature, stream)("the log has a column of this name; choose another one")
-    fields = tuple(held[name] for name in schema.categorical_names)
-    numbers = tuple(held[name] for name in schema.number_names)
-    schema = replace(schema, fields=(*fields, *added, *numbers))
+    schema = _with(schema, added)
     for feature in stream.derived:
         _check(feature, raw, schema, _wrong(feature, stream))
     shift = stream.utc_offset_hours * 3_600 + WEEK  # so that the first hours of 1970 are not below 0
@@ -52,10 +49,15 @@ def with_clock(raw: RawLog, stream: StreamSettings) -> RawLog:
 
 
 def with_numbers(schema: Schema, stream: StreamSettings) -> Schema:
-    """The schema with the features that are numbers, behind all other fields."""
+    """The schema with the features that are numbers."""
     number = Number(encoding=stream.numbers.encoding)
     added = [Field(name=f.name, role="context", number=number) for f in stream.derived if f.is_number]
-    return replace(schema, fields=(*schema.fields, *added))
+    return _with(schema, added)
+
+
+def _with(schema: Schema, added: Sequence[Field]) -> Schema:
+    """The schema with further fields, each behind those of its kind."""
+    return replace(schema, fields=tuple(sorted([*schema.fields, *added], key=lambda f: KINDS.index(f.kind))))
 
 
 def _of_clock(kind: str, seconds: str) -> str:
@@ -66,7 +68,7 @@ def _of_clock(kind: str, seconds: str) -> str:
 
 
 def _check(feature: Feature, raw: RawLog, schema: Schema, wrong: Callable[[str], SettingError]) -> None:
-    known = schema.categorical_names
+    known = schema.names_of("category")
     if feature.kind in OF_LIST and raw.request is None:
         raise wrong("the log has no requests; name the column that is equal for rows shown together, or leave it out")
     for name in feature.key:

@@ -4,7 +4,7 @@
     read, check, sort        staging.py
     cut into periods         periods.py
     compute features         deriving.py, held to their definition by by_definition.py
-    learn numbers' bins      knots.py
+    measure numbers, vectors knots.py
     give ids, write          writing.py
     sync, rename             here
 
@@ -31,10 +31,11 @@ from simulator.record.files import sync_folder
 from simulator.record.full_disk import full_disk
 from simulator.stream import world
 from simulator.stream.by_definition import guard
+from simulator.stream.checking import checked_rows
 from simulator.stream.deriving import derive
 from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_times, settle_requests, tell_doubts
 from simulator.stream.featured import tell_of_lists, with_clock, with_numbers
-from simulator.stream.knots import with_knots
+from simulator.stream.knots import measured
 from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
 from simulator.stream.negatives import tell_fewer, with_drawn_negatives
@@ -58,7 +59,7 @@ from simulator.stream.writing import write_periods, write_rejects
 
 WORK = "work"  # a folder of what is gone when the log is there
 FORMAT = 3  # to be raised whenever the same input gives another log
-UNLESS_SET = ("numeric", "explode", "label_time", "weight")  # else no part of a table's fingerprint: it is found again
+UNLESS_SET = ("numeric", "lists", "vectors", "explode", "label_time", "weight")  # else no part of a fingerprint
 
 
 class Source(Protocol):
@@ -122,8 +123,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                 settle_requests(staged, raw, spans, report)
                 derived = derive(staged, raw, stream, spans, partial / WORK)
                 guard(staged, stream)
-                wider = with_numbers(raw.schema, stream)
-                schema = with_knots(wider, derived.sorted_numbers, spans, stream.numbers.bins, derived.growing)
+                schema = measured(with_numbers(raw.schema, stream), derived, spans, stream.numbers.bins)
                 periods = write_periods(staged, schema, spans, partial, derived.tables())
                 write_rejects(staged, partial)
                 kept = sum(period.rows for period in periods)
@@ -197,6 +197,8 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         clock = [stream.label_delay_seconds, stream.utc_offset_hours]
         shape["features"] = [[asdict(feature) for feature in stream.derived], clock]
     if source == "table":
+        if stream.table.lists:
+            shape["lists"] = plain(stream.lists)
         for name in UNLESS_SET:
             if not shape["table"][name]:
                 del shape["table"][name]
@@ -236,7 +238,8 @@ def _staged(
     else:
         raw = with_drawn_negatives(SOURCES[source].describe(stream, files), stream.negatives, cut)
     raw = replace(with_clock(raw, stream), files=files)
-    with staging(thinned(raw, stream), work, limits, history_length=stream.history_length) as staged:
+    query = checked_rows(thinned(raw, stream), stream.history_length, stream.lists.length)
+    with staging(raw, work, limits, query) as staged:
         yield raw, staged
     shutil.rmtree(work)
 

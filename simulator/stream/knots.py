@@ -1,4 +1,5 @@
-"""What the log's earliest rows tell of its numbers: the knots that bound their bins, mean and deviation.
+"""What the log's earliest rows tell of its numbers: the knots that bound their bins, mean and deviation; and of its
+vectors, how large their entries are.
 
 All is learned on the first period that holds a value of the field, which for most is the log's first, and then stays
 as it is, so that a bin keeps its meaning and its embedding. That period is the one whose rows are encoded by what they
@@ -10,7 +11,7 @@ before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,28 +19,49 @@ from numpy.typing import NDArray
 
 from pkb.batch import Schema
 from pkb.numbers import Number
+from pkb.vectors import Vector
+from simulator.stream.deriving import Derived
 from simulator.stream.periods import Span
 
-Values = Callable[[str, int, int], NDArray[np.float32]]  # of a number in rows with start <= ts < end, ascending
-
+VECTORS = 10_000  # earliest of a field, whose entries are measured
 
 DOUBLINGS = 10  # of a growing number: a day becomes three years
 
 
-def with_knots(
-    schema: Schema, values_of: Values, spans: Sequence[Span], bins: int, growing: Sequence[str] = ()
-) -> Schema:
-    """The schema, each of its numbers with the knots of at most so many bins, or DOUBLINGS more where it is growing."""
+def measured(schema: Schema, derived: Derived, spans: Sequence[Span], bins: int) -> Schema:
+    """The schema, each of its numbers with its knots, each vector with its scale.
 
-    def of_field(name: str, number: Number) -> Number:
+    A number has the knots of at most so many bins, and DOUBLINGS more where it is growing.
+    """
+
+    def number(name: str, told: Number) -> Number:
         for span in spans:
-            if len(values := values_of(name, span.start, span.end)):
-                learned = of_values(values, bins, number)
-                return doubled(learned) if name in growing else learned
-        return number
+            if len(values := derived.sorted_numbers(name, span.start, span.end)):
+                learned = of_values(values, bins, told)
+                return doubled(learned) if name in derived.growing else learned
+        return told
 
-    fields = [f if f.number is None else replace(f, number=of_field(f.name, f.number)) for f in schema.fields]
+    def vector(name: str, told: Vector) -> Vector:
+        for span in spans:
+            if len(values := derived.staged.first_vectors(name, span.start, span.end, VECTORS)):
+                return replace(told, scale=usual_size(values))
+        return told
+
+    fields = [
+        replace(
+            f,
+            number=None if f.number is None else number(f.name, f.number),
+            vector=None if f.vector is None else vector(f.name, f.vector),
+        )
+        for f in schema.fields
+    ]
     return replace(schema, fields=tuple(fields))
+
+
+def usual_size(values: NDArray[np.float32]) -> float:
+    """The root mean square of the entries of vectors, [rows, W]; 1 where all are 0."""
+    size = float(np.sqrt(np.square(values, dtype=np.float64).mean()))
+    return size if size > 0 else 1.0
 
 
 def of_values(values: NDArray[np.float32], bins: int, number: Number) -> Number:

@@ -1,10 +1,9 @@
 """The log on disk: `schema.json`, `manifest.json` and one Parquet file a period.
 
 Columns: row_id (int64, unique, in time order), ts (int64, seconds), label_ts (int64, the second from which on the
-label is known, where labels have times of their own), request_id (int64, where the log has
-requests), one int32 column of ids per field, or of float32 values where it is a number, one list<int32> column per
-history, one int8 column per label, p_true (float64, a synthetic world's click probability), and row_weight (float32,
-where rows have weights).
+label is known, where labels have times of their own), request_id (int64, where the log has requests), one column per
+field as in TYPES, one list<int32> column per history, one int8 column per label, p_true (float64, a synthetic world's
+click probability), and row_weight (float32, where rows have weights). A list or a vector that is missing is empty.
 """
 
 from __future__ import annotations
@@ -25,6 +24,14 @@ from pkb.dated import Dated
 from pkb.errors import DataError
 
 CACHED_ROWS = 32_768  # of which all ids fit into a processor's cache while they change from columns to rows
+
+
+TYPES = {  # of a field's column in the log
+    "category": pa.int32(),
+    "list": pa.list_(pa.int32()),
+    "number": pa.float32(),
+    "vector": pa.list_(pa.float32()),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +129,13 @@ class Log:
 
 
 def to_batch(table: pa.Table, schema: Schema) -> Batch:
-    """Columns of a log -> tensors; histories are padded behind their last entry, numbers have the ids of their bins."""
-    ids = torch.from_numpy(_side_by_side(table.select(schema.categorical_names), np.dtype(np.int32)))
-    numbers = torch.from_numpy(_side_by_side(table.select(schema.number_names), np.dtype(np.float32)))
+    """Columns of a log -> tensors; lists and histories are padded behind their last entry."""
+    values = torch.from_numpy(_side_by_side(table.select(schema.names_of("category")), np.dtype(np.int32)))
+    lists = {name: _padded(table.column(name)) for name in schema.names_of("list")}
+    numbers = None
+    if names := schema.names_of("number"):
+        numbers = torch.from_numpy(_side_by_side(table.select(names), np.dtype(np.float32)))
+    vectors = {name: _vectors(table.column(name), vector.length) for name, vector in schema.vectors.items()}
 
     def tensor(name: str, kind: torch.dtype | None = None) -> torch.Tensor:
         return torch.tensor(table.column(name).to_numpy(), dtype=kind)
@@ -132,8 +143,10 @@ def to_batch(table: pa.Table, schema: Schema) -> Batch:
     present = set(table.column_names)
     return Batch(
         row_id=tensor("row_id"),
-        ids_BF=torch.cat([ids, schema.number_ids(numbers)], dim=1) if schema.numbers else ids,
-        numbers_BN=numbers if schema.numbers else None,
+        ids_BF=schema.ids(values, lists, numbers, vectors),
+        lists=lists,
+        numbers_BN=numbers,
+        vectors=vectors,
         label=tensor(schema.labels[0], torch.float32),
         ts=tensor("ts"),
         label_ts=tensor("label_ts") if "label_ts" in present else None,
@@ -163,3 +176,12 @@ def _padded(lists: pa.ChunkedArray) -> torch.Tensor:
     padded = np.zeros((len(array), int(lengths.max(initial=0))), dtype=np.int32)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = array.flatten().to_numpy()
     return torch.from_numpy(padded)
+
+
+def _vectors(lists: pa.ChunkedArray, length: int) -> torch.Tensor:
+    """list<float> of N rows -> [N, W], NaN where a list is empty."""
+    array = lists.combine_chunks()
+    there = pc.list_value_length(array).to_numpy(zero_copy_only=False) > 0
+    values = np.full((len(array), length), np.nan, np.float32)
+    values[there] = array.flatten().to_numpy().reshape(-1, length)
+    return torch.from_numpy(values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class RawLog:
     time: str  # as it stands, for messages
     ts: str  # in whole seconds, null where `time` does not parse
     label: str
-    values: dict[str, str]  # of each field, and of each history (a list, oldest first)
+    values: dict[str, str]  # of each field, and of each history (a list, oldest first); lists and vectors are lists
     label_time: str | None = None  # of a positive, when its label arrived, as it stands, for messages
     label_ts: str | None = None  # the same in whole seconds; None where labels have no times of their own
     further_labels: dict[str, str] = field(default_factory=dict)  # of each label behind the first: 0 or 1
@@ -67,6 +67,12 @@ class RawLog:
         for name in [*columns, *schema.labels]:
             if name in own:
                 raise DataError(f"column {name}: the log has a column of its own by this name; rename it")
+
+
+def pooled_by(schema: Schema, pooling: str) -> Schema:
+    """The schema, whose fields that are lists are pooled so."""
+    fields = [f if f.pooling is None else replace(f, pooling=pooling) for f in schema.fields]
+    return replace(schema, fields=tuple(fields))
 
 
 def union(relations: Iterable[str]) -> str:

@@ -93,6 +93,18 @@ class NegativeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListSettings:
+    """How fields that are lists of categories are read (docs/data.md)."""
+
+    pooling: str = "mean"  # or sum: of the vectors of a list's values
+    length: int = 20  # of a longer list the first ones are kept
+
+    def __post_init__(self) -> None:
+        one_of(self, "pooling", ("mean", "sum"))
+        between(self, "length", 1, 1_000)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableSettings:
     """Anybody's Parquet or CSV files: which columns there are and what each one is."""
 
@@ -112,6 +124,8 @@ class TableSettings:
     context: list[str] = field(default_factory=list)
     scenario: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)  # fields that are numbers, such as price, age
+    lists: list[str] = field(default_factory=list)  # fields that hold several categories, such as genres, tags
+    vectors: dict[str, int] = field(default_factory=dict)  # fields that hold numbers: how many, such as embedding: 64
     histories: dict[str, str] = field(default_factory=dict)  # list column: the field whose values it holds
     explode: dict[str, str] = field(default_factory=dict)  # column of lists shown: id-label, or column of ids clicked
     columns: list[str] = field(default_factory=list)  # names of a CSV file's columns, where it has no header line
@@ -135,6 +149,9 @@ class TableSettings:
             raise SettingError(f"time_format={self.time_format!r}: must be in the words of strptime, such as %Y%m%d%H")
         between(self, "first_year", 1970, 9999)
         between(self, "last_year", self.first_year, 9999)
+        for name, length in self.vectors.items():
+            if length < 1:
+                raise SettingError(f"vectors.{name}={length}: must be the number of its entries, at least 1")
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -176,6 +193,7 @@ class StreamSettings:
     numbers: NumberSettings = field(default_factory=NumberSettings)
     negatives: NegativeSettings = field(default_factory=NegativeSettings)
     features: dict[str, str] = field(default_factory=dict)  # new fields of earlier rows: "item_age: age(item_id)"
+    lists: ListSettings = field(default_factory=ListSettings)
 
     def __post_init__(self) -> None:
         expand_home(self, "root", "data")

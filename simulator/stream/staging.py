@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pkb.cores import allowed_cores
-from simulator.stream.checking import checked_rows
 from simulator.stream.faults import as_data_error
+from simulator.stream.log import TYPES
 from simulator.stream.raw import RawLog, path, shown
 from simulator.stream.requests import number_of
 from simulator.stream.seen import USUAL, Seen
@@ -64,7 +64,7 @@ class Staging:
     query that fills it runs.
     """
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, folder: Path, *, history_length: int) -> None:
+    def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, folder: Path, query: str) -> None:
         self._engine = engine
         self._log = log
         self._columns = _staged_columns(log)
@@ -75,7 +75,7 @@ class Staging:
         tables = (("staged", self._columns), ("rejected", _REJECTED), ("words", WORDS))
         self._files = {name: folder / f"{name}.parquet" for name, _ in tables}
         self.left_out: Counter[str] = Counter()  # why rows of the raw files are no part of the log: how many
-        self._fill({name: _Store(self._files[name], columns) for name, columns in tables}, history_length)
+        self._fill({name: _Store(self._files[name], columns) for name, columns in tables}, query)
         for name in self._files:
             self.ask(f"CREATE VIEW {name} AS {self._stored(name)}")
         self._add_unreadable_lines()
@@ -140,6 +140,15 @@ class Staging:
         held = [table.column(0).to_numpy() for table in self.tables(query)]
         return np.concatenate([np.empty(0, np.float32), *held])
 
+    def first_vectors(self, name: str, start: int, end: int, most: int) -> np.ndarray:
+        """Of a field that is a vector, the first so many that are there in rows with start <= ts < end, [rows, W]."""
+        v = f"v{self._log.schema.names.index(name)}"
+        held = self.tables(f"""
+            SELECT {v} FROM staged WHERE len({v}) > 0 AND ts >= {start} AND ts < {end}
+            ORDER BY ts, file, row, part LIMIT {most}""")
+        entries = [whole(table.column(0)).flatten().to_numpy() for table in held]
+        return np.concatenate([np.empty(0, np.float32), *entries]).reshape(-1, self._log.schema.vectors[name].length)
+
     def words(self, final: Numbering) -> Iterator[pa.Table]:
         """Columns id, field, text of the values with final ids, in their order."""
         self._engine.register("final", final.pairs())
@@ -150,11 +159,11 @@ class Staging:
         """Expression of a request's number, and the join that it needs."""
         return ("0 AS request", "") if self._log.request is None else number_of(self.ask, apart=self._has_apart)
 
-    def _fill(self, stores: dict[str, _Store], history_length: int) -> None:
+    def _fill(self, stores: dict[str, _Store], query: str) -> None:
         with ExitStack() as closing:
             for store in stores.values():
                 closing.callback(store.close)
-            for rows in self.tables(checked_rows(self._log, history_length), ARRIVING_ROWS):
+            for rows in self.tables(query, ARRIVING_ROWS):
                 self.seen.add(rows)
                 bad, left = pc.is_valid(rows.column("reason")), pc.is_valid(rows.column("left_out"))
                 for why in rows.column("left_out").filter(pc.and_not(left, bad)).value_counts().to_pylist():
@@ -171,19 +180,17 @@ class Staging:
     def _encoded(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Rows with provisional ids in place of texts, and the values that were new."""
         schema = self._log.schema
-        values = [whole(rows.column(f"v{i}")) for i in range(len(self._log.values))]
-        texts, lists = values[: len(schema.categorical_names)], values[len(schema.fields) :]
-        ids, words = self._vocabulary.encode(
-            [
-                *(Values(field=name, texts=t) for name, t in zip(schema.categorical_names, texts, strict=True)),
-                *(Values(field=h.field, texts=t.flatten()) for h, t in zip(schema.histories, lists, strict=True)),
-            ]
-        )
-        numbered = [*range(len(texts)), *range(len(schema.fields), len(values))]  # between them stand numbers
-        arrays = {f"v{i}": pa.array(column) for i, column in zip(numbered, ids, strict=True)}
-        for i, column in enumerate(lists, start=len(schema.fields)):
-            offsets = np.concatenate([[0], np.cumsum(column.value_lengths().fill_null(0).to_numpy())])
-            arrays[f"v{i}"] = pa.ListArray.from_arrays(offsets.astype(np.int32), arrays[f"v{i}"])
+        values = {name: whole(rows.column(f"v{i}")) for i, name in enumerate(self._log.values)}
+        field_of = {name: name for name in schema.names_of("category", "list")}
+        field_of |= {history.name: history.field for history in schema.histories}
+        lists = [name for name in field_of if pa.types.is_list(values[name].type)]
+        texts = {name: values[name].flatten() if name in lists else values[name] for name in field_of}
+        ids, words = self._vocabulary.encode([Values(field=f, texts=texts[name]) for name, f in field_of.items()])
+        encoded = dict(zip(field_of, map(pa.array, ids), strict=True))
+        for name in lists:
+            offsets = np.concatenate([[0], np.cumsum(values[name].value_lengths().fill_null(0).to_numpy())])
+            encoded[name] = pa.ListArray.from_arrays(offsets.astype(np.int32), encoded[name])
+        arrays = {f"v{i}": encoded[name] for i, name in enumerate(self._log.values) if name in encoded}
         names = self._columns.names
         return pa.table([arrays[name] if name in arrays else rows.column(name) for name in names], names=names), words
 
@@ -221,8 +228,8 @@ class Staging:
 
 
 @contextmanager
-def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_length: int) -> Iterator[Staging]:
-    """The checked rows of `log`, for as long as the block lasts; the engine works in `folder`."""
+def staging(log: RawLog, folder: Path, settings: IngestSettings, query: str) -> Iterator[Staging]:
+    """The rows that `checked_rows` asks for, for as long as the block lasts; the engine works in `folder`."""
     engine = duckdb.connect(
         ":memory:",
         config={
@@ -238,7 +245,7 @@ def staging(log: RawLog, folder: Path, settings: IngestSettings, *, history_leng
         engine.execute("SET TimeZone = 'UTC'")  # whatever the clock of the machine
         engine.execute("SET enable_progress_bar = false")
         engine.execute("SET streaming_buffer_size = '100MB'")  # parsed while rows before it get their ids
-        yield Staging(engine, log, folder, history_length=history_length)
+        yield Staging(engine, log, folder, query)
     finally:
         engine.close()
 
@@ -254,8 +261,7 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _staged_columns(log: RawLog) -> pa.Schema:
-    of_fields = [pa.int32() if field.number is None else pa.float32() for field in log.schema.fields]
-    kinds = [*of_fields, *(pa.list_(pa.int32()) for _ in log.schema.histories)]
+    kinds = [*(TYPES[field.kind] for field in log.schema.fields), *(TYPES["list"] for _ in log.schema.histories)]
     return pa.schema(
         [
             *_PLACE,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pkb.batch import Schema
-from simulator.stream.log import Period
+from simulator.stream.log import TYPES, Period
 from simulator.stream.periods import Span
 from simulator.stream.staging import BATCH_ROWS, Staging, whole
 from simulator.stream.vocabulary import Ids, Numbering
@@ -74,15 +74,14 @@ def write_rejects(staged: Staging, folder: Path) -> None:
 
 def columns_of(schema: Schema) -> pa.Schema:
     """The columns of a period's file."""
-    ids, numbers, lists = pa.int32(), pa.float32(), pa.list_(pa.int32())
     return pa.schema(
         [
             ("row_id", pa.int64()),
             ("ts", pa.int64()),
             *([("label_ts", pa.int64())] if schema.has_label_time else []),
             *([("request_id", pa.int64())] if schema.has_request else []),
-            *((field.name, ids if field.number is None else numbers) for field in schema.fields),
-            *((history.name, lists) for history in schema.histories),
+            *((field.name, TYPES[field.kind]) for field in schema.fields),
+            *((history.name, TYPES["list"]) for history in schema.histories),
             *((label, pa.int8()) for label in schema.labels),
             *([("p_true", pa.float64())] if schema.has_p_true else []),
             *([("row_weight", pa.float32())] if schema.has_weight else []),
@@ -104,16 +103,17 @@ def in_order(staged: Staging, spans: Sequence[Span], columns: Sequence[str] = ()
 def _numbered(rows: pa.Table, derived: pa.Table, schema: Schema, numbering: Numbering, first_row_id: int) -> pa.Table:
     """Staged rows, and their fields that were computed, as rows of the log."""
     histories = [history.name for history in schema.histories]
+    single, lists = schema.names_of("category"), [*schema.names_of("list"), *histories]
     held = {name: whole(derived.column(name)) for name in derived.column_names}
     staged = [name for name in (*schema.names, *histories) if name not in held]
     held |= {name: whole(rows.column(f"v{i}")) for i, name in enumerate(staged)}
     every_row = np.arange(rows.num_rows)
     row_id = every_row + first_row_id
-    lengths = {name: held[name].value_lengths().to_numpy() for name in histories}
+    lengths = {name: held[name].value_lengths().to_numpy() for name in lists}
     ids = numbering.number(
         [
-            *(Ids(ids=held[name].to_numpy(), rows=every_row) for name in schema.categorical_names),
-            *(Ids(ids=held[h].flatten().to_numpy(), rows=np.repeat(every_row, n)) for h, n in lengths.items()),
+            *(Ids(ids=held[name].to_numpy(), rows=every_row) for name in single),
+            *(Ids(ids=held[name].flatten().to_numpy(), rows=np.repeat(every_row, n)) for name, n in lengths.items()),
         ]
     )
     arrays: dict[str, pa.Array] = {
@@ -124,8 +124,8 @@ def _numbered(rows: pa.Table, derived: pa.Table, schema: Schema, numbering: Numb
         **{label: rows.column(f"label{i}") for i, label in enumerate(schema.labels)},
         "p_true": rows.column("p_true"),
         **({"row_weight": rows.column("row_weight")} if schema.has_weight else {}),
-        **{name: held[name] for name in schema.number_names},
-        **{name: pa.array(column) for name, column in zip([*schema.categorical_names, *histories], ids, strict=True)},
+        **{name: held[name] for name in schema.names_of("number", "vector")},
+        **{name: pa.array(column) for name, column in zip([*single, *lists], ids, strict=True)},
     }
     for name, n in lengths.items():
         offsets = np.concatenate([[0], np.cumsum(n)]).astype(np.int32)

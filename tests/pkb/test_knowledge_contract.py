@@ -41,7 +41,7 @@ class Average(Teacher):
         fields = len(schema.fields)
         self.embedding_width = self.hidden_width = settings.width
         self.aggregated_vectors = fields + 1
-        self.table = EmbeddingTable(fields, settings.width)
+        self.table = EmbeddingTable(schema.fields, settings.width)
         self.label = nn.Embedding(2, settings.width)
         self.head = nn.Linear((fields + 1) * settings.width, 1)
 
@@ -49,14 +49,14 @@ class Average(Teacher):
         near = batch.neighbours.get(self.retriever)
         if near is None:
             return self.table.weight.new_zeros(len(batch), self.aggregated_vectors, self.embedding_width)
-        values_BKFD = self.table.look_up(near.ids_BKF, torch.arange(near.ids_BKF.shape[2]))
+        values_BKFD = self.table.look_up(near.ids_BKF)
         read_BKAD = torch.cat([values_BKFD, self.label(near.label_BK.long()).unsqueeze(2)], dim=2)
         number_B = near.present_BK.sum(dim=1).clamp(min=1)
         summed_BAD: Tensor = (read_BKAD * near.present_BK[:, :, None, None]).sum(dim=1)
         return summed_BAD / number_B[:, None, None]
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
-        own_BFD = self.table(batch.ids_BF)
+        own_BFD = self.table(batch)
         logits_B1: Tensor = self.head((self.aggregated(batch) + own_BFD.mean(dim=1, keepdim=True)).flatten(1))
         return logits_B1.squeeze(1)
 
@@ -109,28 +109,28 @@ class Sound(KnowledgeBase):
         fields = len(schema.fields)
         part = Part(name="values", vectors=fields, width=settings.width, fields=schema.names, of_fields=True)
         super().__init__(schema, [part], labels)
-        self.table = EmbeddingTable(fields, settings.width)
+        self.table = EmbeddingTable(schema.fields, settings.width)
         self.head = nn.Linear(fields * settings.width, 1)
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.table.grow(size, generator)
 
     def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        logits_B = self.head(self.table(batch.ids_BF).flatten(1)).squeeze(1)
+        logits_B = self.head(self.table(batch).flatten(1)).squeeze(1)
         return {"total": binary_cross_entropy_with_logits(logits_B, batch.label)}
 
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return {"values": self.table(batch.ids_BF)}
+        return {"values": self.table(batch)}
 
 
 class DropsOut(Sound):
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return {"values": dropout(self.table(batch.ids_BF))}
+        return {"values": dropout(self.table(batch))}
 
 
 class HasModes(Sound):
     def knowledge(self, batch: Batch) -> Knowledge:
-        return {"values": self.table(batch.ids_BF).detach() * (2 if self.training else 1)}
+        return {"values": self.table(batch).detach() * (2 if self.training else 1)}
 
 
 class LearnsOnTheSly(Sound):
@@ -141,7 +141,7 @@ class LearnsOnTheSly(Sound):
 
 class Peeks(Sound):
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return {"values": self.table(batch.ids_BF) + batch.label[:, None, None]}
+        return {"values": self.table(batch) + batch.label[:, None, None]}
 
 
 class NamesTooFewFields(Sound):
@@ -153,18 +153,18 @@ class NamesTooFewFields(Sound):
 
 class LooksAround(Sound):
     def _knowledge(self, batch: Batch) -> Knowledge:
-        vectors_BFd: Tensor = self.table(batch.ids_BF)
+        vectors_BFd: Tensor = self.table(batch)
         return {"values": vectors_BFd - vectors_BFd.mean(dim=0)}
 
 
 class ComesInOrder(Sound):
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return {"values": self.table(batch.ids_BF) + torch.arange(len(batch))[:, None, None]}
+        return {"values": self.table(batch) + torch.arange(len(batch))[:, None, None]}
 
 
 class ReadsIds(Sound):
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return {"values": self.table(batch.ids_BF) + batch.ids_BF.unsqueeze(2) % 7}
+        return {"values": self.table(batch) + batch.ids_BF.unsqueeze(2) % 7}
 
 
 class KeepsToItself(Sound):
@@ -177,7 +177,7 @@ class KeepsToItself(Sound):
         return super().compression_losses(batch, stage)
 
     def _knowledge(self, batch: Batch) -> Knowledge:
-        return {"values": self.table(batch.ids_BF) * (1 + self.seen)}
+        return {"values": self.table(batch) * (1 + self.seen)}
 
     def standardise(self, batch: Batch) -> None:
         """Leaves it in its own units."""
@@ -237,7 +237,7 @@ class SearchesInSecret(Sound):
     def _knowledge(self, batch: Batch) -> Knowledge:
         near = batch.neighbours.get("found")
         found_B = 0 if near is None else near.present_BK.sum(dim=1)[:, None, None]
-        return {"values": self.table(batch.ids_BF) + found_B}
+        return {"values": self.table(batch) + found_B}
 
 
 class WantsAnotherLabel(Sound):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pkb.batch import MISSING, Field, Schema
+from pkb.batch import MISSING, Batch, Field, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.errors import DataError
 from pkb.numbers import ENCODINGS, Number
@@ -32,32 +32,39 @@ small = st.floats(-100, 100, width=32)
 
 
 def table(encoding: str = "linear", *, size: int = 30, width: int = 4) -> EmbeddingTable:
-    numbers = [replace(number, encoding=encoding) for number in SCHEMA.numbers]
-    made = EmbeddingTable(3, width, numbers=numbers, new_value_rate=0.0)
+    user, item, price = SCHEMA.fields
+    assert price.number is not None
+    price = replace(price, number=replace(price.number, encoding=encoding))
+    made = EmbeddingTable([user, item, price], width, new_value_rate=0.0)
     made.grow(size, torch.Generator().manual_seed(0))
     return made
 
 
-def rows_of(*prices: float) -> tuple[Tensor, Tensor]:
-    """Ids and numbers of rows with these prices."""
+def rows_of(*prices: float) -> Batch:
+    """Rows with these prices."""
     numbers = torch.tensor(prices).unsqueeze(1)
     others = torch.arange(10, 10 + 2 * len(prices), dtype=torch.int32).view(-1, 2)
-    return torch.cat([others, SCHEMA.number_ids(numbers)], dim=1), numbers
+    return Batch(
+        row_id=torch.arange(len(prices)),
+        ids_BF=SCHEMA.ids(others, {}, numbers, {}),
+        label=torch.zeros(len(prices)),
+        numbers_BN=numbers,
+    )
 
 
 def read(t: EmbeddingTable, *prices: float) -> Tensor:
-    vectors: Tensor = t(*rows_of(*prices))[:, 2]
+    vectors: Tensor = t(rows_of(*prices))[:, 2]
     return vectors
 
 
 def test_ids_of_a_number_stand_before_all_values_that_of_the_missing_one_first() -> None:
-    ids, _ = rows_of(torch.nan, 0.0, 0.99, 1.0, 9.0, 10.0)
+    ids = rows_of(torch.nan, 0.0, 0.99, 1.0, 9.0, 10.0).ids_BF
     assert ids[:, 2].tolist() == [MISSING_PRICE, 5, 5, 6, 7, 8]
     assert SCHEMA.first_value_id == 9
 
 
 def test_what_lies_outside_falls_into_the_first_or_the_last_bin() -> None:
-    assert rows_of(-5.0, 1e30)[0][:, 2].tolist() == [5, 8]
+    assert rows_of(-5.0, 1e30).ids_BF[:, 2].tolist() == [5, 8]
 
 
 @given(st.lists(small, unique=True, max_size=8).map(sorted), st.lists(small | st.just(float("nan")), max_size=30))
@@ -113,39 +120,43 @@ def test_standardised_it_moves_along_one_line_until_it_is_clipped() -> None:
 
 def test_who_knows_the_bin_alone_reads_its_row() -> None:
     t = table()
-    ids, _ = rows_of(2.5, torch.nan)
-    assert torch.equal(t(ids)[:, 2], t.weight[[6, MISSING_PRICE]])
+    ids = rows_of(2.5, torch.nan).ids_BF
+    assert torch.equal(t.look_up(ids)[:, 2], t.weight[[6, MISSING_PRICE]])
     assert torch.equal(t.look_up(ids[:, 2], 2), t.weight[[6, MISSING_PRICE]])
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_other_fields_are_read_as_they_are_without_numbers(encoding: str) -> None:
     t = table(encoding)
-    ids, numbers = rows_of(0.3, 40.0, torch.nan)
-    ids[0, 0], ids[1, 1] = MISSING, 1000
-    assert torch.equal(t(ids, numbers)[:, :2], t(ids)[:, :2])
+    rows = rows_of(0.3, 40.0, torch.nan)
+    rows.ids_BF[0, 0], rows.ids_BF[1, 1] = MISSING, 1000
+    assert torch.equal(t(rows)[:, :2], t.look_up(rows.ids_BF)[:, :2])
 
 
 def test_padding_reads_zero_whatever_the_number_beside_it() -> None:
     t = table()
-    vectors = t(torch.zeros(2, 3, dtype=torch.int32), torch.tensor([[2.0], [torch.nan]]))
-    assert not vectors.any()
+    rows = rows_of(2.0, torch.nan)
+    assert not t(replace(rows, ids_BF=torch.zeros_like(rows.ids_BF))).any()
 
 
 @pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e-45])
 def test_numbers_of_any_size_give_finite_vectors(value: float) -> None:
     wide = Number(knots=(-3e38, 0.0, 1e-44, 3e38))
     for encoding in ("linear", "standardise"):
-        t = EmbeddingTable(1, 2, numbers=[replace(wide, encoding=encoding, mean=0.0, deviation=1e38)])
+        user, item, price = SCHEMA.fields
+        number = replace(wide, encoding=encoding, mean=0.0, deviation=1e38)
+        schema = replace(SCHEMA, fields=(user, item, replace(price, number=number)))
+        t = EmbeddingTable(schema.fields, 2)
         t.grow(0, torch.Generator().manual_seed(0))
-        ids = torch.from_numpy(2 + wide.bins(np.array([value], np.float32))).unsqueeze(1)
-        assert t(ids, torch.tensor([[value]])).isfinite().all()
+        numbers = torch.tensor([[value]])
+        rows = replace(rows_of(value), ids_BF=schema.ids(torch.zeros(1, 2, dtype=torch.int32), {}, numbers, {}))
+        assert t(rows).isfinite().all()
 
 
 def test_bins_are_never_new_and_never_given_up() -> None:
-    t = EmbeddingTable(3, 2, numbers=SCHEMA.numbers, new_value_rate=0.9)
+    t = EmbeddingTable(SCHEMA.fields, 2, new_value_rate=0.9)
     t.grow(30, torch.Generator().manual_seed(0))
-    ids, _ = rows_of(*([2.0] * 200))
+    ids = rows_of(*([2.0] * 200)).ids_BF
     assert (t.known(ids, torch.arange(3))[:, 2] == 6).all()
     own = t.weight[5:9].detach().clone()
     for now in range(4):
@@ -162,7 +173,9 @@ def test_a_schema_of_numbers_survives_its_json_and_one_without_says_nothing_of_t
 
 def test_numbers_stand_behind_all_other_fields() -> None:
     user, item, price = SCHEMA.fields
-    with pytest.raises(DataError, match="the numbers price must stand behind all other fields"):
+    with pytest.raises(
+        DataError, match="user, price, item must stand in the order of their kinds: category, list, number"
+    ):
         Schema(fields=(user, price, item), user="user", item="item")
 
 

@@ -4,10 +4,11 @@ import torch
 
 from pkb.embedding import EmbeddingTable
 from pkb.sequence import Similarity, masked_softmax, read_past, state_after, weighted_sum
+from tests.pkb.plain_fields import plain
 
 
 def table() -> EmbeddingTable:
-    made = EmbeddingTable(2, 3, scale=1.0)
+    made = EmbeddingTable(plain(2), 3, scale=1.0)
     made.grow(10, torch.Generator().manual_seed(0))
     return made.eval()
 

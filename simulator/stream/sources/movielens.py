@@ -1,7 +1,7 @@
 """MovieLens: ratings.csv (userId, movieId, rating, timestamp) and movies.csv (movieId, title, genres).
 
-A rating of 4 stars or more is a click. The scenario is the first of the genres that movies.csv joins with `|`;
-a movie that is not there has none. A film's title, its other genres and tags.csv are left out.
+A rating of 4 stars or more is a click. The genres that movies.csv joins with `|` are a list, and the first of them is
+the scenario; a movie that is not there has none. A film's title and tags.csv are left out.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from simulator.stream.sources import ratings
 
 FILES = ("ratings.csv", "movies.csv")
 ABSENT = f"holds none of {', '.join(FILES)}: get the data at https://grouplens.org/datasets/movielens/"
-SHAPED_BY: tuple[str, ...] = ()
+SHAPED_BY: tuple[str, ...] = ("lists",)
 
 SCHEMA = Schema(
     fields=(
         Field(name="userId", role="user"),
         Field(name="movieId", role="item"),
         Field(name="genre", role="scenario"),
+        Field(name="genres", role="item", pooling="mean"),
     ),
     user="userId",
     item="movieId",
@@ -39,13 +40,14 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     movies = raw.unrepeated(raw.separated(files[1], root, ("movieId", "genres")), "movieId")
     return RawLog(
         source="movielens",
-        schema=SCHEMA,
+        schema=raw.pooled_by(SCHEMA, stream.lists.pooling),
         root=root,
         relation=f"""
             WITH movie AS MATERIALIZED ({movies})
-            SELECT rated.*, string_split(genres, '|')[1] AS genre
+            SELECT rated.*, split AS genres, split[1] AS genre
             FROM ({raw.checked(rated, ratings.defect("rating"))}) AS rated
-            LEFT JOIN (SELECT movieId, genres FROM movie WHERE _defect IS NULL) USING (movieId)
+            LEFT JOIN (SELECT movieId, string_split(genres, '|') AS split FROM movie WHERE _defect IS NULL)
+                USING (movieId)
             UNION ALL BY NAME {raw.bad_rows("movie")}""",
         time="timestamp",
         ts=times.whole_seconds("timestamp", "s"),

@@ -1,10 +1,10 @@
 """Anybody's Parquet or CSV files, described by `stream.table`.
 
 A file is Parquet if its name ends in .parquet or .pq. Any other is CSV with a header line, unless `columns` names its
-columns, and may be packed (.gz, .zst); values may be quoted but hold no line break. A history is a list column, or a
-text: joined by `list_separator`, or as Python, JSON or SQL write a list. Where there is no time, the place of a row in
-its file, and of the file among the files in the order of their names, stands for it (`time: row`). A numeric field is a
-column of numbers, booleans or texts of numbers.
+columns, and may be packed (.gz, .zst); values may be quoted but hold no line break. Histories, lists and vectors are
+list columns, or texts: joined by `list_separator`, or as Python, JSON or SQL write a list. Where there is no time, the
+place of a row in its file, and of the file among the files in the order of their names, stands for it (`time: row`). A
+numeric field is a column of numbers, booleans or texts of numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pkb.batch import Field, History, Role, Schema
 from pkb.errors import DataError, SettingError
 from pkb.numbers import Number
+from pkb.vectors import Vector
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
 from simulator.stream.exploding import ELEMENT, LABEL, REQUEST, exploding_of
@@ -109,17 +110,23 @@ def _schema(stream: StreamSettings) -> Schema:
         "context": table.context,
         "scenario": table.scenario,
     }
-    for role, names in roles.items():
-        if twice := [name for name in table.numeric if name in names]:
-            raise SettingError(
-                f"stream.table.numeric: {twice[0]} stands under stream.table.{role}, too;"
-                " name it under numeric alone if it is to be read as a number"
-            )
+    kinds = {"lists": list(table.lists), "numeric": list(table.numeric), "vectors": list(table.vectors)}
+    places: dict[str, str] = {name: role for role, names in roles.items() for name in names}
+    for kind, columns in kinds.items():
+        for name in columns:
+            if name in places:
+                raise SettingError(
+                    f"stream.table.{kind}: {name} stands under stream.table.{places[name]}, too;"
+                    f" name it under {kind} alone if it is to be read so"
+                )
+            places[name] = kind
     number = Number(encoding=stream.numbers.encoding)
     return Schema(
         fields=(
             *(Field(name=name, role=role) for role, names in roles.items() for name in names),
+            *(Field(name=name, role="context", pooling=stream.lists.pooling) for name in table.lists),
             *(Field(name=name, role="context", number=number) for name in table.numeric),
+            *(Field(name=name, role="context", vector=Vector(length=n)) for name, n in table.vectors.items()),
         ),
         user=table.user[0],
         item=table.item[0],
@@ -133,7 +140,9 @@ def _schema(stream: StreamSettings) -> Schema:
 
 def _lists(table: TableSettings) -> dict[str, joined_lists.Split]:
     """The columns that hold lists, and how a text of each is split."""
-    splits: dict[str, joined_lists.Split] = dict.fromkeys(table.histories, joined_lists.split)
+    splits: dict[str, joined_lists.Split] = dict.fromkeys(
+        [*table.histories, *table.lists, *table.vectors], joined_lists.split
+    )
     if exploding := exploding_of(table):
         splits |= dict.fromkeys(exploding.columns, exploding.split)
     return splits
@@ -143,7 +152,7 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
     schema = raw.parquet_schema(file, list(alias))
     labels = (table.label, *table.further_labels)
-    no_ids = (*labels, *table.numeric, table.time, table.label_time, table.weight)
+    no_ids = (*labels, *table.numeric, *table.vectors, table.time, table.label_time, table.weight)
     require_exact(file, schema, [column for column in alias if column not in no_ids])
 
     def value(column: str) -> str:
@@ -155,6 +164,8 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
         if pa.types.is_nested(inner):
             holds = "a list of plain values" if column in _lists(table) else "one value"
             raise DataError(f"{file}: column {column!r} is {kind}, each of its rows must hold {holds}")
+        if column in table.vectors and is_list and _is_number(file, column, inner):
+            return quoted
         if column in table.numeric and _is_number(file, column, kind):
             return f"CAST({quoted} AS DOUBLE)"
         if column in labels:
@@ -179,7 +190,9 @@ def _is_number(file: Path, column: str, kind: pa.DataType) -> bool:
         return True
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         return False
-    raise DataError(f"{file}: column {column!r} is {kind}, stream.table.numeric takes numbers, booleans and texts")
+    raise DataError(
+        f"{file}: column {column!r} is {kind}, numeric and vectors of stream.table take numbers, booleans and texts"
+    )
 
 
 def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:

@@ -38,24 +38,38 @@ SCHEMA = Schema(
 )
 IDS = 60  # ids below are known to the models
 HISTORY = 9  # entries of the longest
+LIST = 4  # values of the longest
 PART = Part(name="vectors", vectors=3, width=5, fields=())  # of the knowledge plugged in
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def make_rows(number: int = 32, *, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
-    """Rows whose label the item decides; every fourth one has no history, and the others' differ in length."""
+def make_rows(number: int = 32, *, seed: int = 0, schema: Schema = SCHEMA, apart: int = 0) -> Batch:
+    """Rows whose label the item decides; every fourth one has no history, and the others' differ in length.
+
+    Ids of one field are so far apart from those of another; those of histories are not.
+    """
     draw = torch.Generator().manual_seed(seed)
-    first = schema.first_value_id
-    ids = torch.randint(first, IDS, (number, len(schema.categorical_names)), generator=draw, dtype=torch.int32)
+    first, single = schema.first_value_id, len(schema.names_of("category"))
+    ids = torch.randint(first, IDS, (number, single), generator=draw, dtype=torch.int32)
+    ids += apart * torch.arange(single, dtype=torch.int32)
     length = torch.arange(number) % 4 * (HISTORY // 3)
     numbers = None
     if schema.numbers:  # every seventh is missing
         numbers = torch.randn(number, len(schema.numbers), generator=draw)
         numbers.view(-1)[::7] = torch.nan
+    lists = {}
+    for column, name in enumerate(schema.names_of("list"), start=single):  # every fifth is missing
+        values = apart * column + torch.randint(first, IDS, (number, LIST), generator=draw, dtype=torch.int32)
+        lists[name] = values * (torch.arange(LIST) < (torch.arange(number) % (LIST + 1))[:, None])
+    vectors = {name: torch.randn(number, v.length, generator=draw) for name, v in schema.vectors.items()}
+    for values in vectors.values():
+        values[::6] = torch.nan
     return Batch(
         row_id=torch.arange(number),
-        ids_BF=ids if numbers is None else torch.cat([ids, schema.number_ids(numbers)], dim=1),
+        ids_BF=schema.ids(ids, lists, numbers, vectors),
+        lists=lists,
         numbers_BN=numbers,
+        vectors=vectors,
         label=(ids[:, schema.item_column] % 2).float(),
         ts=torch.arange(number),
         histories={
@@ -95,10 +109,7 @@ class Case:
         """What is fitted wants more rows than a step does, and values that belong to one field, as a log's do."""
         if not self.fitted:
             return make_rows(schema=self.schema)
-        rows = make_rows(600, schema=self.schema)
-        values = len(self.schema.categorical_names)
-        rows.ids_BF[:, :values] += 1000 * torch.arange(values, dtype=torch.int32)
-        return rows
+        return make_rows(600, schema=self.schema, apart=1000)
 
     @property
     def knowledge(self) -> Knowledge | None:
@@ -199,7 +210,11 @@ def a_score_does_not_depend_on_the_rows_beside_it(case: Case) -> None:
 
 def padding_changes_nothing(case: Case) -> None:
     model, rows = case.make_lively(), case.rows
-    longer = replace(rows, histories={name: pad(ids, (0, 3)) for name, ids in rows.histories.items()})
+    longer = replace(
+        rows,
+        histories={name: pad(ids, (0, 3)) for name, ids in rows.histories.items()},
+        lists={name: pad(ids, (0, 2)) for name, ids in rows.lists.items()},
+    )
     torch.testing.assert_close(model(longer, case.knowledge), model(rows, case.knowledge))
 
 

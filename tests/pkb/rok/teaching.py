@@ -35,12 +35,12 @@ class OpenBook(Teacher):
         super().__init__(schema, settings, sockets)
         self.embedding_width = self.hidden_width = settings.width
         self.aggregated_vectors = len(schema.fields)
-        self.table = EmbeddingTable(len(schema.fields), settings.width, scale=1.0)
+        self.table = EmbeddingTable(schema.fields, settings.width, scale=1.0)
         self.dropout = nn.Dropout(0.5)
         self.head = nn.Linear(len(schema.fields) * settings.width, 1)
 
     def aggregated(self, batch: Batch) -> Tensor:
-        r_BAD: Tensor = self.dropout(torch.tanh(self.table(batch.ids_BF)))
+        r_BAD: Tensor = self.dropout(torch.tanh(self.table(batch)))
         return r_BAD
 
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:

@@ -69,7 +69,7 @@ def test_messages_are_those_of_a_graph_of_single_nodes_and_edges(layers: int) ->
     model.tower.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0]))
     model(rows)
     for row in range(len(rows)):
-        expected = torch.cat([state_of_one(model, rows, row), model.table(rows.ids_BF)[row].flatten()])
+        expected = torch.cat([state_of_one(model, rows, row), model.table(rows)[row].flatten()])
         torch.testing.assert_close(read[0][row], expected)
 
 

@@ -23,7 +23,7 @@ def test_what_is_aggregated_is_the_mean_of_neighbours_and_labels_weighted_by_att
     aggregated = model.aggregated(ROWS)
     assert aggregated.shape == (8, model.aggregated_vectors, model.embedding_width) == (8, 5, 3)
     vectors, labels = model.table.weight.tolist(), model.labels.weight.tolist()
-    queries = model.query(model.table(ROWS.ids_BF).flatten(1)).tolist()
+    queries = model.query(model.table(ROWS).flatten(1)).tolist()
     for row, query in enumerate(queries):
         found = [k for k in range(NEAR.present_BK.shape[1]) if NEAR.present_BK[row, k]]
         flat = {k: [number for value in NEAR.ids_BKF[row, k].tolist() for number in vectors[value]] for k in found}
@@ -37,7 +37,7 @@ def test_what_is_aggregated_is_the_mean_of_neighbours_and_labels_weighted_by_att
 
 def test_the_tower_reads_row_aggregate_and_all_pairs_and_the_logit_reads_the_label_again() -> None:
     model = lively(RIM, width=3, hidden=())
-    v_BFD, r_BAD = model.table(ROWS.ids_BF), model.aggregated(ROWS)
+    v_BFD, r_BAD = model.table(ROWS), model.aggregated(ROWS)
     for row, logit in enumerate(model(ROWS).tolist()):
         vectors = [*v_BFD[row].tolist(), *r_BAD[row].tolist()]
         products = [dot(vectors[f], vectors[g]) for f in range(9) for g in range(f + 1, 9)]

@@ -149,7 +149,7 @@ def test_a_new_soft_search_chooses_as_the_index_does_by_the_same_embeddings(seed
     model.table.weight.data.mul_(200).round_()  # whole numbers: what is equal ties, however it was added up
 
     def embedding(rows: Batch) -> Tensor:
-        vectors_BFD: Tensor = model.table(rows.ids_BF)
+        vectors_BFD: Tensor = model.table(rows)
         return vectors_BFD[:, model.of_item].flatten(1)
 
     pool, queries = worlds.make_pool([80, 0, 120], seed=seed), worlds.make_rows(8, start=LATE, seed=seed + 1)
@@ -180,7 +180,7 @@ def test_behaviours_that_the_soft_search_leaves_out_do_not_count() -> None:
     model, rows = lively(SIMSoft, keep=2), make_met_rows("user_behaviours")
     near = rows.neighbours["user_behaviours"]
     behaviours = behaviours_of(model, near)
-    target = model.table(rows.ids_BF)[:, model.of_item].flatten(1)
+    target = model.table(rows)[:, model.of_item].flatten(1)
     kept = best_places(model.soft(behaviours, target), near.present_BK, 2)
     alone = Neighbours(
         ids_BKF=near.ids_BKF.take_along_dim(kept.unsqueeze(2), dim=1),

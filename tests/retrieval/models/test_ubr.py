@@ -135,7 +135,7 @@ def test_equal_rewards_teach_nothing() -> None:
 def test_a_row_is_read_with_what_asking_retrieves() -> None:
     """In plain steps, row by row."""
     model, rows = lively(UBR, retrieved=2), make_met_rows(RETRIEVER)
-    near, v_BFD = rows.neighbours[RETRIEVER], model.table(rows.ids_BF)
+    near, v_BFD = rows.neighbours[RETRIEVER], model.table(rows)
     asked_BA = likeliest(model.asking(v_BFD[:, 1:]))
     expected = []
     for b in range(len(rows)):
@@ -189,7 +189,7 @@ def test_it_learns_to_ask_with_the_telling_field_alone() -> None:
     train(model, rows, None, steps=60)
     backbone = model.backbone
     assert isinstance(backbone, UBR)
-    p_BA: Tensor = backbone.asking(backbone.table(rows.ids_BF)[:, backbone.to_ask]).sigmoid()
+    p_BA: Tensor = backbone.asking(backbone.table(rows)[:, backbone.to_ask]).sigmoid()
     assert p_BA[:, HOUR - 1].min() > 0.9
     assert p_BA[:, CATEGORY - 1].max() < 0.1
     assert loss_of(model, rows, None).item() < 0.1

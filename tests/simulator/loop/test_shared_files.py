@@ -58,7 +58,9 @@ def full(rows: Batch) -> Batch:
     items = rows.ids_BF[:, 1:2]
     return replace(
         rows,
+        lists={"tags": items.repeat(1, 3), "lists.genres": items[:, :0]},
         numbers_BN=rows.label.unsqueeze(1).repeat(1, 2) / 3,
+        vectors={"text": torch.full((len(rows), 3), 0.5)},
         further_labels={"cart": 1 - rows.label, "further.purchase": rows.label.clone()},
         histories={"shown": items.repeat(1, 4), "short": items[:, :0], "view": rows.ids_BF[:, :1].expand(-1, 2)},
     )

@@ -70,7 +70,7 @@ def rows_of(log: Log) -> list[dict[str, Any]]:
     """Every row of the log with values in place of ids, numbers as they are; None is missing."""
     words = pq.read_table(log.folder / "vocabulary.parquet").to_pylist()
     text = {word["id"]: word["text"] for word in words} | {0: None}
-    named = {*log.schema.categorical_names, *(history.name for history in log.schema.histories)}
+    named = {*log.schema.names_of("category", "list"), *(history.name for history in log.schema.histories)}
 
     def decoded(name: str, value: Any) -> Any:
         if name not in named:

@@ -168,7 +168,7 @@ def test_derived_numbers_stand_behind_the_logs_own_and_have_bins(tmp_path: Path)
     write(tmp_path, 600, seed=2)
     stream = stream_of(tmp_path, {"age": "age(item)"}, table={"numeric": ["list"], "request": None})
     log = log_of(stream)
-    assert log.schema.number_names == ("list", "age")
+    assert log.schema.names_of("number") == ("list", "age")
     batch = log.read(log.periods[-1])
     assert batch.numbers_BN is not None
     missing = batch.numbers_BN[:, 1].isnan()
@@ -268,7 +268,7 @@ def test_a_served_request_gets_the_features_that_the_log_has(tmp_path: Path) -> 
     log = log_of(stream)
     rows = [log.read(period) for period in log.periods]
     asked = AsOf(log, stream)
-    assert [f.name for f in asked.features] == list(log.schema.number_names)
+    assert [f.name for f in asked.features] == list(log.schema.names_of("number"))
     draw = np.random.default_rng(0)
     compared = 0
     for period in rows:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pkb.errors import DataError
+from simulator.stream.settings import ListSettings
 from tests.simulator.stream.raw_files import DAY, ingested, rejects, rows_of, settings_for, write_lines
 
 MORNING = 1_537_200_000  # 2018-09-18 00:00, UTC+8
@@ -51,6 +52,24 @@ def test_minus_one_is_missing_and_the_narrowest_category_is_taken(tmp_path: Path
     assert (first["item_brand_id"], first["user_gender_id"]) == (None, None)
     assert first["item_category_list"] == "5799347067982556520"
     assert second["item_brand_id"] == "3"
+
+
+def test_properties_and_what_was_searched_for_are_lists(tmp_path: Path) -> None:
+    nothing = {"item_property_list": "-1", "predict_category_property": "-1"}
+    write(tmp_path, [line(1, MORNING), line(2, MORNING + DAY, **nothing)])
+    log = ingested(settings_for(tmp_path, source="iaac", utc_offset_hours=8, lists=ListSettings(pooling="sum")))
+    first, second = rows_of(log)
+    assert first["item_property_list"] == ["2072967855524022579", "5131280576272319091"]
+    assert first["predicted_categories"] == ["5799347067982556520", "509660095530134768"]
+    assert first["predicted_properties"] == ["5755694407684602296"]
+    assert (second["item_property_list"], second["predicted_categories"], second["predicted_properties"]) == (
+        [],
+        [],
+        [],
+    )
+    assert {f.name: f.pooling for f in log.schema.fields if f.kind == "list"} == dict.fromkeys(
+        ("item_property_list", "predicted_categories", "predicted_properties"), "sum"
+    )
 
 
 def test_repeated_and_malformed_rows_are_set_aside_with_file_row_and_reason(tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ def write(folder: Path, ratings: list[str], movies: list[str] = MOVIES) -> None:
     write_lines(folder / "raw" / "movies.csv", movies)
 
 
-def test_four_stars_are_a_click_and_the_first_genre_is_the_scenario(tmp_path: Path) -> None:
+def test_four_stars_are_a_click_genres_are_a_list_and_the_first_is_the_scenario(tmp_path: Path) -> None:
     write(tmp_path, [f"1,31,4.0,{MONDAY}", f"1,32,3.5,{MONDAY + 1}", f"2,33,5,{MONDAY + DAY}"])
     rows = rows_of(ingested(settings_for(tmp_path, source="movielens")))
-    assert [(r["userId"], r["movieId"], r["genre"], r["click"]) for r in rows] == [
-        ("1", "31", "Crime", 1),
-        ("1", "32", None, 0),
-        ("2", "33", None, 1),
+    assert [(r["userId"], r["movieId"], r["genre"], r["genres"], r["click"]) for r in rows] == [
+        ("1", "31", "Crime", ["Crime", "Drama"], 1),
+        ("1", "32", None, [], 0),
+        ("2", "33", None, [], 1),
     ]
 
 
@@ -72,3 +72,5 @@ def test_the_real_ratings_are_all_kept(tmp_path: Path) -> None:
     assert (len({row["userId"] for row in rows}), len({row["movieId"] for row in rows})) == (671, 9_066)
     assert {row["genre"] for row in rows} >= {"Action", "Comedy", "Drama"}
     assert not any("|" in (row["genre"] or "") for row in rows)
+    assert all((row["genres"] or [None])[0] == row["genre"] for row in rows)
+    assert max(len(row["genres"]) for row in rows) == 10
