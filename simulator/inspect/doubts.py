@@ -35,9 +35,10 @@ def class_doubt(rows: int, positives: int, label: str) -> str:
         return ""
     if positives == 0:
         return f"no row is clicked: look at {label}"
+    drawn = "the YAML has them drawn" if "negatives" in READ else "they are not drawn yet: write them into the log"
     return (
-        f"every row is clicked ({label}): nothing can be told from it alone; the log holds what users chose, and needs"
-        " rows of what they did not choose (stream.negatives, docs/data.md)"
+        f"every row is clicked ({label}): the log holds what users chose, and nothing can be told from that without"
+        f" rows of what they did not choose; {drawn}"
     )
 
 

@@ -9,6 +9,7 @@ from simulator.inspect import after
 from simulator.inspect.columns import Column, columns_of
 from simulator.inspect.lists import Explode, Lists, exploded, lists_of
 from simulator.inspect.roles import (
+    IDS,
     Guess,
     attribute_of,
     by_numbers,
@@ -44,6 +45,7 @@ AMOUNTS = {  # words of a name that tell how much, not which
 }
 CODES = {"id", "code", "category", "cat", "cate", "brand", "type", "city", "zip", "postcode", "class", "group", "kind"}
 SCENARIOS = {"scenario", "scene", "domain", "tab", "surface", "channel", "placement", "slot", "pid", "site", "section"}
+PASSING = {"session", "request", "visit", "trace", "transaction"}
 MOST_SCENARIOS = 50
 FEW = 12  # values that are a category though they are whole numbers
 SKEW = 8  # a count's largest value is so many times its median
@@ -200,6 +202,8 @@ class _Roles:
             self.left_out[name] = "the log on disk has a column of its own by this name; rename it to use it"
         elif after.named(column):
             self.left_out[name] = "its name says that it is known only after the click"
+        elif column.tokens & PASSING and column.tokens & IDS:
+            self.left_out[name] = "tells a session or a request, which does not come back"
         elif _is_amount(column):
             self.numeric.append(name)
         elif column.present < COMES_BACK * column.distinct:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from pkb.errors import DataError
@@ -66,7 +67,8 @@ def survey(stream: StreamSettings, files: tuple[Path, ...], one_in: int, folder:
     with staging(raw, folder, limits, checked_rows(raw, history_length=1, list_length=1)) as staged:
         rows_in, rejected = staged.count()
         notes += [f"{rows} raw rows are left out: {why}" for why, rows in sorted(staged.left_out.items())]
-        for refuse in (lambda: refuse_wrong_times(staged, raw, limits), lambda: refuse_two_texts_of_an_id(staged, raw)):
+        checks = (partial(refuse_wrong_times, staged, raw, limits), partial(refuse_two_texts_of_an_id, staged, raw))
+        for refuse in checks:
             try:
                 refuse()
             except DataError as error:
@@ -132,7 +134,7 @@ def _thinnest(staged: Staging, seconds: int, offset: int) -> int:
     """The rows of the period that has fewest, the last one aside, which the end of the log may cut."""
     found = staged.ask(f"""
         SELECT floor((ts + {offset}) / {seconds}) AS number, count(*) AS rows FROM staged GROUP BY 1 ORDER BY 1""")
-    return min(rows for _, rows in found[:-1])
+    return int(min(rows for _, rows in found[:-1]))
 
 
 def _shown(staged: Staging, raw: RawLog, cut: Cut, spans: Sequence[Span], stream: StreamSettings) -> list[Shown]:

@@ -36,7 +36,7 @@ def everything() -> list[Row]:
     )
 
 
-ROLES = {
+ROLES: dict[str, Any] = {
     "time": "time",
     "label": "click",
     "request": "page_view",
