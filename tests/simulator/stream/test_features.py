@@ -53,11 +53,11 @@ def log_of(stream: StreamSettings, told: list[str] | None = None) -> Log:
     return ingest(stream, IngestSettings(), (told if told is not None else list[str]()).append)
 
 
-def write(folder: Path, rows: int, seed: int, *, days: int = 3, files: int = 2) -> None:
+def write(folder: Path, rows: int, seed: int, *, days: int = 3, files: int = 2, at: Any = None) -> None:
     """Rows in no order, half of them in a few hundred seconds; users, items and kinds that are missing now and then."""
     draw = np.random.default_rng(seed)
     t = MONDAY + draw.integers(0, days * DAY, rows)
-    t = np.where(draw.random(rows) < 0.5, t // 1800 * 1800, t)
+    t = np.where(draw.random(rows) < 0.5, t // 1800 * 1800, t) if at is None else at
 
     def some(letter: str, number: int) -> list[str | None]:
         drawn = draw.zipf(1.3, rows) % number
@@ -254,10 +254,12 @@ def test_a_feature_that_peeks_by_one_second_is_caught_by_the_guard(
 def test_a_label_that_is_known_a_second_too_early_is_caught_by_the_guard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, 3 * GUARDED, seed=9)
+    half = np.arange(3 * GUARDED) // 2  # hours; each label arrives half an hour after, a second behind another row
+    write(tmp_path, 3 * GUARDED, seed=9, at=MONDAY + 3_600 * half + np.arange(3 * GUARDED) % 2 * 1_799)
     early = "greatest(arrived - 1, ts + 1) AS visible"
-    query = deriving._query
-    monkeypatch.setattr(deriving, "_query", lambda *a: query(*a).replace("greatest(arrived, ts + 1) AS visible", early))
+    query = deriving._Part.query
+    peeks = lambda *a: query(*a).replace("greatest(arrived, ts + 1) AS visible", early)  # noqa: E731
+    monkeypatch.setattr(deriving._Part, "query", peeks)
     with pytest.raises(DataError, match=r"stream\.features\.rate="):
         log_of(stream_of(tmp_path, {"rate": "click_rate(kind)"}, label_delay="30m"))
 
