@@ -53,12 +53,8 @@ from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
 FORMAT = 3  # to be raised whenever the same input gives another log
-UNLESS_SET = (
-    "numeric",
-    "explode",
-    "label_time",
-    "weight",
-)  # no part of a table's fingerprint, so that logs without are found
+# Settings of a table that are no part of its fingerprint unless they are set, so that logs without are found again.
+UNLESS_SET = ("numeric", "explode", "label_time", "weight")
 
 
 class Source(Protocol):
