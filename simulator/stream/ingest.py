@@ -59,7 +59,8 @@ from simulator.stream.writing import write_periods, write_rejects
 
 WORK = "work"  # a folder of what is gone when the log is there
 FORMAT = 3  # to be raised whenever the same input gives another log
-UNLESS_SET = ("numeric", "lists", "vectors", "explode", "label_time", "weight")  # else no part of a fingerprint
+# Settings of a table that are no part of its fingerprint unless they are set, so that logs without are found again.
+UNLESS_SET = ("numeric", "lists", "vectors", "explode", "label_time", "weight")
 
 
 class Source(Protocol):
