@@ -9,7 +9,6 @@ from simulator.inspect import after
 from simulator.inspect.columns import Column, columns_of
 from simulator.inspect.lists import Explode, Lists, exploded, lists_of
 from simulator.inspect.roles import (
-    IDS,
     Guess,
     attribute_of,
     by_numbers,
@@ -45,7 +44,6 @@ AMOUNTS = {  # words of a name that tell how much, not which
 }
 CODES = {"id", "code", "category", "cat", "cate", "brand", "type", "city", "zip", "postcode", "class", "group", "kind"}
 SCENARIOS = {"scenario", "scene", "domain", "tab", "surface", "channel", "placement", "slot", "pid", "site", "section"}
-PASSING = {"session", "request", "visit", "trace", "transaction"}
 MOST_SCENARIOS = 50
 FEW = 12  # values that are a category though they are whole numbers
 SKEW = 8  # a count's largest value is so many times its median
@@ -131,6 +129,7 @@ class _Key:
     request: Guess | None
     of_user: set[str]  # columns with one value for each user
     of_item: set[str]
+    visits: set[str]  # columns with one user for each of their values, of which there are more than users
     taken: list[Column]
 
     @property
@@ -173,8 +172,13 @@ def _key_of(sample: Sample, columns: Sequence[Column]) -> _Key:
         request=request,
         of_user=of_user,
         of_item=of_item,
+        visits={c.name for c in free if user and _is_visit(sample, c, user.column)},
         taken=[*taken, *([request.column] if request else [])],
     )
+
+
+def _is_visit(sample: Sample, column: Column, user: Column) -> bool:
+    return column.distinct > user.distinct and user.name in attribute_of(sample, [user], column)
 
 
 class _Roles:
@@ -183,6 +187,7 @@ class _Roles:
     def __init__(self, key: _Key, left_out: dict[str, str]) -> None:
         self.of_user = key.of_user
         self.of_item = key.of_item
+        self.visits = key.visits
         self.left_out = left_out
         self.user_fields: list[str] = []
         self.item_fields: list[str] = []
@@ -202,8 +207,8 @@ class _Roles:
             self.left_out[name] = "the log on disk has a column of its own by this name; rename it to use it"
         elif after.named(column):
             self.left_out[name] = "its name says that it is known only after the click"
-        elif column.tokens & PASSING and column.tokens & IDS:
-            self.left_out[name] = "tells a session or a request, which does not come back"
+        elif name in self.visits:
+            self.left_out[name] = "each of its values is of one user: a visit, which does not come back"
         elif _is_amount(column):
             self.numeric.append(name)
         elif column.present < COMES_BACK * column.distinct:

@@ -190,7 +190,7 @@ def request_of(
             continue
         if not column.present / LONG <= column.distinct <= column.present / COMES_BACK:
             continue
-        named = bool(column.tokens & REQUESTS)
+        named = bool(column.tokens & REQUESTS) or {"page", "view"} <= column.tokens
         if user is not None and not named and column.distinct <= user.distinct:
             continue
         ((rows, together, one_user),) = sample.ask(f"""

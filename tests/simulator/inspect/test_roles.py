@@ -201,6 +201,18 @@ def test_lists_of_impressions_are_told(tmp_path: Path) -> None:
         assert "each row is a list of impressions (inview)" in told
 
 
+def test_a_visit_of_one_user_is_a_request_or_nothing(tmp_path: Path) -> None:
+    rows = with_columns(
+        impressions(),
+        visit=lambda row, _: f"{row['user_id']}-{row['time'] // 86_400 % 2}",
+        time=lambda row, draw: row["time"] + draw.randrange(3),
+    )
+    write(tmp_path / "log.csv", rows)
+    table = proposed(tmp_path, tmp_path / "log.csv")[0].stream.table
+    assert table.request == "page_view"
+    assert table.context == ["device"]
+
+
 def test_a_log_without_users_takes_devices_and_says_so(tmp_path: Path) -> None:
     rows = [{("device_id" if k == "user_id" else k): v for k, v in row.items()} for row in impressions()]
     write(tmp_path / "log.csv", rows)
