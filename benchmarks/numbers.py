@@ -23,7 +23,7 @@ from simulator.stream.ingest import ingest
 from simulator.stream.settings import IngestSettings, StreamSettings, TableSettings
 
 FIELDS, NUMBERS, LISTS, BATCH, VALUES, ROWS = 26, 13, 3, 4096, 1_000_000, 4_000_000
-LONGEST = 5  # values of a list, 1 at least and 3 on average
+LONGEST, TAGS = 5, 10_000  # values of a list, 1 at least and 3 on average, and values that there are
 DAY, MONDAY = 86_400, 1_641_168_000
 CATEGORICAL = Schema(
     fields=tuple(Field(name=f"f{i}", role="context") for i in range(FIELDS)),
@@ -53,15 +53,18 @@ WITH_LISTS = replace(
 
 
 def batch(schema: Schema, seed: int) -> Batch:
-    """Ids drawn uniformly, those of the last fields either bins of normal numbers or of 32 values."""
+    """Ids drawn uniformly; three fields are lists or their first values, the last bins of numbers or of 32 values."""
     draw = torch.Generator().manual_seed(seed)
-    first, single = schema.first_value_id, FIELDS - NUMBERS - len(schema.names_of("list"))
-    lowest = first + NUMBERS * 32
-    ids = torch.randint(lowest, VALUES, (BATCH, single), generator=draw, dtype=torch.int32)
-    lists = {}
-    for name in schema.names_of("list"):
-        values = torch.randint(lowest, VALUES, (BATCH, LONGEST), generator=draw, dtype=torch.int32)
-        lists[name] = values * (torch.arange(LONGEST) <= torch.randint(LONGEST, (BATCH, 1), generator=draw))
+    first, lowest = schema.first_value_id, schema.first_value_id + NUMBERS * 32
+    ids = torch.randint(
+        lowest + LISTS * TAGS, VALUES, (BATCH, FIELDS - NUMBERS - LISTS), generator=draw, dtype=torch.int32
+    )
+    tags = torch.randint(TAGS, (LISTS, BATCH, LONGEST), generator=draw, dtype=torch.int32)
+    tags = tags + lowest + TAGS * torch.arange(LISTS, dtype=torch.int32)[:, None, None]
+    there = torch.arange(LONGEST) <= torch.randint(LONGEST, (LISTS, BATCH, 1), generator=draw)
+    lists = dict(zip(schema.names_of("list"), tags * there, strict=False))
+    if not lists:
+        ids = torch.cat([ids, tags[:, :, 0].T], dim=1)
     numbers = torch.randn(BATCH, NUMBERS, generator=draw) if schema.numbers else None
     if numbers is None:
         few = torch.randint(32, (BATCH, NUMBERS), generator=draw, dtype=torch.int32)
@@ -124,11 +127,13 @@ def _ingest(name: str, lists: int) -> Figure:
         columns |= {"u": draw.integers(0, 200_000, ROWS), "i": draw.integers(0, 50_000, ROWS)}
         for i in range(lists):
             values = draw.integers(0, 10_000, ROWS * LONGEST)
-            columns[f"l{i}"] = pa.ListArray.from_arrays(np.arange(0, ROWS * LONGEST + 1, LONGEST, np.int32), values)
-        named = {"numeric": [f"n{i}" for i in range(NUMBERS)], "lists": [f"l{i}" for i in range(lists)]}
+            columns[f"l{i}"] = pa.ListArray.from_arrays(
+                np.arange(0, ROWS * LONGEST + 1, LONGEST, dtype=np.int32), values
+            )
+        numeric, of_lists = [f"n{i}" for i in range(NUMBERS)], [f"l{i}" for i in range(lists)]
         pq.write_table(pa.table(columns), Path(folder) / "rows.parquet")
         del columns
-        table = TableSettings(time="t", label="y", user=["u"], item=["i"], **named)
+        table = TableSettings(time="t", label="y", user=["u"], item=["i"], numeric=numeric, lists=of_lists)
         stream = StreamSettings(source="table", root=folder, data=f"{folder}/data", table=table)
         taken = seconds(lambda: ingest(stream, IngestSettings(), lambda line: None))
     return Figure(name=name, value=60 * ROWS / taken, unit="rows/min", repeats=1)

@@ -36,13 +36,14 @@ class ListReader(nn.Module):
         behind = [batch.lists[name][:, 1:] for name in self.names]
         there = [ids_BL != MISSING for ids_BL in behind]
         found = [ids_BL[there_BL] for ids_BL, there_BL in zip(behind, there, strict=True)]
-        sizes_M = torch.tensor([len(ids) for ids in found], device=self.columns_M.device)
+        rows = [there_BL.nonzero()[:, 0] for there_BL in there]
+        place_E = torch.cat([row * len(self.names) + number for number, row in enumerate(rows)])
         count_BM = torch.stack([there_BL.sum(dim=1) for there_BL in there], dim=1)
         in_all_BM = count_BM + (batch.ids_BF[:, self.place] != MISSING)
         return Further(
             ids_E=torch.cat(found),
-            columns_E=self.columns_M.repeat_interleave(sizes_M),
-            count_BM=count_BM,
+            columns_E=self.columns_M[place_E % len(self.names)],
+            place_E=place_E,
             divisor_BM=torch.where(self.is_mean_M, in_all_BM.clamp(min=1), 1),
         )
 
@@ -53,14 +54,14 @@ class Further:
 
     ids_E: Tensor
     columns_E: Tensor
-    count_BM: Tensor  # of these values in each list
+    place_E: Tensor  # of the list of each, among all lists of the first row, of the second, ...
     divisor_BM: Tensor  # of the sum of all, the first included: their number, or 1 where the sum is what is read
 
     def pooled(self, first_BCD: Tensor, further_ED: Tensor) -> Tensor:
         """The last M of the C columns, which hold what was read of first values, become mean or sum of all values."""
-        rows, m = self.count_BM.shape
-        sums_SD = torch.segment_reduce(further_ED, "sum", lengths=self.count_BM.T.flatten(), axis=0, initial=0)
-        sums_BMD = sums_SD.unflatten(0, (m, rows)).transpose(0, 1)
+        rows, m = self.divisor_BM.shape
+        sums_SD = further_ED.new_zeros(rows * m, further_ED.shape[1]).index_add(0, self.place_E, further_ED)
+        sums_BMD = sums_SD.unflatten(0, (rows, m))
         single_BVD, of_lists_BMD = first_BCD.split([first_BCD.shape[1] - m, m], dim=1)
         pooled_BMD = (of_lists_BMD + sums_BMD) / self.divisor_BM.unsqueeze(2)
         return torch.cat([single_BVD, pooled_BMD], dim=1)

@@ -87,10 +87,10 @@ def rows_of(name: str) -> Batch:
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name not in BLIND])
 def test_a_score_depends_on_the_number_and_not_on_its_bin_alone(name: str) -> None:
     rows = rows_of(name)
-    assert rows.numbers_BN is not None
-    rows = replace(rows, label=(rows.numbers_BN[:, 0] > 0.25).float())  # a fit is told by the price alone
-    model = learned(name, rows)
-    there = ~rows.numbers_BN.isnan().any(dim=1)
+    numbers = rows.numbers_BN
+    assert numbers is not None
+    rows = replace(rows, label=(numbers[:, 0] > 0.25).float())  # a fit is told by the price alone
+    model, there = learned(name, rows), ~numbers.isnan().any(dim=1)
     before, within = model(rows)[there], moved(rows, 0.05)
     same_bin = (within.ids_BF == rows.ids_BF).all(dim=1)[there]
     assert 0 < same_bin.sum() < len(same_bin)

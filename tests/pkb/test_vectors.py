@@ -130,5 +130,5 @@ def test_a_direction_of_a_vector_is_learned_whatever_its_units(units: float) -> 
 def test_a_vector_without_entries_or_with_an_odd_scale_is_refused() -> None:
     for odd in ({"length": 0}, {"length": 2, "scale": 0.0}, {"length": 2, "scale": float("nan")}):
         with pytest.raises(DataError, match="vector"):
-            Vector(**odd)  # type: ignore[arg-type]
+            Vector(**odd)
     assert MISSING == 0

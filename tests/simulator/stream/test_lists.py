@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def check_batches(log: Log) -> None:
     assert first == [ids[0] if ids else MISSING for ids in held]
 
 
-WRITTEN = {
+WRITTEN: dict[str, Callable[[list[str]], str]] = {
     "joined": ";".join,
     "json": json.dumps,
     "python": repr,
