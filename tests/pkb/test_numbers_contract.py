@@ -19,7 +19,7 @@ from tests.pkb.base_case import SCHEMA as BASE_SCHEMA
 from tests.pkb.base_case import Case as BaseCase
 
 NUMBERS = (
-    Field(name="price", role="context", number=Number(knots=(-1.5, -0.5, 0.0, 0.5, 1.5))),
+    Field(name="price", role="item", number=Number(knots=(-1.5, -0.5, 0.0, 0.5, 1.5))),
     Field(name="age", role="context", number=Number(knots=(-1.0, 1.0))),
 )
 NUMERIC = replace(SCHEMA, fields=(*SCHEMA.fields, *NUMBERS))
