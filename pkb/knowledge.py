@@ -38,6 +38,7 @@ class KnowledgeBase(nn.Module, ABC):
     Settings: ClassVar[type[Any]]  # a frozen dataclass, every field with a default
     taught: ClassVar[bool] = False  # by a retrieval model, which its constructor takes as `teacher`
     searches: ClassVar[bool] = False  # whether knowledge itself reads neighbours, not its compression alone
+    uses_histories: ClassVar[bool] = False  # the log's own, where it has any
     control: ClassVar[bool] = False  # whether it knows only what any base can tell, so that others are held against it
     compresses: ClassVar[Literal["old", "found"]] = "old"  # all old rows, or those that had older ones to find
     stages: ClassVar[tuple[str, ...]] = ("compress",)  # passes over old rows that compression makes, in their order

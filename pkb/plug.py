@@ -163,6 +163,7 @@ class Both(Plug):
 
 
 PLUGS = ("fields", "join", "hidden", "gate", "fields+join")
+INTO_USE = ("hidden", "gate")  # those that leave a backbone's own weights in their shapes
 
 
 def sockets_for(plug: str, parts: Sequence[Part], layer: int) -> Sockets:

@@ -45,6 +45,7 @@ def describe_arm(arm: ArmSettings) -> Arm:
         options={name: list(value) if isinstance(value, tuple) else value for name, value in arm.options.items()},
         control=arm.control,
         restart_at=list(arm.restart_at),
+        plug_from=arm.plug_from,
         base_is_control=base is not None and base.control,
         remedies={} if base is None else dict(base.remedies),
     )

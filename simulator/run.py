@@ -28,7 +28,7 @@ from simulator.record.replayed import Replayed, ReplayedPeriod, hold_to
 from simulator.report.commands import conclude, conclude_serving, conclude_what_is_missing, present, say
 from simulator.serve.loading import load_servable
 from simulator.serve.serving import check_servable, serve_and_measure
-from simulator.settings import Settings, check_restarts, load, to_yaml
+from simulator.settings import Settings, check_changes, load, to_yaml
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
 
@@ -43,7 +43,7 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     if log.manifest.source == "world" != settings.stream.source:  # what stands in for a real log says so in its name
         settings = replace(settings, name=f"{settings.name}-synthetic")
     settings.tune.check_leaves_some(len(log.periods))
-    check_restarts(settings, len(log.periods))
+    check_changes(settings, len(log.periods))
     settings = within_budget(settings, log)
     with held(_folder(settings)):
         return _play(settings, log, console, address, tell)

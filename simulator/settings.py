@@ -150,7 +150,13 @@ def _check_arm(settings: Settings, name: str) -> None:
     if arm.width is not None and not hasattr(model.Settings(), "width"):
         raise SettingError(f"{key}.width={arm.width}: {arm.backbone} has no embedding width")
     if arm.restart_at:
-        _check_restarts(settings, name)
+        _check_change(settings, name, "restart_at", arm.restart_at, arm.restart_at[0])
+    if arm.plug_from is not None:
+        _check_change(settings, name, "plug_from", arm.plug_from, arm.plug_from)
+        if issubclass(model, FittedBackbone):
+            raise SettingError(
+                f"{key}.plug_from={arm.plug_from}: {arm.backbone} is fitted as a whole, to more columns; leave it out"
+            )
     if arm.knowledge is not None:
         among(f"{key}.knowledge", arm.knowledge, KNOWLEDGE_BASES)
         if not model.takes_knowledge:
@@ -158,22 +164,26 @@ def _check_arm(settings: Settings, name: str) -> None:
         _check_knowledge(settings, name)
 
 
-def _check_restarts(settings: Settings, name: str) -> None:
-    arm, tuned_on = settings.arms[name], settings.tune.periods
-    key = f"arms.{name}.restart_at={arm.restart_at}"
+def _check_change(settings: Settings, name: str, setting: str, value: Any, first: int) -> None:
+    """Hold a setting of an arm that changes its model on the way, first in period `first`, to what can be."""
+    arm, tuned_on, key = settings.arms[name], settings.tune.periods, f"arms.{name}.{setting}={value}"
     if settings.stream.protocol == "split":
         raise SettingError(f"{key}: leave it out where stream.protocol=split, which has one lesson")
     if not POLICIES[arm.policy].goes_on:
         raise SettingError(f"{key}: policy {arm.policy} never goes on from a model; leave it out, or choose another")
-    if arm.restart_at[0] < tuned_on:
+    if first < tuned_on:
         raise SettingError(f"{key}: arms are tuned on periods before {tuned_on}; choose that one or a later one")
 
 
-def check_restarts(settings: Settings, periods: int) -> None:
-    """Raise SettingError where an arm is to be restarted after the last of so many periods."""
+def check_changes(settings: Settings, periods: int) -> None:
+    """Raise SettingError where an arm's model is to change after the last of so many periods."""
     for name, arm in settings.arms.items():
-        if arm.restart_at and arm.restart_at[-1] >= periods:
-            raise SettingError(f"arms.{name}.restart_at={arm.restart_at}: the log's periods are 0 to {periods - 1}")
+        for setting, value, last in (
+            ("restart_at", arm.restart_at, max(arm.restart_at, default=0)),
+            ("plug_from", arm.plug_from, arm.plug_from or 0),
+        ):
+            if last >= periods:
+                raise SettingError(f"arms.{name}.{setting}={value}: the log's periods are 0 to {periods - 1}")
 
 
 def _check_knowledge(settings: Settings, name: str) -> None:

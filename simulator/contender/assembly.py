@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from pkb.backbones.base import ClickModel, make_click_model
+from pkb.backbones.base import ClickModel, FittedBackbone, make_click_model
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Schema
+from pkb.device import Device
 from pkb.knowledge import KnowledgeBase, Part
 from pkb.parameters import dense_parameters
 from pkb.ranks import Ranks
@@ -21,6 +22,12 @@ from retrieval.indexed_pool import pool_histories
 from retrieval.models import RETRIEVAL_MODELS
 from simulator.contender.models import MODELS
 from simulator.contender.recipe import Recipe
+
+
+def device_of(recipe: Recipe) -> Device:
+    """Choose where a contender computes; what a model is fitted with as a whole knows no GPU."""
+    whole = issubclass(MODELS[recipe.arm.backbone], FittedBackbone)
+    return Device.choose("cpu" if whole else recipe.train.device, recipe.train.precision)
 
 
 def make_base(recipe: Recipe, schema: Schema) -> KnowledgeBase | None:

@@ -28,7 +28,7 @@ from simulator.contender.contender import Contender
 from simulator.contender.recipe import Recipe
 from simulator.record.files import write_text
 
-PROGRESS = ("trained_through", "built_until", "known", "passes_at_first", "stopped", "next_period")
+PROGRESS = ("trained_through", "built_until", "known", "plugged", "passes_at_first", "stopped", "next_period")
 FILES = ("contender.json", "schema.json", "state.safetensors")
 
 
@@ -84,6 +84,7 @@ def _progress(contender: Contender, period: int) -> dict[str, Any]:
         "trained_through": contender.trained_through,
         "built_until": contender.built_until,
         "known": contender.known,
+        "plugged": contender.plugged,
         "passes_at_first": contender.passes_at_first,
         "compressed_through": contender.compressed_through,
         "knowledge_built_until": None if source is None else source.built_until,

@@ -6,27 +6,24 @@ Every random draw depends on the seed, on what is drawn for, and on the period. 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from pkb.backbones.base import ClickModel, FittedBackbone
+from pkb.backbones.base import ClickModel
 from pkb.batch import Batch, Schema
 from pkb.dated import Dated
-from pkb.device import Device
 from pkb.knowledge import Knowledge
 from pkb.parameters import tables_of
 from pkb.ranks import Ranks
 from pkb.source import Live, Source
-from retrieval.indexed_pool import BEHAVIOURS, as_histories, pool_histories
-from simulator.contender.assembly import base_optimiser, make_base, make_model, model_optimiser
-from simulator.contender.models import MODELS
+from retrieval.indexed_pool import pool_histories
+from simulator.contender.assembly import base_optimiser, device_of, make_base, make_model, model_optimiser
 from simulator.contender.passes import Passes
 from simulator.contender.prediction import Progress, probabilities
 from simulator.contender.recipe import Recipe
-from simulator.contender.searching import Encoder, encodes, reads_of
+from simulator.contender.searching import Encoder, encodes, reads_of, with_behaviours
 from simulator.policies import POLICIES
 from simulator.record.costs import Lesson
 from simulator.stream.log import Period
@@ -40,8 +37,7 @@ class Contender:
     ) -> None:
         """Its knowledge comes from `source`, or from a base of its own if the arm names one."""
         self.recipe, self.schema, self.ranks, self.key = recipe, schema, ranks or Ranks(), recipe.key
-        whole = issubclass(MODELS[recipe.arm.backbone], FittedBackbone)  # what it is fitted with knows no GPU
-        self.device = Device.choose("cpu" if whole else recipe.train.device, recipe.train.precision)
+        self.device = device_of(recipe)
         self.base = make_base(recipe, schema)
         self.live = None if self.base is None else Live(self.base.to(self.device.name))
         self.source = source or self.live
@@ -57,6 +53,7 @@ class Contender:
         self.lesson: Lesson | None = None  # how the latest period was learned, by steps
         self.trainings = 0  # starts, fits and compressions so far, by this process
         self.known = 0  # ids below it are not new, though the model may have started afresh
+        self.plugged = recipe.arm.plug_from is None  # whether knowledge takes part, once there is any
         self._start()
         self.histories = pool_histories(recipe.histories if self.model.backbone.uses_histories else ())
         self.reads = reads_of(recipe)
@@ -87,6 +84,10 @@ class Contender:
         self.live.compressed(old.index, old.end)
         self.trainings += 1
 
+    def plug_in(self) -> None:
+        """Let knowledge take part from now on: a new plug leaves scores, weights and optimiser as they are."""
+        self.plugged = True
+
     def stop(self, reason: str) -> None:
         """Take no further part."""
         self.stopped = reason
@@ -99,7 +100,7 @@ class Contender:
         """Go on where a stored contender was; `model` is what its model had learned, and what is not new to it."""
         self.passes_at_first, self.next_period, self.stopped = passes_at_first, next_period, stopped
         self.trained_through, self.built_until = model["trained_through"], model["built_until"]
-        self.known = model["known"]
+        self.known, self.plugged = model["known"], model["plugged"]
 
     @property
     def compressed_through(self) -> int:
@@ -121,20 +122,19 @@ class Contender:
 
     def place(self, batch: Batch) -> Batch:
         """Move rows to where the model is, with their neighbours as histories where the model wants these."""
-        if self.histories and self.histories[0].name not in batch.histories:
-            found = as_histories(batch.neighbours[BEHAVIOURS], self.histories, self.schema)
-            batch = replace(batch, histories=batch.histories | found)
-        return self.device.place(batch)
+        return self.device.place(with_behaviours(batch, self.histories, self.schema))
 
     def logits(self, batch: Batch, model: ClickModel | None = None) -> Tensor:
-        """Score rows, [B], by this contender's or another model; knowledge takes part once there is any."""
+        """Score rows, [B], by this contender's or another model."""
         batch = self.place(batch)
         logits: Tensor = (model or self.model)(batch, self.knowledge(batch))
         return logits
 
-    def knowledge(self, batch: Batch) -> Knowledge | None:
-        """Ask the source, if there is one; None before it knows anything."""
-        return self.source.knowledge(batch) if self.source is not None else None
+    def knowledge(self, batch: Batch, *, learning: bool = False) -> Knowledge | None:
+        """Ask the source, with a gradient if `learning`; None before it is plugged in, or knows anything."""
+        if self.source is None or not self.plugged:
+            return None
+        return self.source.knowledge_with_gradient(batch) if learning else self.source.knowledge(batch)
 
     def predict(self, batch: Batch, progress: Progress | None = None) -> np.ndarray:
         """Predict click probabilities, [B] float32."""

@@ -43,6 +43,8 @@ def learn(
     if now.index in contender.recipe.arm.restart_at:
         contender.start_afresh()
         contender.policy.forget_model()
+    if not contender.plugged and now.index >= (contender.recipe.arm.plug_from or 0):
+        contender.plug_in()
     lesson = contender.policy.lesson(contender, window, rows)
     if lesson is None:
         return
@@ -134,14 +136,14 @@ def _make_pass(
     ledger: Ledger | None = None,
 ) -> None:
     """Make one pass over the rows in this order; each rank learns its share of every minibatch of `size` rows."""
-    model, source, device = contender.model, contender.source, contender.device
+    model, device = contender.model, contender.device
     model.train()
     for step, minibatch in enumerate(rows.minibatches(size, order)):
         part, loss = contender.ranks.share(minibatch), None
         if len(part):
             placed = contender.place(part)
             with device.autocast():
-                knowledge = None if source is None else source.knowledge_with_gradient(placed)
+                knowledge = contender.knowledge(placed, learning=True)
             loss = click_loss(model, placed, knowledge, addition, device=device) * (len(part) / len(minibatch))
         take_step(contender.model_optimiser, loss, len(minibatch), f"learning period {now.index}, step {step}")
         if ledger:

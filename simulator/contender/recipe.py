@@ -44,6 +44,11 @@ class Recipe:
         return MODELS[self.arm.backbone].uses_histories
 
     @property
+    def reads_histories(self) -> bool:
+        """Whether its click model or its base reads those of the log, if it has any."""
+        return self.uses_histories or bool(self.arm.knowledge and KNOWLEDGE_BASES[self.arm.knowledge].uses_histories)
+
+    @property
     def epochs(self) -> int:
         """Passes over the rows of a lesson."""
         return self.arm.epochs or self.train.epochs

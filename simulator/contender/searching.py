@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from pkb.backbones.base import Backbone
 from pkb.bases import KNOWLEDGE_BASES
-from pkb.batch import Batch
+from pkb.batch import Batch, History, Schema
 from pkb.device import Device
 from pkb.knowledge import evaluate
-from retrieval.indexed_pool import BEHAVIOURS, DENSE
+from retrieval.indexed_pool import BEHAVIOURS, DENSE, as_histories
 from retrieval.models import RETRIEVAL_MODELS
 from simulator.contender.models import MODELS
 from simulator.contender.recipe import Recipe
@@ -47,6 +48,14 @@ def reads_of(recipe: Recipe) -> Reads:
     histories = BEHAVIOURS if recipe.uses_histories and recipe.histories else None
     predicting = _named(histories, backbone.retriever, searching)
     return Reads(predicting=predicting, all=predicting | _named(compressing))
+
+
+def with_behaviours(batch: Batch, histories: Sequence[History], schema: Schema) -> Batch:
+    """Give rows the histories that the search pool found for them, if there are any and they are not there yet."""
+    if not histories or histories[0].name in batch.histories:
+        return batch
+    found = as_histories(batch.neighbours[BEHAVIOURS], histories, schema)
+    return replace(batch, histories=batch.histories | found)
 
 
 @dataclass(frozen=True, kw_only=True)

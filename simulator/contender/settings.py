@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pkb.errors import SettingError
-from pkb.plug import PLUGS
+from pkb.plug import INTO_USE, PLUGS
 from pkb.space import Between, OneOf
 from simulator.config.checks import above_zero, at_least, between, one_of
 
@@ -47,6 +47,9 @@ class ArmSettings:
     # Periods at which its click model is replaced: what learns this period starts from nothing, learns it as its policy
     # says and goes on from there. The former model has still predicted it; the knowledge base stays (docs/restart.md).
     restart_at: list[int] = field(default_factory=list)
+    # Period that is the first to be learned with knowledge: before it the arm is its bare arm, though its base
+    # compresses; then knowledge is plugged into the model in use, which goes on from its weights (docs/keep.md).
+    plug_from: int | None = None
 
     def __post_init__(self) -> None:
         one_of(self, "plug", PLUGS)
@@ -59,9 +62,15 @@ class ArmSettings:
                 f"restart_at={self.restart_at}: list numbers of periods, each once, in their order, from 1 on: "
                 "what learns period 0 starts from nothing anyway"
             )
+        at_least(self, "plug_from", 1)
+        if self.plug_from is not None and self.plug not in INTO_USE:
+            raise SettingError(
+                f"plug_from={self.plug_from}: plug {self.plug} is one more input, for which a model in use has no "
+                f"weights; choose {' or '.join(INTO_USE)}"
+            )
         if self.knowledge is None:
-            for name, value in (("options", self.options), ("control", self.control)):
-                if value:
+            for name in ("options", "control", "plug_from"):
+                if value := getattr(self, name):
                     raise SettingError(f"{name}={value}: the arm has no knowledge for it; name one, or leave it out")
 
 

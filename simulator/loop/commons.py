@@ -34,7 +34,7 @@ class Commons:
         self.play, self.log, self.run = play, log, run
         self.files = SharedFiles(run, len(log.schema.fields))
         self.names = sorted({name for recipe in play.recipes for name in reads_of(recipe).shared})
-        self.histories = any(recipe.uses_histories for recipe in play.recipes)
+        self.histories = any(recipe.reads_histories for recipe in play.recipes)
         self.finder = Finder(play.retrieval, log.schema, self.names)
         self.learnable = Learnable(log, play.stream)
         self.holdouts: dict[int, Batch] = {}  # of the latest periods, as R asks for them

@@ -38,7 +38,7 @@ class Past:
         own = {DENSE for contender in contenders if contender.encoder is not None}
         self.finder = Finder(play.retrieval, log.schema, own, self.ranks)
         self.learnable = Learnable(log, play.stream)
-        self.histories = any(recipe.uses_histories for recipe in play.recipes)
+        self.histories = any(recipe.reads_histories for recipe in play.recipes)
         self.kept = play.measure.holdout_periods or len(log.periods)
         self.activity = Activity()
         self.holdouts: dict[int, Shown] = {}

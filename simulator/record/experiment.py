@@ -47,6 +47,7 @@ class Arm:
     remedies: dict[str, str]  # what to do, by the health figure of its base that is bad
     untuned: bool = False  # a tuned arm once more, with its settings as they were given
     restart_at: list[int] = field(default_factory=list)  # periods of which what learns them starts from nothing
+    plug_from: int | None = None  # period that is the first to be learned with knowledge; None: all
 
 
 @dataclass(frozen=True, kw_only=True)

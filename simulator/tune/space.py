@@ -61,9 +61,9 @@ def _shows(recipe: Recipe, play: Play, first: Log, section: str, name: str) -> b
 
 
 def _compresses(recipe: Recipe, play: Play, first: Log) -> bool:
-    """Tell whether the arm's base learns anything before the last of these periods is predicted."""
+    """Tell whether the arm's base learns anything that a prediction of these periods may depend on."""
     arm = recipe.arm
-    if arm.knowledge is None or arm.control == "untrained":
+    if arm.knowledge is None or arm.control == "untrained" or arm.plug_from is not None:  # which comes after them
         return False
     base = KNOWLEDGE_BASES[arm.knowledge]
     plans = (plan(play.stream, play.compress, first.periods, period.index) for period in first.periods[:-1])

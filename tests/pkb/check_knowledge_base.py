@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     use.rows_that_differ_are_told_apart,
     use.a_part_depends_on_its_fields_alone,
     use.neighbours_count_if_and_only_if_it_searches,
+    use.histories_are_read_only_if_it_says_so,
     use.it_is_frozen_while_it_is_used,
     use.rows_may_come_in_any_order,
     use.the_rows_beside_one_do_not_matter,

@@ -74,6 +74,13 @@ def neighbours_count_if_and_only_if_it_searches(case: Case) -> None:
     (assert_other if base.searches else assert_alike)(alone, known)
 
 
+def histories_are_read_only_if_it_says_so(case: Case) -> None:
+    """Nobody reads a log's histories for a base that does not ask for them."""
+    if not case.base.uses_histories:
+        base, rows = case.make_compressed(), case.queries
+        assert_alike(base.knowledge(replace(rows, histories={})), base.knowledge(rows))
+
+
 def it_is_frozen_while_it_is_used(case: Case) -> None:
     base, rows = case.make_compressed(), case.queries
     before = {name: value.clone() for name, value in base.state_dict().items()}

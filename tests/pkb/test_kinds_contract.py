@@ -24,10 +24,10 @@ OF_EVERY_KIND = replace(
     SCHEMA,
     fields=(
         *SCHEMA.fields,
-        Field(name="tags", role="context", pooling="mean"),
-        Field(name="price", role="context", number=Number(knots=(-1.5, -0.5, 0.0, 0.5, 1.5))),
+        Field(name="tags", role="item", pooling="mean"),
+        Field(name="price", role="item", number=Number(knots=(-1.5, -0.5, 0.0, 0.5, 1.5))),
         Field(name="age", role="context", number=Number(knots=(-1.0, 1.0))),
-        Field(name="text", role="context", vector=Vector(length=3, scale=1.7)),
+        Field(name="text", role="item", vector=Vector(length=3, scale=1.7)),
     ),
 )
 BY_BINS = ("fate", "logistic")  # whose nodes and weights are those of bins

@@ -64,11 +64,15 @@ class Average(Teacher):
 CHEAP: dict[str, dict[str, Any]] = {
     "edk": {"patterns": 3, "width": 4, "depth": 1, "heads": 2, "hidden": 8},
     "rok": {"hidden": (16,), "projector": 8},
+    "keep": {"user_width": 6, "width": 4, "hidden": (16, 8), "attention": (8,)},
 }
 VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("edk", {"patterns": 1, "width": 4, "depth": 2, "heads": 1, "hidden": 8, "draws": 2}),
     ("rok", CHEAP["rok"] | {"positive": "random", "update": "encoder"}),
     ("rok", CHEAP["rok"] | {"update": "both"}),
+    ("keep", CHEAP["keep"] | {"tasks": ("click",), "user_width": 3, "alpha": 0.0}),
+    ("keep", CHEAP["keep"] | {"parts": ("item", "user")}),
+    ("keep", CHEAP["keep"] | {"parts": ("interaction_cart",)}),
 )
 
 
@@ -240,6 +244,12 @@ class SearchesInSecret(Sound):
         return {"values": self.table(batch) + found_B}
 
 
+class ReadsHistoriesUnasked(Sound):
+    def _knowledge(self, batch: Batch) -> Knowledge:
+        length_B = sum((ids > 0).sum(dim=1) for ids in batch.histories.values())
+        return {"values": self.table(batch.ids_BF) + torch.as_tensor(length_B).view(-1, 1, 1)}
+
+
 class WantsAnotherLabel(Sound):
     def __init__(self, schema: Schema, settings: Any) -> None:
         super().__init__(schema, settings, labels=("cart", "click"))
@@ -270,6 +280,7 @@ def test_a_sound_base_passes() -> None:
         (LeavesOneOut, compression.every_dense_parameter_is_in_one_group_and_no_table_in_any),
         (TakesTheTable, compression.every_dense_parameter_is_in_one_group_and_no_table_in_any),
         (ReadsAnotherLabel, compression.labels_that_it_does_not_learn_leave_its_losses_alone),
+        (ReadsHistoriesUnasked, use.histories_are_read_only_if_it_says_so),
         (SearchesInSecret, use.neighbours_count_if_and_only_if_it_searches),
     ],
 )

@@ -16,6 +16,9 @@ ARMS = {
     "rok": ROK,
     "untrained": replace(ROK, control="untrained"),
     "novelty": ArmSettings(knowledge="novelty"),
+    "warm": ArmSettings(knowledge="keep", plug="hidden", plug_from=3),
+    "warm_untrained": ArmSettings(knowledge="keep", plug="hidden", plug_from=3, control="untrained"),
+    "later_untrained": ArmSettings(knowledge="keep", plug="hidden", plug_from=4, control="untrained"),
 }
 
 
@@ -30,5 +33,9 @@ def test_what_only_the_registries_know_is_resolved() -> None:
 
 def test_who_is_held_against_whom_needs_nothing_else() -> None:
     told = describe(Settings(arms=ARMS), "eleme")
-    assert references(told) == {"rok": "finetune", "untrained": "finetune", "novelty": "finetune"}
-    assert controls(told) == {"rok": ["untrained", "novelty"], "novelty": []}
+    assert references(told) == dict.fromkeys([name for name in ARMS if name != "finetune"], "finetune")
+    assert controls(told) == {
+        "rok": ["untrained", "novelty"],
+        "novelty": [],
+        "warm": ["novelty", "warm_untrained"],
+    }

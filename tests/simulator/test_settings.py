@@ -7,7 +7,7 @@ import pytest
 from pkb.errors import SettingError
 from pkb.rok import ROK
 from simulator.contender.settings import ArmSettings
-from simulator.settings import Settings, check_restarts, knowledge_settings, load, to_yaml
+from simulator.settings import Settings, check_changes, knowledge_settings, load, to_yaml
 from simulator.stream import ingest
 from simulator.stream.settings import SOURCES
 
@@ -101,6 +101,20 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("arms.finetune={policy: frozen, restart_at: [3]}", "restart_at=[3]: policy frozen never goes on from a model"),
         ("arms.finetune={policy: retrain_all, restart_at: [3]}", "policy retrain_all never goes on from a model"),
         ("arms.finetune={policy: retrain_window, restart_at: [3]}", "policy retrain_window never goes on from a model"),
+        ("arms.finetune.plug_from=3", "arms.finetune.plug_from=3: plug fields is one more input"),
+        ("arms.finetune={plug: hidden, plug_from: 3}", "arms.finetune.plug_from=3: the arm has no knowledge for it"),
+        ("arms.finetune={knowledge: keep, plug: hidden, plug_from: 0}", "plug_from=0: must be at least 1"),
+        ("arms.finetune={knowledge: keep, plug: join, plug_from: 3}", "choose hidden or gate"),
+        (
+            "arms.finetune={knowledge: keep, plug: gate, plug_from: 3, policy: frozen}",
+            "plug_from=3: policy frozen never goes on from a model",
+        ),
+        (
+            "arms.finetune={backbone: gbdt, knowledge: keep, plug: hidden, plug_from: 3}",
+            "arms.finetune.plug_from=3: gbdt is fitted as a whole",
+        ),
+        ("knowledge.keep.hidden=[]", "knowledge.keep.hidden=(): name at least one width"),
+        ("arms.finetune={knowledge: keep, options: {alpha: -1}}", "arms.finetune.options.alpha=-1.0: must be at least"),
         ("retrieval.k=0", "retrieval.k=0: must be at least 1"),
         ("retrieval.dense.kind=flt", "retrieval.dense.kind=flt: is not one of flat"),
         ("a b", "write key=value"),
@@ -132,9 +146,21 @@ def test_an_arm_is_restarted_in_a_stream_and_after_the_periods_that_it_is_tuned_
     with pytest.raises(SettingError, match=r"^arms\.finetune\.restart_at=\[3\]: arms are tuned on periods before 4"):
         load(config, [restart, "tune.periods=4"])
     settings = load(config, [restart, "tune.periods=3"])
-    check_restarts(settings, 4)
+    check_changes(settings, 4)
     with pytest.raises(SettingError, match=r"^arms\.finetune\.restart_at=\[3\]: the log's periods are 0 to 2$"):
-        check_restarts(settings, 3)
+        check_changes(settings, 3)
+
+
+def test_knowledge_is_plugged_in_within_the_stream_and_after_the_periods_that_an_arm_is_tuned_on(config: Path) -> None:
+    arm = "arms.finetune={knowledge: keep, plug: hidden, plug_from: 3}"
+    with pytest.raises(SettingError, match=r"^arms\.finetune\.plug_from=3: leave it out where stream\.protocol=split"):
+        load(config, [arm, "stream.protocol=split"])
+    with pytest.raises(SettingError, match=r"^arms\.finetune\.plug_from=3: arms are tuned on periods before 4"):
+        load(config, [arm, "tune.periods=4"])
+    settings = load(config, [arm, "tune.periods=3"])
+    check_changes(settings, 4)
+    with pytest.raises(SettingError, match=r"^arms\.finetune\.plug_from=3: the log's periods are 0 to 2$"):
+        check_changes(settings, 3)
 
 
 def test_what_an_arm_asks_of_its_base_stands_in_place_of_the_common_settings(config: Path) -> None:
