@@ -60,7 +60,7 @@ class Ewc(Policy):
             total = total + (self.importance[name] * (parameter - self.anchor[name]).square()).sum()
         for name, table in _tables(model).items():
             F, anchor = self.importance[name], self.anchor[name]
-            rows = batch.unique_ids()
+            rows = table.rows_of(batch.unique_ids())
             rows = rows[rows < len(F)]
             total = total + (F[rows] * (table.rows(rows) - anchor[rows]).square()).sum()
         held: Tensor = 0.5 * self.settings.weight * total

@@ -30,7 +30,7 @@ SCHEMA = Schema(
         Field(name="user", role="user"),
         Field(name="item", role="item"),
         Field(name="category", role="item"),
-        Field(name="hour", role="context"),
+        Field(name="hour", role="scenario"),
     ),
     user="user",
     item="item",
@@ -47,6 +47,9 @@ def make_rows(number: int = 32, *, seed: int = 0, schema: Schema = SCHEMA) -> Ba
     draw = torch.Generator().manual_seed(seed)
     first = schema.first_value_id
     ids = torch.randint(first, IDS, (number, len(schema.categorical_names)), generator=draw, dtype=torch.int32)
+    if schema.scenario is not None:  # three of them
+        column = schema.names.index(schema.scenario)
+        ids[:, column] = first + ids[:, column] % 3
     length = torch.arange(number) % 4 * (HISTORY // 3)
     numbers = None
     if schema.numbers:  # every seventh is missing
@@ -105,12 +108,13 @@ class Case:
         return None if self.plug is None else make_knowledge(len(self.rows))
 
     def make(self, *, seed: int = 0, schema: Schema | None = None) -> ClickModel:
-        """A new model, which knows the ids below `IDS`."""
+        """A new model, which knows the ids below `IDS` and has met these rows' scenarios."""
         schema = schema or self.schema
         torch.manual_seed(seed)
         sockets = Sockets() if self.plug is None else sockets_for(self.plug, [PART], layer=1)
         backbone = self.backbone(schema, self.backbone.Settings(**self.settings), sockets)
         backbone.grow(IDS, torch.Generator().manual_seed(seed))
+        backbone.meet(make_rows(schema=schema), torch.Generator().manual_seed(seed))
         if self.plug is None:
             return ClickModel(backbone)
         shape = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
@@ -132,7 +136,8 @@ def stir(model: Model) -> Model:
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=draw))
         for table in tables_of(model).values():
-            table.weight[MISSING] = 0
+            if table.of_ids:
+                table.weight[MISSING] = 0
     return model
 
 
