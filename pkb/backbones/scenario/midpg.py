@@ -10,7 +10,7 @@ L = cross entropy + MIR                                     (eq. 6 to 8: `mir`)
 The formulas of the published text were lost; what stands here was put together from its words. W has a row for each of
 its N inputs and a column for each of its M neurons. U is [n, k], V [m, k], so that the small matrix is [n, m]; `repeat`
 makes each of its entries a block of N/n by M/m of A_s. With n = 1 and m = M it is a gate on each neuron.
-In the first layer a row block is one embedding (n = the number of embeddings).
+In the first layer a row block is one embedding (n = the number of embeddings) unless the settings say otherwise.
 
 Section 2.2.3 calls R what generates the row factor; 3.5.1 explains that r is best by "row-wise ... as cross-scenario
 shared", which is 2.2.3's C. `reading` says whose words the names r and c follow.
@@ -83,7 +83,8 @@ class WholeWeighting(nn.Module):
         self.blocks, self.generator = blocks, mlp(condition, [hidden], blocks[0] * blocks[1])
 
     def forward(self, condition_BC: Tensor) -> Tensor:
-        return torch.sigmoid(self.generator(condition_BC)).unflatten(1, self.blocks)
+        a_BNM: Tensor = torch.sigmoid(self.generator(condition_BC)).unflatten(1, self.blocks)
+        return a_BNM
 
 
 def weighed(linear: nn.Linear, h_BN: Tensor, a_Bnm: Tensor) -> Tensor:
@@ -91,12 +92,12 @@ def weighed(linear: nn.Linear, h_BN: Tensor, a_Bnm: Tensor) -> Tensor:
     (rows, n, m), inputs, neurons = a_Bnm.shape, linear.in_features, linear.out_features
     if n * neurons <= m * inputs:
         w_nNM = linear.weight.view(neurons, n, inputs // n).permute(1, 2, 0)
-        of_blocks = torch.bmm(h_BN.view(rows, n, inputs // n).transpose(0, 1), w_nNM).transpose(0, 1)  # [B, n, M]
-        summed = (of_blocks.unflatten(2, (m, neurons // m)) * a_Bnm.unsqueeze(3)).sum(dim=1)
+        of_blocks = torch.bmm(h_BN.view(rows, n, inputs // n).transpose(0, 1), w_nNM)  # [n, B, M]
+        summed: Tensor = (of_blocks.unflatten(2, (m, neurons // m)) * a_Bnm.transpose(0, 1).unsqueeze(3)).sum(dim=0)
         return summed.flatten(1) + linear.bias
-    h_BNm = (h_BN.view(rows, n, inputs // n, 1) * a_Bnm.unsqueeze(2)).flatten(1, 2)
+    h_mBN = (h_BN.view(rows, n, inputs // n) * a_Bnm.permute(2, 0, 1).unsqueeze(3)).flatten(2)
     w_mNM = linear.weight.view(m, neurons // m, inputs).mT
-    return torch.bmm(h_BNm.permute(2, 0, 1), w_mNM).transpose(0, 1).flatten(1) + linear.bias
+    return torch.bmm(h_mBN, w_mNM).transpose(0, 1).flatten(1) + linear.bias
 
 
 def weighed_wholly(linear: nn.Linear, h_BN: Tensor, a_BNM: Tensor) -> Tensor:
@@ -112,6 +113,7 @@ class MIDPG(ConditionedBackbone):
         variant: str = "r"  # non, rc, r, c
         reading: str = "2.2.3"  # the section that says what r and c share
         rows: int = 4  # n, from the second layer on
+        input_rows: int = 0  # n of the first layer; 0 makes each embedding a block
         columns: int = 4  # m
         rank: int = 2  # k
         generator: int = 16  # hidden width of what generates a factor
@@ -127,7 +129,7 @@ class MIDPG(ConditionedBackbone):
             for name in ("rows", "columns", "rank", "generator", "discriminator"):
                 if getattr(self, name) < 1:
                     raise SettingError(f"{name}={getattr(self, name)}: must be at least 1")
-            for name in ("mir", "mir_shuffled"):
+            for name in ("input_rows", "mir", "mir_shuffled"):
                 if getattr(self, name) < 0:
                     raise SettingError(f"{name}={getattr(self, name)}: must be at least 0")
             if self.variant != "non":
@@ -146,10 +148,10 @@ class MIDPG(ConditionedBackbone):
         super().__init__(schema, settings, sockets)
         self.mir, self.mir_shuffled = settings.mir, settings.mir_shuffled
         widths, self.whole = [self.inputs, *settings.hidden], settings.variant == "non"
-        blocks = [
-            (self.embeddings, settings.columns),
-            *((settings.rows, settings.columns) for _ in settings.hidden[1:]),
-        ]
+        first = settings.input_rows or self.embeddings
+        if not self.whole:
+            _divides("input_rows", first, self.inputs, "inputs of layer 1")
+        blocks = [(rows, settings.columns) for rows in (first, *(settings.rows for _ in settings.hidden[1:]))]
         self.layers, self.weightings, numbers = nn.ModuleList(), nn.ModuleList(), 0
         for inputs, neurons, small in zip(widths, settings.hidden, blocks, strict=False):
             self.layers.append(nn.Linear(inputs, neurons))
@@ -185,8 +187,9 @@ class MIDPG(ConditionedBackbone):
         return self.last(hidden_BH).squeeze(1), x_BD, torch.cat([a.flatten(1) for a in matrices], dim=1)
 
     def _layer(
-        self, linear: nn.Linear, weighting: nn.Module, x_BD: Tensor, matrices: list[Tensor], h_BN: Tensor
+        self, linear: nn.Module, weighting: nn.Module, x_BD: Tensor, matrices: list[Tensor], h_BN: Tensor
     ) -> Tensor:
+        assert isinstance(linear, nn.Linear)
         a_Bnm = weighting(torch.cat([x_BD, h_BN], dim=1))
         matrices.append(a_Bnm)
         return functional.relu((weighed_wholly if self.whole else weighed)(linear, h_BN, a_Bnm))

@@ -136,12 +136,11 @@ class ScenarioTable(EmbeddingTable):
     def apply_gradient(self, rows: Tensor, values: Tensor, learning_rate: float) -> None:
         """Take a step of Adam on these rows alone (Kingma and Ba 2015, algorithm 1); `values` may be scaled at will."""
         steps = self.steps[rows] + 1
-        first = torch.lerp(values, self.first_moment[rows], self.beta1)
-        second = torch.lerp(values.square(), self.second_moment[rows], self.beta2)
+        first = self.first_moment[rows].lerp_(values, 1 - self.beta1)
+        second = self.second_moment[rows].mul_(self.beta2).addcmul_(values, values, value=1 - self.beta2)
         self.steps[rows], self.first_moment[rows], self.second_moment[rows] = steps, first, second
-        first = first / (1 - self.beta1**steps).unsqueeze(1)
-        second = second / (1 - self.beta2**steps).unsqueeze(1)
-        self.weight[rows] -= learning_rate * first / (second.sqrt() + self.epsilon)
+        root = second.sqrt_().div_((1 - self.beta2**steps).sqrt().unsqueeze(1)).add_(self.epsilon)
+        self.weight[rows] -= first.mul_((learning_rate / (1 - self.beta1**steps)).unsqueeze(1)).div_(root)
 
     @property
     def row_bytes(self) -> int:

@@ -47,9 +47,6 @@ def make_rows(number: int = 32, *, seed: int = 0, schema: Schema = SCHEMA) -> Ba
     draw = torch.Generator().manual_seed(seed)
     first = schema.first_value_id
     ids = torch.randint(first, IDS, (number, len(schema.categorical_names)), generator=draw, dtype=torch.int32)
-    if schema.scenario is not None:  # three of them
-        column = schema.names.index(schema.scenario)
-        ids[:, column] = first + ids[:, column] % 3
     length = torch.arange(number) % 4 * (HISTORY // 3)
     numbers = None
     if schema.numbers:  # every seventh is missing

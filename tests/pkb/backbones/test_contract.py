@@ -26,7 +26,8 @@ SMALL: dict[str, Any] = {"hidden": (16, 8)}
 # What is held back for a log's sake would tell little apart on a few hundred rows; and narrow layers of many weights by
 # scenario are as good as wide ones, but faster, and products of several weights far from zero stay small.
 FOR_FEW_ROWS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(["dnn_per_scenario", "star", "ple", "pepnet", "midpg", "adasparse"], SMALL),
+    **dict.fromkeys(["dnn_per_scenario", "ple", "pepnet", "midpg", "adasparse"], SMALL),
+    "star": {"hidden": (32, 16)},
     "apg": SMALL | {"rank": 4, "inner": 8},
     "logistic": {"l2": 1.0},
     "gbdt": {"trees": 200, "leaves": 31, "learning_rate": 0.1},

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 import torch
 
-from pkb.backbones.base import Backbone
 from pkb.batch import Batch
 from pkb.plug import Sockets
 from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows, stir
 
 COLUMN = SCHEMA.names.index("hour")
 FIRST = SCHEMA.first_value_id  # the first scenario's id; the others' follow
-B = TypeVar("B", bound=Backbone)
 
 
 def in_scenarios(scenarios: int, number: int = 32, *, seed: int = 0) -> Batch:
@@ -31,9 +29,7 @@ def moved_to(rows: Batch, scenario: int) -> Batch:
     return replace(rows, ids_BF=ids)
 
 
-def met(
-    backbone: type[B], rows: Batch, /, sockets: Sockets = Sockets(), *, lively: bool = True, **settings: object
-) -> B:
+def met(backbone: Any, rows: Batch, /, sockets: Sockets = Sockets(), *, lively: bool = True, **settings: Any) -> Any:
     """In double precision and evaluation mode, having met these rows' scenarios; all weights far from zero."""
     torch.manual_seed(0)
     model = backbone(SCHEMA, backbone.Settings(**settings), sockets)

@@ -53,7 +53,7 @@ def test_the_threshold_sharpens_with_every_step_whether_this_rank_had_rows_or_no
     optimiser = Optimiser(click)
     optimiser.step(click_loss(click, rows), len(rows))
     optimiser.step(None, 1)
-    assert float(click.backbone.alpha) == 2.0
+    assert click.backbone.alpha == 2.0
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,21 @@ def test_one_row_block_and_a_column_block_a_neuron_are_a_gate_on_each_neuron() -
     torch.testing.assert_close(gated, functional.linear(h, linear.weight) * gate + linear.bias)
 
 
+def test_so_gates_the_whole_model_with_these_settings() -> None:
+    rows = in_scenarios(3)
+    model = met(MIDPG, rows, hidden=(8, 8), input_rows=1, rows=1, columns=8, **DPG)
+    x = model.table.weight[rows.ids_BF.long()].flatten(1)
+    gates = model.weighted(rows)[2].split(8, dim=1)
+    for layer, gate in zip(model.layers, gates, strict=True):
+        x = torch.relu(functional.linear(x, layer.weight) * gate + layer.bias)
+    torch.testing.assert_close(model(rows), model.last(x).squeeze(1))
+
+
+def test_blocks_that_do_not_divide_the_inputs_are_refused_where_these_are_known() -> None:
+    with pytest.raises(SettingError, match="input_rows=3: must divide the 64 inputs of layer 1"):
+        met(MIDPG, in_scenarios(2), input_rows=3)
+
+
 def test_the_two_sections_of_the_paper_call_each_others_variant_r() -> None:
     assert [MIDPG.Settings(variant=v).generated for v in VARIANTS] == ["non", "rc", "r", "c"]
     assert [MIDPG.Settings(variant=v, reading="3.5.1").generated for v in VARIANTS] == ["non", "rc", "c", "r"]

@@ -19,10 +19,10 @@ def bound(correlation: float, steps: int) -> float:
 
     for _ in range(steps):
         adam.zero_grad()
-        sum(mutual_information_loss(discriminator, *pairs(256))).backward()
+        torch.stack(mutual_information_loss(discriminator, *pairs(256))).sum().backward()
         adam.step()
     with torch.no_grad():
-        return -float(sum(mutual_information_loss(discriminator, *pairs(50_000))))
+        return -float(torch.stack(mutual_information_loss(discriminator, *pairs(50_000))).sum())
 
 
 def true_bound(correlation: float) -> float:
@@ -33,7 +33,8 @@ def true_bound(correlation: float) -> float:
     def ratio(a: torch.Tensor) -> torch.Tensor:
         rest = 1 - correlation**2
         exponent = (2 * correlation * x * a - correlation**2 * (x**2 + a**2)) / (2 * rest)
-        return exponent - 0.5 * math.log(rest)
+        log_ratio: torch.Tensor = exponent - 0.5 * math.log(rest)
+        return log_ratio
 
     own, shuffled = ratio(correlation * x + math.sqrt(1 - correlation**2) * noise), ratio(apart)
     softplus = torch.nn.functional.softplus

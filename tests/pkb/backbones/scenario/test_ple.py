@@ -35,4 +35,4 @@ def test_each_level_mixes_the_scenarios_own_experts_with_the_shared_ones_by_two_
 @pytest.mark.parametrize("name", ["experts", "shared_experts", "tower"])
 def test_none_of_something_is_refused(name: str) -> None:
     with pytest.raises(SettingError, match=f"{name}=0: must be at least 1"):
-        PLE.Settings(**{name: 0})
+        PLE.Settings(**{name: 0})  # type: ignore[arg-type]
