@@ -11,6 +11,7 @@ W entries of vectors, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,9 @@ class EmbeddingTable(nn.Module):
     `second_moment` is [capacity], the row-wise Adagrad state, beside the weights so that both grow together.
     `owners` says whose row each is where rows are given up again (`renew`); without it, id and row are one.
     """
+
+    of_ids: ClassVar[bool] = True  # whether every id that is made room for gets a row
+    of_weights: ClassVar[bool] = False  # whether rows are weights of layers, which learn at the rate of these
 
     def __init__(
         self, fields: Sequence[Field], width: int, *, scale: float = 0.01, new_value_rate: float = 0.1
@@ -105,9 +109,13 @@ class EmbeddingTable(nn.Module):
         """No id that has a row is as large."""
         return self.size if self.owners is None else int(self.owners.ids.max()) + 1
 
+    def rows_of(self, ids: Tensor) -> Tensor:
+        """The row of each id, any shape; `size` or more for one that has none."""
+        return ids if self.owners is None else self.owners.rows_of(ids)
+
     def known(self, ids: Tensor, columns: Tensor) -> Tensor:
         """Rows of `ids`; for one that is new to this table `1 + column`, the new-value row of its field."""
-        rows = ids if self.owners is None else self.owners.rows_of(ids)
+        rows = self.rows_of(ids)
         new = rows >= self.size
         if self.training and self.size_before == self.reserved and self.new_value_rate:
             new = new | ((rows >= self.reserved) & (torch.rand(rows.shape, device=rows.device) < self.new_value_rate))

@@ -4,7 +4,8 @@
     for batch in rows.minibatches(1024):
         optimiser.step(click_loss(model, batch), len(batch))
 
-Adam moves dense parameters, row-wise Adagrad the rows of embedding tables that a minibatch touched.
+Adam moves dense parameters, row-wise Adagrad the rows of embedding tables that a minibatch touched. Rows that are
+weights of layers, as a scenario's own are, move as dense parameters do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pkb.backbones.base import ClickModel
+from pkb.backbones.base import Backbone, ClickModel
 from pkb.batch import Batch
 from pkb.device import CPU, Device
 from pkb.errors import RunError
@@ -73,9 +74,10 @@ class Optimiser:
         self.dense = [p for group in groups for p in group["params"]]
         self.adam = torch.optim.Adam(groups, fused=True)
         self.tables = list(tables_of(module).values())
+        self.backbones = [m for m in module.modules() if isinstance(m, Backbone)]
 
     def nbytes(self) -> int:
-        """Count the bytes of Adam's moments; Adagrad's stand in the tables."""
+        """Count the bytes of Adam's moments; those of rows stand in the tables."""
         moments = [t for state in self.adam.state.values() for t in state.values()]
         return sum(t.numel() * t.element_size() for t in moments)
 
@@ -101,5 +103,8 @@ class Optimiser:
         for table, gradient in zip(self.tables, gradients, strict=True):
             if gradient is not None:
                 touched, values = gradient
-                table.apply_gradient(touched, values * rows, self.embedding_learning_rate)
+                rate = self.adam.param_groups[0]["lr"] if table.of_weights else self.embedding_learning_rate
+                table.apply_gradient(touched, values * rows, rate)
+        for backbone in self.backbones:
+            backbone.stepped()
         return total

@@ -1,4 +1,4 @@
-"""One click model a file. To add one: write its file, add its line to `BACKBONES`."""
+"""One click model a file, those of many scenarios in `scenario/`. To add one: its file, and its line in `BACKBONES`."""
 
 from pkb.backbones.autoint import AutoInt
 from pkb.backbones.base import Backbone
@@ -18,6 +18,14 @@ from pkb.backbones.lr import LR
 from pkb.backbones.mimn import MIMN
 from pkb.backbones.pnn import PNN
 from pkb.backbones.popularity import Popularity
+from pkb.backbones.scenario.adasparse import AdaSparse
+from pkb.backbones.scenario.apg import APG
+from pkb.backbones.scenario.midpg import MIDPG
+from pkb.backbones.scenario.pepnet import PEPNet
+from pkb.backbones.scenario.per_scenario import DNNPerScenario
+from pkb.backbones.scenario.ple import PLE
+from pkb.backbones.scenario.star import STAR
+from pkb.backbones.scenario.without import DNNWithoutScenario
 from pkb.backbones.xdeepfm import XDeepFM
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -36,6 +44,14 @@ BACKBONES: dict[str, type[Backbone]] = {
     "mimn": MIMN,
     "can": CAN,
     "fate": FATE,
+    "dnn_without_scenario": DNNWithoutScenario,
+    "dnn_per_scenario": DNNPerScenario,
+    "star": STAR,
+    "ple": PLE,
+    "pepnet": PEPNet,
+    "midpg": MIDPG,
+    "apg": APG,
+    "adasparse": AdaSparse,
     "gbdt": GBDT,
     "popularity": Popularity,
     "logistic": Logistic,

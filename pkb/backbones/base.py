@@ -44,6 +44,12 @@ class Backbone(nn.Module, ABC):
             if isinstance(module, EmbeddingTable):
                 module.grow(size, generator, known)
 
+    def meet(self, rows: Batch, generator: torch.Generator) -> None:
+        """Make room for what rows bring beside their ids, before they are learned: a scenario's own weights."""
+
+    def stepped(self) -> None:
+        """Take note of an optimiser's step, alike on every rank."""
+
     @abstractmethod
     def forward(self, batch: Batch, plugged: Plugged = EMPTY) -> Tensor:
         """Click logits, [B]. An empty socket reads zeros, and a gate of ones."""

@@ -192,7 +192,10 @@ def check_known(contender: Contender, what: str, rows: Batch, until: int, time: 
 def make_room(
     contender: Contender, module: ClickModel | KnowledgeBase, rows: Batch, at: Period, draw: torch.Generator
 ) -> None:
-    """Give every id of the rows a table row of its own; long unseen ids lose theirs if the settings say so."""
+    """Give every id of the rows a table row of its own, and every scenario its weights.
+
+    What is long unseen loses them if the settings say so.
+    """
     keep = contender.recipe.train.evict_after
     if keep:
         ids = rows.unique_ids()
@@ -202,6 +205,8 @@ def make_room(
         module.backbone.grow(rows.end_of_ids, draw, contender.known)
     else:
         module.grow(rows.end_of_ids, draw)
+    if isinstance(module, ClickModel):
+        module.backbone.meet(rows, draw)
 
 
 def seed_draws(contender: Contender, stage: str, period: Period) -> None:

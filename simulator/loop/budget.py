@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from pkb.errors import SettingError
 from pkb.parameters import dense_parameters, nbytes, tables_of
+from pkb.seeding import generator
 from simulator.contender.contender import Contender
 from simulator.contender.recipe import Recipe
 from simulator.loop.finder import Finder
@@ -39,14 +40,16 @@ def widest(recipe: Recipe, budget: int, play: Play, log: Log) -> int:
 
 
 def needed(recipe: Recipe, width: int, play: Play, log: Log) -> int:
-    """Count the bytes that an arm of this width will keep after the last period."""
+    """Count the bytes that an arm of this width will keep after the last period, with that one's scenarios."""
     contender = Contender(replace(recipe, backbone=replace(recipe.backbone, width=width)), log.schema)
     rows = log.periods[-1].vocabulary_size
+    if not all(table.of_ids for table in tables_of(contender.model).values()):
+        contender.model.backbone.meet(log.read(log.periods[-1]), generator(recipe.seed, "budget"))
     total = 0
     for module in (contender.model, contender.base):
         if module is None:
             continue
-        grown = sum((rows - table.size) * table.row_bytes for table in tables_of(module).values())
+        grown = sum((rows - table.size) * table.row_bytes for table in tables_of(module).values() if table.of_ids)
         model = nbytes(module) + grown
         adam = 2 * sum(p.numel() * p.element_size() for p in dense_parameters(module))
         total += model + adam + (contender.policy.bytes_beside(model) if module is contender.model else 0)

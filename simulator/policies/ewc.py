@@ -60,7 +60,7 @@ class Ewc(Policy):
             total = total + (self.importance[name] * (parameter - self.anchor[name]).square()).sum()
         for name, table in _tables(model).items():
             F, anchor = self.importance[name], self.anchor[name]
-            rows = batch.unique_ids()
+            rows = table.rows_of(batch.unique_ids())
             own = torch.arange(1 + table.fields, table.reserved, device=rows.device)  # of numbers and vectors
             rows = torch.cat([rows[rows < len(F)], own]).unique()
             total = total + (F[rows] * (table.rows(rows) - anchor[rows]).square()).sum()

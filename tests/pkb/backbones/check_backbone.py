@@ -30,7 +30,7 @@ SCHEMA = Schema(
         Field(name="user", role="user"),
         Field(name="item", role="item"),
         Field(name="category", role="item"),
-        Field(name="hour", role="context"),
+        Field(name="hour", role="scenario"),
     ),
     user="user",
     item="item",
@@ -116,12 +116,13 @@ class Case:
         return None if self.plug is None else make_knowledge(len(self.rows))
 
     def make(self, *, seed: int = 0, schema: Schema | None = None) -> ClickModel:
-        """A new model, which knows the ids below `IDS`."""
+        """A new model, which knows the ids below `IDS` and has met these rows' scenarios."""
         schema = schema or self.schema
         torch.manual_seed(seed)
         sockets = Sockets() if self.plug is None else sockets_for(self.plug, [PART], layer=1)
         backbone = self.backbone(schema, self.backbone.Settings(**self.settings), sockets)
         backbone.grow(IDS, torch.Generator().manual_seed(seed))
+        backbone.meet(make_rows(schema=schema), torch.Generator().manual_seed(seed))
         if self.plug is None:
             return ClickModel(backbone)
         shape = {"embedding_width": backbone.embedding_width, "hidden_width": backbone.hidden_width}
@@ -143,7 +144,8 @@ def stir(model: Model) -> Model:
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=draw))
         for table in tables_of(model).values():
-            table.weight[MISSING] = 0
+            if table.of_ids:
+                table.weight[MISSING] = 0
     return model
 
 

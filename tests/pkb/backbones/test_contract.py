@@ -17,11 +17,18 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pnn", {"product": "outer"}),
     ("pnn", {"product": "both"}),
     ("autoint", {"hidden": ()}),
+    ("midpg", {"variant": "non", "hidden": (16, 8)}),
+    ("midpg", {"variant": "rc", "mir": 0.0, "mir_shuffled": 0.0, "hidden": (16, 8)}),
 )
 
 
-# What is held back for a log's sake would tell little apart on a few hundred rows.
+SMALL: dict[str, Any] = {"hidden": (16, 8)}
+# What is held back for a log's sake would tell little apart on a few hundred rows; and narrow layers of many weights by
+# scenario are as good as wide ones, but faster, and products of several weights far from zero stay small.
 FOR_FEW_ROWS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(["dnn_per_scenario", "ple", "pepnet", "midpg", "adasparse"], SMALL),
+    "star": {"hidden": (32, 16)},
+    "apg": SMALL | {"rank": 4, "inner": 8},
     "logistic": {"l2": 1.0},
     "gbdt": {"trees": 200, "leaves": 31, "learning_rate": 0.1},
 }
