@@ -81,25 +81,33 @@ def by_a_loop(rows: list[dict[str, Any]], features: tuple[Feature, ...], delay: 
     """The features of every row, looked for among all rows."""
     ts, click = np.array([row["ts"] for row in rows]), np.array([row["y"] for row in rows])
     request = np.array([row["request_id"] for row in rows])
-    same = {f.key: np.array([hash(tuple(row[name] for name in f.key)) for row in rows]) for f in features}
+    mine: dict[tuple[str, ...], dict[Any, np.ndarray]] = {}
+    for f in features:
+        values_of: dict[Any, list[int]] = {}
+        for number, row in enumerate(rows):
+            values_of.setdefault(tuple(row[name] for name in f.key), []).append(number)
+        mine[f.key] = {value: np.array(numbers) for value, numbers in values_of.items()}
     values: list[dict[str, float | None]] = []
     for number, row in enumerate(rows):
         arrived = (ts < row["ts"]) & (ts + delay <= row["ts"])
+        rate = click[arrived].sum() / arrived.sum() if arrived.any() else None
+        together = request == row["request_id"]
         held: dict[str, float | None] = {}
         for f in features:
-            mine = same[f.key] == same[f.key][number]
-            counted = mine & arrived & (ts >= row["ts"] - (f.window if f.window is not None else row["ts"]))
-            earlier = ts[mine & (ts < row["ts"])]
-            shown, clicks = int(counted.sum()), int(click[counted].sum())
-            rate = click[arrived].sum() / arrived.sum() if arrived.any() else None
+            of_key = mine[f.key][tuple(row[name] for name in f.key)]
+            counted = of_key[
+                arrived[of_key] & (ts[of_key] >= row["ts"] - (row["ts"] if f.window is None else f.window))
+            ]
+            earlier = ts[of_key][ts[of_key] < row["ts"]]
+            shown, clicks = len(counted), int(click[counted].sum())
             held[f.name] = {
                 "age": row["ts"] - earlier.min() if len(earlier) else None,
                 "since_last": row["ts"] - earlier.max() if len(earlier) else None,
                 "impressions": shown,
                 "clicks": clicks,
                 "click_rate": None if rate is None else (clicks + SMOOTHING * rate) / (shown + SMOOTHING),
-                "position": 1 + (request[:number] == row["request_id"]).sum(),
-                "list_size": (request == row["request_id"]).sum(),
+                "position": 1 + together[:number].sum(),
+                "list_size": together.sum(),
             }[f.kind]
             if any(row[name] is None for name in f.key):
                 held[f.name] = None
@@ -276,7 +284,7 @@ def test_a_served_request_gets_the_features_that_the_log_has(tmp_path: Path) -> 
     for period in rows:
         assert period.request is not None
         lists = period.request.unique()
-        some = lists[torch.from_numpy(draw.permutation(len(lists))[:60])]
+        some = lists[torch.from_numpy(draw.permutation(len(lists))[:120])]
         chosen = period.select(torch.isin(period.request, some))
         assert chosen.ts is not None
         assert chosen.numbers_BN is not None
@@ -295,6 +303,7 @@ def test_features_of_a_known_format_are_of_its_own_fields(tmp_path: Path) -> Non
         ],
         behaviors_val=[test_ebnerd.behavior(90, test_ebnerd.NOON + timedelta(days=1), [20, 50], [50])],
         history_train=[test_ebnerd.history(1, [])],
+        history_val=[test_ebnerd.history(1, [(test_ebnerd.NOON, 20)])],
     )
     features = {"clicks": "clicks(article_id)", "pause": "since_last(user_id)", "place": "position"}
     stream = settings_for(tmp_path, source="ebnerd", features=features).stream
