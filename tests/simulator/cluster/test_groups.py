@@ -307,7 +307,7 @@ class Looking(staging.Staging):
     def __init__(self, engine, *_, **__):
         seen.append(engine.execute("SELECT current_setting('threads')").fetchall()[0][0])
 staging.Staging = Looking
-with staging.staging(None, Path("."), IngestSettings(), history_length=1): pass
+with staging.staging(None, Path("."), IngestSettings(), ""): pass
 print(allowed_cores(), *seen, torch.get_num_threads(), faiss.omp_get_max_threads(), pyarrow.cpu_count())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
