@@ -138,7 +138,8 @@ class Schema:
     @property
     def first_value_id(self) -> int:
         """The smallest id of a categorical value: below are those that are there from the start."""
-        return 1 + len(self.fields) + sum(own.ids for own in (*self.numbers, *self.vectors.values()))
+        of_numbers = sum(number.ids for number in self.numbers)
+        return 1 + len(self.fields) + of_numbers + sum(vector.ids for vector in self.vectors.values())
 
     @property
     def user_column(self) -> int:
