@@ -39,6 +39,8 @@ class Explode:
 
     shown: Column
     clicked: Column | None  # a list of those of `shown`; None where each element says it, as N12-1
+    item: str  # what to call the item and the label that elements give
+    label: str
 
     @property
     def setting(self) -> dict[str, str]:
@@ -101,7 +103,7 @@ def _history_of(
             if share >= (KNOWN_IF_NAMED if named else KNOWN) and (named, share) > best:
                 chosen, best = name, (named, share)
     if not chosen and explode and _share_known(sample, column, _shown_ids(explode)) >= KNOWN:
-        return SHOWN
+        return explode.item
     return chosen
 
 
@@ -128,9 +130,11 @@ def _elements(column: Column) -> str:
 
 def exploded(sample: Sample, columns: Sequence[Column]) -> Explode | None:
     """Lists shown and the part of each that was clicked, or one list that tells both; None if there are none."""
+    names = {column.name for column in columns}
+    item, label = (name + "_" * (name in names) for name in (SHOWN, CLICKED_OF_SHOWN))
     for column in columns:
         if column.is_shown_and_clicked:
-            return Explode(shown=column, clicked=None)
+            return Explode(shown=column, clicked=None, item=item, label=label)
     lists = [column for column in columns if column.is_list]
     for clicked in (column for column in lists if column.tokens & CLICKED):
         for shown in (column for column in lists if column is not clicked):
@@ -139,5 +143,5 @@ def exploded(sample: Sample, columns: Sequence[Column]) -> Explode | None:
                     avg((len({shown.key}) > len({clicked.key}))::INT)
                 FROM sample WHERE len({clicked.key}) > 0 AND len({shown.key}) > 0""")
             if within is not None and within >= WITHIN and longer > HALF:
-                return Explode(shown=shown, clicked=clicked)
+                return Explode(shown=shown, clicked=clicked, item=item, label=label)
     return None

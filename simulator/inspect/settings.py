@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import Any
 
 from simulator.inspect.files import Found
-from simulator.inspect.lists import CLICKED_OF_SHOWN, SHOWN
 from simulator.inspect.proposal import Proposal
 from simulator.inspect.text_files import Written
 from simulator.stream.settings import BY_ROW, StreamSettings, TableSettings
@@ -24,9 +23,9 @@ def stream_of(found: Found, written: Written | None, proposal: Proposal) -> Stre
     histories = lists.histories
     if lists.explode and "explode" in READ:
         more["explode"] = lists.explode.setting
-        item, label = [SHOWN], [CLICKED_OF_SHOWN]
+        item, label = [lists.explode.item], [lists.explode.label]
     elif lists.explode:
-        histories = {name: of for name, of in histories.items() if of != SHOWN}
+        histories = {name: of for name, of in histories.items() if of != lists.explode.item}
     table = TableSettings(
         files=found.files,
         time=time.column.name if time else BY_ROW,
