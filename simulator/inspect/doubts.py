@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from simulator.inspect.known import is_ebnerd
 from simulator.inspect.proposal import Proposal
 from simulator.inspect.sample import Sample
-from simulator.inspect.settings import READ
 from simulator.stream.raw import texts
 from simulator.stream.seen import USUAL
 
@@ -18,11 +17,6 @@ def doubts_of(sample: Sample, proposal: Proposal) -> Iterator[str]:
     """One line each, the weightiest first."""
     if hint := is_ebnerd(sample.shape.names):
         yield hint
-    if proposal.lists.explode and "explode" not in READ:
-        yield (
-            f"each row is a list of impressions ({proposal.lists.explode.shown.name}), which are not told apart yet:"
-            " write one row for each item shown first"
-        )
     yield from proposal.doubts
     yield from _of_ids(sample, proposal)
     if sample.rows and (repeated := _repeated(sample)) > REPEATED * sample.rows:
@@ -35,10 +29,9 @@ def class_doubt(rows: int, positives: int, label: str) -> str:
         return ""
     if positives == 0:
         return f"no row is clicked: look at {label}"
-    drawn = "the YAML has them drawn" if "negatives" in READ else "they are not drawn yet: write them into the log"
     return (
         f"every row is clicked ({label}): the log holds what users chose, and nothing can be told from that without"
-        f" rows of what they did not choose; {drawn}"
+        " rows of what they did not choose; the YAML has them drawn"
     )
 
 

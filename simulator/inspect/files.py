@@ -1,4 +1,4 @@
-"""Which files somebody means, as one pattern of `stream.table.files`, and about how many rows they hold."""
+"""Which files somebody means, as `stream.table.files`, and about how many rows they hold."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ MEASURED_BYTES = 1_000_000  # of a text file, to learn how long its lines are
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The files of a log: those that the pattern `files` matches below `root`."""
+    """The files of a log: those that `files`, a pattern or a list of names, means below `root`."""
 
     root: Path
-    files: str
+    files: str | list[str]
     paths: tuple[Path, ...]
     by_pattern: bool = False  # whether whoever asked may not know each file
 
 
 def find(given: Sequence[str]) -> Found:
-    """The files of these paths, folders or patterns; DataError if there is none, or if no one pattern matches them."""
+    """The files of these paths, folders or patterns; DataError if there is none."""
     found = [_found(os.path.expanduser(one)) for one in given]  # noqa: PTH111  it leaves what is no home as it is
     if len(found) == 1:
         return found[0]
@@ -43,10 +43,7 @@ def find(given: Sequence[str]) -> Found:
     for pattern in _patterns(paths):
         if set(_matching(root, pattern)) == set(paths):
             return Found(root=root, files=pattern, paths=paths)
-    raise DataError(
-        f"{paths[0]} and {len(paths) - 1} more: no one pattern matches these files and no others below {root}; put them"
-        " into a folder of their own, or write a pattern in quotes, such as 'logs/2024-07-*.csv'"
-    )
+    return Found(root=root, files=[str(path.relative_to(root)) for path in paths], paths=paths)
 
 
 def estimated_rows(paths: Sequence[Path]) -> int:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
-
 from simulator.inspect.files import Found
 from simulator.inspect.proposal import Proposal
 from simulator.inspect.text_files import Written
 from simulator.stream.settings import BY_ROW, StreamSettings, TableSettings
-
-READ = {setting.name for kind in (TableSettings, StreamSettings) for setting in fields(kind)}  # what can be set
 
 
 def stream_of(found: Found, written: Written | None, proposal: Proposal) -> StreamSettings:
@@ -19,13 +14,8 @@ def stream_of(found: Found, written: Written | None, proposal: Proposal) -> Stre
     text = written or Written()
     user, item = ([guess.column.name] if guess else [] for guess in (proposal.user, proposal.item))
     label = [proposal.label.column.name] if proposal.label else []
-    more: dict[str, Any] = {"lists": lists.values, "vectors": lists.vectors}
-    histories = lists.histories
-    if lists.explode and "explode" in READ:
-        more["explode"] = lists.explode.setting
+    if lists.explode:
         item, label = [lists.explode.item], [lists.explode.label]
-    elif lists.explode:
-        histories = {name: of for name, of in histories.items() if of != lists.explode.item}
     table = TableSettings(
         files=found.files,
         time=time.column.name if time else BY_ROW,
@@ -40,13 +30,15 @@ def stream_of(found: Found, written: Written | None, proposal: Proposal) -> Stre
         context=proposal.context,
         scenario=proposal.scenario,
         numeric=proposal.numeric,
-        histories=histories,
+        lists=lists.values,
+        vectors=lists.vectors,
+        histories=lists.histories,
+        explode=lists.explode.setting if lists.explode else {},
         columns=list(text.columns),
         separator=text.separator,
         quoting=text.quoting,
         list_separator=lists.separator or ";",
         missing=list(proposal.missing),
-        **{key: value for key, value in more.items() if key in READ},
     )
     period = "1d" if time else "1000rows"  # until rows are counted
     return StreamSettings(source="table", root=str(found.root), period=period, table=table)

@@ -10,7 +10,6 @@ from typing import Any
 
 from simulator.inspect.proposal import Proposal
 from simulator.inspect.roles import Guess
-from simulator.inspect.settings import READ
 from simulator.inspect.survey import Survey
 from simulator.stream.settings import StreamSettings
 
@@ -80,7 +79,7 @@ def _head(survey: Survey | None) -> list[str]:
 
 
 def _table(stream: StreamSettings, proposal: Proposal) -> list[str]:
-    table, time, lists = stream.table, proposal.time, proposal.lists
+    table, time = stream.table, proposal.time
     lines: list[str] = []
 
     def add(key: str, value: Any, why: str = "") -> None:
@@ -127,12 +126,12 @@ def _table(stream: StreamSettings, proposal: Proposal) -> list[str]:
     if table.missing:
         share = "; ".join(f"{text!r} is {where}" for text, where in proposal.missing.items())
         add("missing", table.missing, f"mean that there is no value: {share}")
-    lines += _ahead("lists", lists.values, "sets of values, such as genres or tags")
-    lines += _ahead("vectors", lists.vectors, "lists of fractions of one length")
-    explode = lists.explode.setting if lists.explode else {}
-    lines += _ahead(
-        "explode", explode, "a row is a list of impressions; each is made a row, which names item and label"
-    )
+    if table.lists:
+        add("lists", table.lists, "sets of values, such as genres or tags")
+    if table.vectors:
+        add("vectors", table.vectors, "lists of fractions of one length")
+    if table.explode:
+        add("explode", table.explode, "a row is a list of impressions; each is made a row, which names item and label")
     if proposal.left_out:
         lines += _comment("Left out:", "    ")
         for name, why in proposal.left_out.items():
@@ -145,16 +144,6 @@ def _why(guess: Guess | None, value: str, otherwise: str) -> str:
     if guess is not None:
         return guess.why
     return "a name for what the lists shown give (explode)" if value else otherwise
-
-
-def _ahead(key: str, value: Any, why: str, indent: str = "    ") -> list[str]:
-    """A setting that is written where the stream reads it, and otherwise as a comment."""
-    if not value:
-        return []
-    line = f"{indent}{key}: {flow(value)}"
-    if key in READ:
-        return [*_comment(why, indent), *_folded(line)]
-    return _comment(f"{why}; not read yet, so it stands here as a comment: {line.strip()}", indent)
 
 
 def _comment(text: str, indent: str = "", *, hanging: str = "") -> list[str]:

@@ -53,8 +53,8 @@ class AsOf:
         if feature.kind in OF_LIST:
             return _of_list(feature.kind, request)
         query = f"SELECT value FROM ({by_definition(feature, self._keys)}) ORDER BY n"
-        values = engine.sql(query).to_arrow_table().column(0)
-        return values.to_numpy().astype(np.float32)
+        values: np.ndarray = engine.sql(query).to_arrow_table().column(0).to_numpy()
+        return values.astype(np.float32)
 
 
 def _of_list(kind: str, request: np.ndarray) -> np.ndarray:

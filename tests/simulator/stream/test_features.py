@@ -224,7 +224,7 @@ def test_settings_of_features_make_another_log_and_none_leave_it_where_it_was(tm
     folders = [
         log_of(stream_of(tmp_path, features, **more)).folder
         for features in ({}, {"age": "age(item)"}, {"age": "age(user)"}, {"at": "hour"})
-        for more in ({}, {"label_delay": "1h"})
+        for more in (dict[str, Any](), {"label_delay": "1h"})
     ]
     assert folders[0] == folders[1]
     assert len(set(folders)) == 7
