@@ -53,7 +53,8 @@ class AsOf:
             return _of_list(feature.kind, request)
         query = f"SELECT value FROM ({by_definition(feature, self._keys)}) ORDER BY n"
         values = engine.sql(query).to_arrow_table().column(0)
-        return values.to_numpy().astype(np.float32)
+        held: np.ndarray = values.to_numpy().astype(np.float32)
+        return held
 
 
 def _of_list(kind: str, request: np.ndarray) -> np.ndarray:

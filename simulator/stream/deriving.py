@@ -188,8 +188,8 @@ class _Part:
             yield f"SELECT {key}, visible AS moment, {', '.join(counts)} FROM visible"
         for w, window in enumerate(self._windows):
             if window is not None:
-                counts = (f"(-1)::TINYINT AS rows{w}", f"(-click)::TINYINT AS clicks{w}")
-                yield f"SELECT {key}, ts + {window + 1} AS moment, {', '.join(counts)} FROM visible WHERE {ever[w]}"
+                less = f"(-1)::TINYINT AS rows{w}, (-click)::TINYINT AS clicks{w}"
+                yield f"SELECT {key}, ts + {window + 1} AS moment, {less} FROM visible WHERE {ever[w]}"
 
 
 class _Rate:

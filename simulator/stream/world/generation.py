@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator.stream import raw
-from simulator.stream.periods import SECONDS, ByTime, cut_of
+from simulator.stream.periods import ByTime, cut_of
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings, WorldSettings
+from simulator.stream.times import SECONDS
 from simulator.stream.world.clicks import Clicks, places
 from simulator.stream.world.impressions import Impressions, Market, sigmoid
 from simulator.stream.world.population import SHOWN
