@@ -43,8 +43,8 @@ def yaml_of(
     lines += [*_comment(offset, "  "), f"  utc_offset_hours: {stream.utc_offset_hours}"]
     if proposal is not None:
         if survey is not None and 0 < survey.positives == survey.rows - survey.rejected:
-            drawn = {"per_positive": 1, "from": "catalogue"}
-            lines += _ahead("negatives", drawn, "every row is a click; so many rows that are none are drawn", "  ")
+            lines += _comment("every row is a click; so many rows that are none are drawn", "  ")
+            lines.append(f"  negatives: {flow({'per_positive': 1, 'from': 'catalogue'})}")
         lines += ["  table:", *_table(stream, proposal)]
     din = DIN if stream.table.histories else ""
     return "\n".join([*lines, "", ARMS + din])

@@ -302,7 +302,7 @@ def test_features_of_a_known_format_are_of_its_own_fields(tmp_path: Path) -> Non
             test_ebnerd.behavior(71, test_ebnerd.NOON + timedelta(seconds=5), [20, 40], [], user_id=2),
         ],
         behaviors_val=[test_ebnerd.behavior(90, test_ebnerd.NOON + timedelta(days=1), [20, 50], [50])],
-        history_train=[test_ebnerd.history(1, [])],
+        history_train=[test_ebnerd.history(1, [(test_ebnerd.NOON, 20)])],
         history_val=[test_ebnerd.history(1, [(test_ebnerd.NOON, 20)])],
     )
     features = {"clicks": "clicks(article_id)", "pause": "since_last(user_id)", "place": "position"}
