@@ -89,9 +89,9 @@ def test_the_real_log_runs_and_the_finetuned_model_beats_chance(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_ones_own_log_with_numbers_and_lists_runs_from_eleven_lines_of_yaml(tmp_path: Path) -> None:
+def test_ones_own_log_with_numbers_and_lists_runs_from_thirteen_lines_of_yaml(tmp_path: Path) -> None:
     text = block("yaml", "my_log")
-    assert len(text.splitlines()) == 11
+    assert len(text.splitlines()) == 13
     draw, n = np.random.default_rng(0), 3000
     columns = {
         "shown_at": np.sort(draw.integers(1_700_000_000, 1_700_000_000 + 3 * 86_400, n)),

@@ -58,10 +58,9 @@ class Staging:
     """The rows of a raw log, checked, in files that the engine reads as tables.
 
     `staged` holds those that are kept: file, row, part, ts, label_ts (where labels have times), request (a text),
-    label0, label1, ..., p_true, and v0, v1, ... with provisional ids in place of `RawLog.values`, or with numbers
-    as they are. `rejected` holds the others with their reason. Texts go as they arrive, since ids are sorted several
-    times as fast and need a fraction of the room. A table of the engine's own would stay in memory for as long as the
-    query that fills it runs.
+    label0, label1, ..., p_true, and v0, v1, ... with provisional ids in place of `RawLog.values`, or with numbers as
+    they are. `rejected` holds the others with their reason. Texts go as they arrive, since ids are sorted several times
+    as fast and need less room. A table of the engine's own would stay in memory while the query that fills it runs.
     """
 
     def __init__(self, engine: duckdb.DuckDBPyConnection, log: RawLog, folder: Path, query: str) -> None:

@@ -33,6 +33,8 @@ def test_a_batch_with_columns_of_every_kind_comes_back() -> None:
         further_labels={"label.of.points": rows.label},
         neighbours={"field_match": near, "dense": replace(near, idf_BF=rows.ids_BF.float())},
         request=rows.row_id // 2,
+        label_ts=rows.row_id + 7,
+        weight=rows.label + 0.5,
     )
     assert same(from_tensors(to_tensors(rows)), rows)
     assert all(getattr(rows, f.name) is not None for f in fields(Batch) if f.name != "p_true"), "nothing is left out"

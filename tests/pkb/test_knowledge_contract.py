@@ -247,7 +247,7 @@ class SearchesInSecret(Sound):
 class ReadsHistoriesUnasked(Sound):
     def _knowledge(self, batch: Batch) -> Knowledge:
         length_B = sum((ids > 0).sum(dim=1) for ids in batch.histories.values())
-        return {"values": self.table(batch.ids_BF) + torch.as_tensor(length_B).view(-1, 1, 1)}
+        return {"values": self.table(batch) + torch.as_tensor(length_B).view(-1, 1, 1)}
 
 
 class WantsAnotherLabel(Sound):
