@@ -1,4 +1,4 @@
-"""What numbers and lists cost: a training step with some, beside one with as many categorical fields; their ingest."""
+"""What numbers, lists and features cost: a training step, beside one with as many categorical fields; their ingest."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ from simulator.stream.settings import IngestSettings, StreamSettings, TableSetti
 FIELDS, NUMBERS, LISTS, BATCH, VALUES, ROWS = 26, 13, 3, 4096, 1_000_000, 4_000_000
 LONGEST, TAGS = 5, 10_000  # values of a list, 1 at least and 3 on average, and values that there are
 DAY, MONDAY = 86_400, 1_641_168_000
+FEATURES = {
+    "age": "age(i)",
+    "pause": "since_last(u)",
+    "shown": "impressions(i) over 1h",
+    "clicks": "clicks(u) over 1d",
+    "rate": "click_rate(i) over 1d",
+    "rate_ever": "click_rate(i)",
+}
 CATEGORICAL = Schema(
     fields=tuple(Field(name=f"f{i}", role="context") for i in range(FIELDS)),
     user="f0",
@@ -114,26 +122,32 @@ def step_of_numbers(repeats: int) -> list[Figure]:
     return [replace(figure, ratio=1 / (figure.ratio or 1)) for figure in figures]
 
 
-def ingest_of_numbers() -> list[Figure]:
-    """Four million rows of a Parquet file, in two periods; once with three lists of five values."""
-    return [_ingest("ingest_13_numbers", 0), _ingest("ingest_13_numbers_3_lists", LISTS)]
+def ingest_of_numbers(parts: int = 1) -> list[Figure]:
+    """So many files of four million rows and two periods: 13 numbers; three lists of five values; six features, too."""
+    return [
+        _ingest("ingest_13_numbers", parts, lists=0, features={}),
+        _ingest("ingest_13_numbers_3_lists", parts, lists=LISTS, features={}),
+        _ingest("ingest_13_numbers_3_lists_6_features", parts, lists=LISTS, features=FEATURES),
+    ]
 
 
-def _ingest(name: str, lists: int) -> Figure:
-    draw = np.random.default_rng(0)
+def _ingest(name: str, parts: int, *, lists: int, features: dict[str, str]) -> Figure:
+    numeric, of_lists = [f"n{i}" for i in range(NUMBERS)], [f"l{i}" for i in range(lists)]
+    table = TableSettings(time="t", label="y", user=["u"], item=["i"], numeric=numeric, lists=of_lists)
     with tempfile.TemporaryDirectory() as folder:
-        columns: dict[str, Any] = {f"n{i}": draw.lognormal(size=ROWS) for i in range(NUMBERS)}
-        columns |= {"t": np.sort(draw.integers(MONDAY, MONDAY + 2 * DAY, ROWS)), "y": draw.integers(0, 2, ROWS)}
-        columns |= {"u": draw.integers(0, 200_000, ROWS), "i": draw.integers(0, 50_000, ROWS)}
-        for i in range(lists):
-            values = draw.integers(0, 10_000, ROWS * LONGEST)
-            columns[f"l{i}"] = pa.ListArray.from_arrays(
-                np.arange(0, ROWS * LONGEST + 1, LONGEST, dtype=np.int32), values
-            )
-        numeric, of_lists = [f"n{i}" for i in range(NUMBERS)], [f"l{i}" for i in range(lists)]
-        pq.write_table(pa.table(columns), Path(folder) / "rows.parquet")
-        del columns
-        table = TableSettings(time="t", label="y", user=["u"], item=["i"], numeric=numeric, lists=of_lists)
-        stream = StreamSettings(source="table", root=folder, data=f"{folder}/data", table=table)
+        for part in range(parts):
+            pq.write_table(_rows(part, lists), Path(folder) / f"rows-{part}.parquet")
+        stream = StreamSettings(source="table", root=folder, data=f"{folder}/data", table=table, features=features)
         taken = seconds(lambda: ingest(stream, IngestSettings(), lambda line: None))
-    return Figure(name=name, value=60 * ROWS / taken, unit="rows/min", repeats=1)
+    return Figure(name=name, value=60 * ROWS * parts / taken, unit="rows/min", repeats=1)
+
+
+def _rows(part: int, lists: int) -> pa.Table:
+    draw, first = np.random.default_rng(part), MONDAY + 2 * DAY * part
+    columns: dict[str, Any] = {f"n{i}": draw.lognormal(size=ROWS) for i in range(NUMBERS)}
+    columns |= {"t": np.sort(draw.integers(first, first + 2 * DAY, ROWS)), "y": draw.integers(0, 2, ROWS)}
+    columns |= {"u": draw.integers(0, 200_000, ROWS), "i": draw.integers(0, 50_000, ROWS)}
+    for i in range(lists):
+        values = draw.integers(0, 10_000, ROWS * LONGEST)
+        columns[f"l{i}"] = pa.ListArray.from_arrays(np.arange(0, ROWS * LONGEST + 1, LONGEST, dtype=np.int32), values)
+    return pa.table(columns)
