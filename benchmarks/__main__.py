@@ -7,7 +7,7 @@ python -m benchmarks ceiling    our step against its bare matrix products
 python -m benchmarks quality    AUC against dense Adam's, likewise
 python -m benchmarks ranks      two Ray Train workers against torchrun
 python -m benchmarks retrieval  field-match and dense search beside bm25s and tantivy, once '.[comparison]' is there
-python -m benchmarks numbers    13 numeric of 26 fields, and 3 lists, beside as many categorical ones; their ingest, with 6 features
+python -m benchmarks numbers    13 numeric of 26 fields, 3 lists, beside as many categorical ones; ingest, with features
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
