@@ -5,7 +5,7 @@
     impressions(FIELD, ..) | clicks(..) | click_rate(..)    of earlier rows, [over 30m | 1h | 7d | all]
     position | list_size                                    in the row's request
 
-docs/data.md says which earlier rows count; `derived.py` computes them.
+docs/data.md says which earlier rows count; `deriving.py` computes them.
 """
 
 from __future__ import annotations

@@ -139,15 +139,18 @@ def separated(
     separator: str = ",",
     header: Sequence[str] | None = None,
     quoted: bool = True,
+    alias: Mapping[str, str] | None = None,
 ) -> str:
     """Relation of a CSV file: `columns` as texts, `_defect`, and the columns every relation has.
 
-    The file's first line names its columns unless `header` does. Values may be `quoted` but hold no line break.
-    DataError if one of `columns` is not there.
+    The file's first line names its columns unless `header` does. Values may be `quoted` but hold no line break. The
+    relation calls a column by its `alias`, if it has one: names of anybody's may be those that every relation has, or
+    differ in capitals only. DataError if one of `columns` is not there.
     """
     present = csv_header(file, separator, quoted) if header is None else header
     require_columns(file, present, columns)
-    selected = ", ".join(f"parts[{present.index(column) + 1}] AS {name(column)}" for column in columns)
+    called = {column: column for column in columns} | dict(alias or {})
+    selected = ", ".join(f"parts[{present.index(column) + 1}] AS {name(called[column])}" for column in columns)
     again = " AND ".join(f"parts[{present.index(column) + 1}] = {text(column)}" for column in columns)
     return f"""
         SELECT _file, _row, _part, {selected}, CASE

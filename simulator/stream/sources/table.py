@@ -120,6 +120,7 @@ def _schema(stream: StreamSettings) -> Schema:
                     f" name it under {kind} alone if it is to be read so"
                 )
             places[name] = kind
+    _refuse_exploded(table, places)
     number = Number(encoding=stream.numbers.encoding)
     return Schema(
         fields=(
@@ -136,6 +137,28 @@ def _schema(stream: StreamSettings) -> Schema:
         has_label_time=table.label_time is not None,
         has_weight=table.weight is not None,
     )
+
+
+def _refuse_exploded(table: TableSettings, places: dict[str, str]) -> None:
+    """SettingError if a column that is exploded stands for anything else than the item."""
+    exploding = exploding_of(table)
+    if exploding is None:
+        return
+    singles = ("label", "time", "label_time", "weight", "request")
+    held = places | dict.fromkeys(table.further_labels, "further_labels") | dict.fromkeys(table.histories, "histories")
+    held |= {getattr(table, key): key for key in singles}
+    del held[table.item[0]]
+    for column in exploding.columns:
+        if held.get(column) == "label":
+            raise SettingError(
+                f"stream.table.label: {column} is a column of stream.table.explode; give the label of its elements"
+                " another name, such as click"
+            )
+        if column in held:
+            raise SettingError(
+                f"stream.table.{held[column]}: {column} is a column of stream.table.explode, whose elements become"
+                " rows, and has no other role; leave it out here"
+            )
 
 
 def _lists(table: TableSettings) -> dict[str, joined_lists.Split]:
@@ -199,10 +222,10 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     table = stream.table
 
     def value(column: str) -> str:
-        quoted = raw.name(column)
+        short = alias[column]
         if column in (table.label, *table.further_labels):
-            return f"CASE lower({quoted}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {quoted} END"
-        return quoted
+            return f"CASE lower({short}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {short} END"
+        return short
 
     selected = _selected(table, alias, {column: value(column) for column in alias})
     separator, quoted = _meant(table.separator), table.quoting != "none"
@@ -215,7 +238,13 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
         remedy = "where there is no header line, name them in stream.table.columns; else look at stream.table.separator"
         raise DataError(f"{error}; {remedy}") from None
     rows = raw.separated(
-        file, Path(stream.root), list(alias), separator=separator, header=table.columns or None, quoted=quoted
+        file,
+        Path(stream.root),
+        list(alias),
+        separator=separator,
+        header=table.columns or None,
+        quoted=quoted,
+        alias=alias,
     )
     return f"SELECT _file, _row, _part, {selected} FROM ({rows})"
 

@@ -146,3 +146,27 @@ def test_rows_without_times_explode_too(tmp_path: Path) -> None:
 def test_one_column_explodes(explode: dict[str, str]) -> None:
     with pytest.raises(SettingError, match=r"explode=.*must be one column"):
         TableSettings(explode=explode)
+
+
+@pytest.mark.parametrize(
+    ("role", "more"),
+    [
+        ("label", {"label": "clicked"}),
+        ("label", {"label": "shown"}),
+        ("user", {"user": ["who", "shown"]}),
+        ("lists", {"lists": ["clicked"]}),
+        ("histories", {"histories": {"shown": "article"}}),
+        ("request", {"request": "shown"}),
+    ],
+)
+def test_a_column_that_explodes_has_no_other_role(tmp_path: Path, role: str, more: dict[str, Any]) -> None:
+    table = pa.table({"who": ["u"], "when": [MONDAY], "shown": [[1, 2]], "clicked": [[2]]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(SettingError, match=rf"stream\.table\.{role}: .* is a column of stream\.table\.explode"):
+        log_of(tmp_path, SHOWN, **more)
+
+
+def test_the_item_may_be_called_like_the_column_that_explodes(tmp_path: Path) -> None:
+    table = pa.table({"who": ["u", "u"], "when": [MONDAY, MONDAY + DAY], "shown": [[1, 2], [3]], "clicked": [[2], []]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert [row[1:] for row in told(log_of(tmp_path, SHOWN, item=["shown"]), "shown")] == [("1", 0), ("2", 1), ("3", 0)]

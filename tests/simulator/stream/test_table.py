@@ -187,6 +187,15 @@ def test_a_field_cannot_have_the_name_of_a_column_of_the_log_itself(tmp_path: Pa
         log_of(tmp_path, user=["user_id"], item=["row_id"], context=[], histories={}, time="t")
 
 
+@pytest.mark.parametrize("called", ["_file", "_row", "_ROW", "_part", "_defect", "Item_ID", "c0", "line"])
+def test_a_csv_column_may_have_a_name_that_the_reader_uses_or_differ_in_capitals(tmp_path: Path, called: str) -> None:
+    days = range(2)
+    lines = [f"i{day},u1,DK,phone,{MONDAY + day * DAY},1,,x{day}" for day in days]
+    write_lines(tmp_path / "a.csv", [HEADER.replace("view", called), *lines])
+    log = log_of(tmp_path, context=["device", called])
+    assert [(row["item_id"], row[called]) for row in rows_of(log)] == [(f"i{day}", f"x{day}") for day in days]
+
+
 def test_names_and_values_are_never_taken_for_sql(tmp_path: Path) -> None:
     evil = "x'; DROP TABLE staged; --"
     write_lines(
