@@ -40,7 +40,7 @@ from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
 from simulator.stream.negatives import tell_fewer, with_drawn_negatives
 from simulator.stream.periods import Cut, cut_of, skipped, thinned
-from simulator.stream.raw import RawLog, shown
+from simulator.stream.raw import RawLog, require_whole, shown
 from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.stream.sources import (
     alidisplay,
@@ -109,6 +109,8 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     folder = data / f"{name}-{fingerprint[:8]}"
     with _alone_in(data, report), _told_of_full_disk(data, files):
         if not folder.exists():
+            for file in files:
+                require_whole(file)
             with _becoming(folder) as partial, _staged(source, files, partial, stream, limits, cut) as (raw, staged):
                 rows_in, rejected = staged.count()
                 for why, rows in sorted(staged.left_out.items()):

@@ -22,6 +22,7 @@ from simulator.stream.times import TimeRule
 PARQUET = (".parquet", ".pq")  # how the names of such files end
 RESERVED = ("row_id", "ts", "request_id", "p_true")  # columns of the log itself
 _STAND_IN = "\ufdd0"  # a code point that Unicode keeps out of texts
+PIECE = 2**20  # bytes
 READ_PACKED = {".gz": "gzip", ".zst": "zstd"}  # text that is read as it is
 
 
@@ -107,6 +108,18 @@ def shown(file: Path, root: Path) -> str:
 def opened(file: Path) -> Any:
     """The bytes of a text file, unpacked if its name says that it is packed."""
     return pa.input_stream(str(file), compression=READ_PACKED.get(file.suffix.lower()))
+
+
+def require_whole(file: Path) -> None:
+    """DataError if a packed file cannot be unpacked to its end: the reader may take what there is for all."""
+    if file.suffix.lower() not in READ_PACKED:
+        return
+    try:
+        with opened(file) as stream:
+            while stream.read(PIECE):
+                pass
+    except OSError as error:
+        raise DataError(f"{file}: cannot be unpacked to its end: {error}; copy or pack it anew") from None
 
 
 def parquet(file: Path, root: Path, selected: str = "*") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pkb.errors import SettingError
 from simulator.config.checks import among, at_least, between, expand_home, one_of
 from simulator.stream.addresses import is_remote, refuse_credentials
-from simulator.stream.features import COUNTED, OF_CLOCK, Feature, parsed
+from simulator.stream.features import COUNTED, OF_CLOCK, OF_LIST, Feature, parsed
 from simulator.stream.times import SECONDS
 
 SOURCES = (
@@ -232,6 +232,11 @@ class StreamSettings:
         written = f"features.{feature.name}={self.features[feature.name]!r}"
         if self.by_row and (feature.kind in OF_CLOCK or feature.window is not None):
             raise SettingError(f"{written}: must not ask for a clock where table.time={BY_ROW}: there are no times")
+        if self.negatives.per_positive and feature.kind in OF_LIST:
+            raise SettingError(
+                f"{written}: would tell which rows are drawn, as each stands behind its positive; leave it out, or"
+                " negatives"
+            )
         delay = self.label_delay_seconds or 0
         if feature.kind in COUNTED and feature.window is not None and feature.window < delay:
             raise SettingError(

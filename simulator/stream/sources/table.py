@@ -33,7 +33,6 @@ from simulator.stream.times import UNITS, TimeRule
 ABSENT = "holds no file that matches stream.table.files={files!r}: set both to where your log is"
 SHAPED_BY: tuple[str, ...] = ("table",)
 FIRST_ROW = 946_684_800  # the time of the first row of files without times, 2000-01-01: a row is a second
-PIECE = 2**20  # bytes
 
 
 def find(stream: StreamSettings) -> tuple[Path, ...]:
@@ -291,7 +290,7 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
     with raw.opened(file) as packed, io.BufferedReader(packed) as stream:
         ends = b"\n"
         lines = 0
-        while piece := stream.read(PIECE):
+        while piece := stream.read(raw.PIECE):
             if not lines and b"\n" not in piece and b"\r" in piece:
                 ends = b"\r"  # of old Macs
             lines += piece.count(ends)

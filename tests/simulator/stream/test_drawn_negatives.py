@@ -144,6 +144,13 @@ def test_a_source_that_draws_negatives_of_its_own_takes_no_others(source: str) -
         StreamSettings(source=source, negatives=NegativeSettings(per_positive=1))
 
 
+@pytest.mark.parametrize("line", ["position", "list_size"])
+def test_no_feature_tells_which_rows_are_drawn(line: str) -> None:
+    """A negative stands behind its positive: by its place in the request it is known at once."""
+    with pytest.raises(SettingError, match=rf"features\.place='{line}': would tell which rows are drawn"):
+        StreamSettings(source="table", features={"place": line}, negatives=NegativeSettings(per_positive=1))
+
+
 def test_where_negatives_come_from_is_set_by_the_word_from() -> None:
     values = {"negatives": {"per_positive": 1, "from": "user"}, "source": "table"}
     stream = typed(StreamSettings, values)

@@ -6,6 +6,8 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +224,19 @@ def test_a_file_that_is_packed_otherwise_is_to_be_unpacked(tmp_path: Path, endin
 def test_a_packed_file_that_is_damaged_is_named(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"a{ending}").write_bytes(b"no such packing" * 20)
     assert f"a{ending}" in refusal(tmp_path, "a*")
+
+
+@pytest.mark.parametrize("times", [{}, {"time": "row"}], ids=["times", "rows"])
+@pytest.mark.parametrize("ending", [".csv.gz", ".csv.zst"])
+def test_a_packed_file_that_ends_early_is_not_taken_for_a_shorter_one(
+    tmp_path: Path, ending: str, times: dict[str, str]
+) -> None:
+    """As a copy that broke off leaves it; its first lines can be read."""
+    lines = [*ROWS, *(f"{MONDAY + 4 * DAY},1,u{blake2b(b'%d' % n).hexdigest()},i" for n in range(10_000))]
+    data = "\n".join(lines).encode()
+    whole = gzip.compress(data) if ending == ".csv.gz" else pa.compress(data, codec="zstd", asbytes=True)
+    (tmp_path / f"a{ending}").write_bytes(whole[: len(whole) * 3 // 4])
+    asked = stream(tmp_path, "a*")
+    cut = {"period": "1000rows"} if times else {}
+    with pytest.raises(DataError, match=rf"a{ending}: cannot be unpacked to its end: .*; copy or pack it anew"):
+        ingest(replace(asked, table=replace(asked.table, **times), **cut), IngestSettings(), lambda _: None)
