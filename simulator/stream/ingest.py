@@ -109,8 +109,6 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     folder = data / f"{name}-{fingerprint[:8]}"
     with _alone_in(data, report), _told_of_full_disk(data, files):
         if not folder.exists():
-            for file in files:
-                require_whole(file)
             with _becoming(folder) as partial, _staged(source, files, partial, stream, limits, cut) as (raw, staged):
                 rows_in, rejected = staged.count()
                 for why, rows in sorted(staged.left_out.items()):
@@ -240,6 +238,8 @@ def _staged(
         raw = world.generate(stream, work)
     else:
         raw = with_drawn_negatives(SOURCES[source].describe(stream, files), stream.negatives, cut)
+        for file in files:
+            require_whole(file)
     raw = replace(with_clock(raw, stream), files=files)
     query = checked_rows(thinned(raw, stream), stream.history_length, stream.lists.length)
     with staging(raw, work, limits, query) as staged:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -110,16 +110,21 @@ def opened(file: Path) -> Any:
     return pa.input_stream(str(file), compression=READ_PACKED.get(file.suffix.lower()))
 
 
-def require_whole(file: Path) -> None:
-    """DataError if a packed file cannot be unpacked to its end: the reader may take what there is for all."""
-    if file.suffix.lower() not in READ_PACKED:
-        return
+def pieces(file: Path) -> Iterator[bytes]:
+    """The bytes of a text file, unpacked; DataError if a packed one cannot be unpacked to its end."""
     try:
         with opened(file) as stream:
-            while stream.read(PIECE):
-                pass
+            while piece := stream.read(PIECE):
+                yield piece
     except OSError as error:
-        raise DataError(f"{file}: cannot be unpacked to its end: {error}; copy or pack it anew") from None
+        raise DataError(f"{file}: cannot be read to its end: {error}; copy or pack it anew") from None
+
+
+def require_whole(file: Path) -> None:
+    """DataError if a packed file cannot be unpacked to its end: the reader may take what there is for all."""
+    if file.suffix.lower() in READ_PACKED:
+        for _ in pieces(file):
+            pass
 
 
 def parquet(file: Path, root: Path, selected: str = "*") -> str:

@@ -9,7 +9,6 @@ numeric field is a column of numbers, booleans or texts of numbers.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -287,13 +286,12 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
         with pq.ParquetFile(file) as parquet:
             return parquet.schema_arrow.names, parquet.metadata.num_rows
     header = table.columns or raw.csv_header(file, _meant(table.separator), table.quoting != "none")
-    with raw.opened(file) as packed, io.BufferedReader(packed) as stream:
-        ends = b"\n"
-        lines = 0
-        while piece := stream.read(raw.PIECE):
-            if not lines and b"\n" not in piece and b"\r" in piece:
-                ends = b"\r"  # of old Macs
-            lines += piece.count(ends)
+    ends = b"\n"
+    lines = 0
+    for piece in raw.pieces(file):
+        if not lines and b"\n" not in piece and b"\r" in piece:
+            ends = b"\r"  # of old Macs
+        lines += piece.count(ends)
     return header, lines + 1
 
 

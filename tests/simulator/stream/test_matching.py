@@ -238,5 +238,5 @@ def test_a_packed_file_that_ends_early_is_not_taken_for_a_shorter_one(
     (tmp_path / f"a{ending}").write_bytes(whole[: len(whole) * 3 // 4])
     asked = stream(tmp_path, "a*")
     cut = {"period": "1000rows"} if times else {}
-    with pytest.raises(DataError, match=rf"a{ending}: cannot be unpacked to its end: .*; copy or pack it anew"):
+    with pytest.raises(DataError, match=rf"a{ending}: cannot be read to its end: .*; copy or pack it anew"):
         ingest(replace(asked, table=replace(asked.table, **times), **cut), IngestSettings(), lambda _: None)
