@@ -144,10 +144,11 @@ def _relation(path: Path, found: Found, written: Written | None, shape: Shape) -
         return raw.parquet(path, found.root, columns)
     assert written is not None
     separator, quoted = _separated(written)
+    alias = {name: f"c{number}" for number, name in enumerate(shape.names)}
     rows = raw.separated(
-        path, found.root, shape.names, separator=separator, header=written.columns or None, quoted=quoted
+        path, found.root, shape.names, separator=separator, header=written.columns or None, quoted=quoted, alias=alias
     )
-    columns = ", ".join(f"{raw.name(name)} AS c{number}" for number, name in enumerate(shape.names))
+    columns = ", ".join(alias.values())
     return f"SELECT _file, _row, {columns} FROM ({rows}) WHERE _defect IS NULL"
 
 

@@ -64,7 +64,7 @@ def survey(stream: StreamSettings, files: tuple[Path, ...], one_in: int, folder:
     limits = IngestSettings()
     notes: list[str] = []
     stops: list[str] = []
-    with staging(raw, folder, limits, checked_rows(raw, history_length=1, list_length=1)) as staged:
+    with staging(raw, folder, limits, checked_rows(raw, history_length=1, list_length=2)) as staged:
         rows_in, rejected = staged.count()
         notes += [f"{rows} raw rows are left out: {why}" for why, rows in sorted(staged.left_out.items())]
         checks = (partial(refuse_wrong_times, staged, raw, limits), partial(refuse_two_texts_of_an_id, staged, raw))

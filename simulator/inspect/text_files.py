@@ -15,6 +15,7 @@ from simulator.stream.raw import opened
 from simulator.stream.seen import USUAL
 
 SEPARATORS = {",": ",", "\t": r"\t", ";": ";", "|": "|", "\x01": r"\x01", "::": "::", " ": " "}  # and how to write it
+LIKELY = {"\t": 2, "\x01": 2, " ": 0}  # 2 in no value, 0 in many: lists and times of a tabbed file hold as many blanks
 LINES = 500  # are looked at
 LONGEST = 4_000_000  # bytes of them together
 AGREE = 0.9  # of the lines must have the same number of values
@@ -70,21 +71,22 @@ def _lines(file: Path) -> list[str]:
 
 
 def _separator(file: Path, lines: Sequence[str]) -> tuple[str, bool]:
-    """What separates the values, and whether some are quoted: where most lines agree on most columns."""
-    best: tuple[float, int, str, bool] | None = None
+    """What separates the values, and whether some are quoted: where most lines agree, on most columns."""
+    best: tuple[float, int, int, str, bool] | None = None
     for separator in SEPARATORS:
         for quoted in (True, False):
             counts = Counter(len(row) for row in (_split(line, separator, quoted) for line in lines) if row)
             columns, agreeing = counts.most_common(1)[0] if counts else (1, 0)
             share = agreeing / len(lines)
             if columns > 1 and share >= AGREE:
-                if best is None or (round(share, 2), columns) > best[:2]:
-                    best = round(share, 2), columns, separator, quoted
+                found = round(share, 2), LIKELY.get(separator, 1), columns
+                if best is None or found > best[:3]:
+                    best = *found, separator, quoted
                 break  # quotes are characters like any other only where they are out of place as quotes
     if best is None:
         tried = ", ".join(SEPARATORS.values())
         raise DataError(f"{file}: no separator cuts its lines into the same number of values; tried {tried}")
-    return best[2], best[3]
+    return best[3], best[4]
 
 
 def _split(line: str, separator: str, quoted: bool) -> list[str]:

@@ -66,8 +66,10 @@ def test_too_many_bad_rows(tmp_path: Path) -> None:
 
 
 def test_a_log_in_which_nothing_is_wrong_has_no_warning(tmp_path: Path) -> None:
-    write(tmp_path / "log.csv", with_columns(impressions(), price=lambda row, _: row["item_id"] * 1.5))
-    _, told = proposed(tmp_path, tmp_path / "log.csv")
+    price, tags = (lambda row, _: row["item_id"] * 1.5), (lambda row, draw: "|".join(draw.sample("abcdef", 3)))
+    write(tmp_path / "log.csv", with_columns(impressions(), price=price, tags=tags))
+    found, told = proposed(tmp_path, tmp_path / "log.csv")
+    assert found.stream.table.lists == ["tags"]
     assert "look" not in told
     assert "To look at" not in (tmp_path / "proposed.yaml").read_text()
 

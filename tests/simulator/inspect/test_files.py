@@ -45,6 +45,25 @@ def test_text_is_read_whatever_separates_it(tmp_path: Path, separator: str, name
     assert replayed(found).manifest.rows_kept == len(rows)
 
 
+def test_blanks_and_commas_of_lists_in_a_tabbed_file_separate_no_columns(tmp_path: Path) -> None:
+    """Each line has as many of them, and more than tabs."""
+    lists = {"seen": lambda row, _: "1 2 3", "vector": lambda row, _: ",".join(["0.5"] * 9)}
+    rows = with_columns(impressions(), when=clock("%m/%d/%Y %I:%M:%S %p"), **lists)
+    write(tmp_path / "log.tsv", rows, separator="\t")
+    found, _ = proposed(tmp_path, tmp_path / "log.tsv")
+    assert found.stream.table.separator == r"\t"
+    assert replayed(found).manifest.rows_kept == len(rows)
+
+
+def test_names_that_the_reader_uses_are_columns_like_any_other(tmp_path: Path) -> None:
+    names = ["_row", "_file", "_part", "_defect", "c0"]
+    rows = with_columns(impressions(), **dict.fromkeys(names, lambda row, draw: draw.choice("abc")))
+    write(tmp_path / "log.csv", rows)
+    found, _ = proposed(tmp_path, tmp_path / "log.csv")
+    assert set(names) <= set(found.stream.table.context)
+    assert replayed(found).manifest.rows_kept == len(rows)
+
+
 def test_quotes_within_values_are_characters_like_any_other(tmp_path: Path) -> None:
     rows = with_columns(impressions(), query=lambda row, _: f'{row["item_id"]}" screen')
     write(tmp_path / "log.tsv", rows, separator="\t", quoted=False)

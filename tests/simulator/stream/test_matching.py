@@ -229,7 +229,7 @@ def test_a_packed_file_that_is_damaged_is_named(tmp_path: Path, ending: str) -> 
 @pytest.mark.parametrize("times", [{}, {"time": "row"}], ids=["times", "rows"])
 @pytest.mark.parametrize("ending", [".csv.gz", ".csv.zst"])
 def test_a_packed_file_that_ends_early_is_not_taken_for_a_shorter_one(
-    tmp_path: Path, ending: str, times: dict[str, str]
+    tmp_path: Path, ending: str, times: dict[str, Any]
 ) -> None:
     """As a copy that broke off leaves it; its first lines can be read."""
     lines = [*ROWS, *(f"{MONDAY + 4 * DAY},1,u{blake2b(b'%d' % n).hexdigest()},i" for n in range(10_000))]
@@ -237,6 +237,6 @@ def test_a_packed_file_that_ends_early_is_not_taken_for_a_shorter_one(
     whole = gzip.compress(data) if ending == ".csv.gz" else pa.compress(data, codec="zstd", asbytes=True)
     (tmp_path / f"a{ending}").write_bytes(whole[: len(whole) * 3 // 4])
     asked = stream(tmp_path, "a*")
-    cut = {"period": "1000rows"} if times else {}
+    cut: dict[str, Any] = {"period": "1000rows"} if times else {}
     with pytest.raises(DataError, match=rf"a{ending}: cannot be read to its end: .*; copy or pack it anew"):
         ingest(replace(asked, table=replace(asked.table, **times), **cut), IngestSettings(), lambda _: None)
