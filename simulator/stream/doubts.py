@@ -48,6 +48,14 @@ def _read_as(example: str, rule: TimeRule) -> str:
     return f"are not in the years {rule.first_year} to {rule.last_year}"
 
 
+def refuse_no_weight(staged: Staging, log: RawLog) -> None:
+    """DataError if no row has any weight."""
+    if log.weight is not None and not staged.ask("SELECT count(*) FROM staged WHERE row_weight > 0")[0][0]:
+        raise DataError(
+            "stream.table.weight: every row weighs 0, so that nothing would be learned; name another column, or none"
+        )
+
+
 def refuse_two_texts_of_an_id(staged: Staging, log: RawLog) -> None:
     """DataError if a number stands with and without a point, or was rounded when it was written."""
     if log.source != "table":

@@ -73,7 +73,10 @@ def _check(feature: Feature, raw: RawLog, schema: Schema, wrong: Callable[[str],
         raise wrong("the log has no requests; name the column that is equal for rows shown together, or leave it out")
     for name in feature.key:
         if name not in known:
-            raise wrong(f"{name!r} is no categorical field; the log has {', '.join(known)}{near(name, known)}")
+            meant = near(name, known)
+            if any("," in field for field in known):
+                meant = "; commas stand between fields, so rename a column that has one in its name"
+            raise wrong(f"{name!r} is no categorical field; the log has {', '.join(known)}{meant}")
 
 
 def _wrong(feature: Feature, stream: StreamSettings) -> Callable[[str], SettingError]:

@@ -49,6 +49,8 @@ def _feature(name: str, line: str) -> Feature:
     def wrong(what: str) -> SettingError:
         return SettingError(f"features.{name}={line!r}: {what}")
 
+    if not name.strip():
+        raise wrong("has no name; write one before the colon")
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?(?:\bover\s+(\S+)\s*)?", line)
     if match is None:
         raise wrong("cannot be read; write hour, age(FIELD), clicks(FIELD, FIELD) over 1d or the like")

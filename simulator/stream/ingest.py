@@ -33,7 +33,13 @@ from simulator.stream import world
 from simulator.stream.by_definition import guard
 from simulator.stream.checking import checked_rows
 from simulator.stream.deriving import derive
-from simulator.stream.doubts import refuse_two_texts_of_an_id, refuse_wrong_times, settle_requests, tell_doubts
+from simulator.stream.doubts import (
+    refuse_no_weight,
+    refuse_two_texts_of_an_id,
+    refuse_wrong_times,
+    settle_requests,
+    tell_doubts,
+)
 from simulator.stream.featured import tell_of_lists, with_clock, with_numbers
 from simulator.stream.knots import measured
 from simulator.stream.log import Log, Manifest
@@ -116,6 +122,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                 refuse_wrong_times(staged, raw, limits)
                 _check_rejects(staged, limits, report)
                 refuse_two_texts_of_an_id(staged, raw)
+                refuse_no_weight(staged, raw)
                 spans = cut.spans(staged.counts(cut.number))
                 if empty := skipped(cut, spans):
                     report(empty)

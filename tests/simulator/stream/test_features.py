@@ -341,6 +341,22 @@ def test_a_line_that_cannot_be_read_is_named_with_what_to_write(line: str, told:
         typed(StreamSettings, {"features": {"it": line}}, at="stream")
 
 
+def test_a_field_with_a_comma_in_its_name_is_to_be_renamed(tmp_path: Path) -> None:
+    write(tmp_path, 20, seed=0)
+    for part in tmp_path.glob("*.parquet"):
+        table = pq.read_table(part, partitioning=None)
+        called = ["kind, old" if name == "kind" else name for name in table.column_names]
+        pq.write_table(table.rename_columns(called), part)
+    with pytest.raises(SettingError, match=r"'kind' is no categorical field; .*; commas stand between fields"):
+        log_of(stream_of(tmp_path, {"it": "age(kind, old)"}, table={"context": ["kind, old"]}))
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_feature_has_a_name(name: str) -> None:
+    with pytest.raises(SettingError, match=r"'hour': has no name; write one before the colon"):
+        typed(StreamSettings, {"features": {name: "hour"}}, at="stream")
+
+
 @pytest.mark.parametrize(
     ("name", "line", "table", "told"),
     [

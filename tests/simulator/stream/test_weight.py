@@ -35,6 +35,11 @@ def test_a_row_without_a_weight_of_0_or_more_is_set_aside(tmp_path: Path) -> Non
     ]
 
 
+def test_a_log_in_which_every_row_weighs_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^stream\.table\.weight: every row weighs 0"):
+        weighted_log(tmp_path, dict.fromkeys(range(400), 0))
+
+
 def test_a_drawn_negative_has_the_weight_of_its_positive(tmp_path: Path) -> None:
     log = weighted_log(tmp_path, stream={"negatives": NegativeSettings(per_positive=1)})
     rows = log.read(log.periods[1])
