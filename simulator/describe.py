@@ -9,6 +9,7 @@ from simulator.contender.settings import ArmSettings
 from simulator.record.experiment import Arm, Experiment
 from simulator.record.tuning import untuned
 from simulator.settings import Settings
+from simulator.stream.features import OF_LIST
 
 
 def describe(settings: Settings, data_set: str) -> Experiment:
@@ -27,6 +28,7 @@ def describe(settings: Settings, data_set: str) -> Experiment:
         utc_offset_hours=settings.stream.utc_offset_hours,
         bootstrap=settings.measure.bootstrap,
         by_row=settings.stream.by_row,
+        of_lists=[feature.name for feature in settings.stream.derived if feature.kind in OF_LIST],
         tuned_on=settings.tune.periods,
     )
 

@@ -64,6 +64,7 @@ class Experiment:
     utc_offset_hours: int  # of the clock that days are cut at
     bootstrap: int  # redraws of users behind an interval
     by_row: bool = False  # the order of rows stands for time, of which the log tells nothing
+    of_lists: list[str] = field(default_factory=list)  # features that tell a row's place among those shown with it
     tuned_on: int = 0  # periods, the first ones, by which arms were tuned; no mean is over them
 
     @property

@@ -28,7 +28,8 @@ def verdict(
 ) -> list[Finding]:
     """Find what a reader asks for first; of `begun` periods the complete ones have `costs`."""
     judge = Judge(numbers, experiment, costs)
-    findings = [*judge.findings(), *mixed_code(costs), *unfinished(len(costs), begun), *_stopped(numbers)]
+    findings = [*judge.findings(), *_of_lists(experiment), *mixed_code(costs), *unfinished(len(costs), begun)]
+    findings += _stopped(numbers)
     if not judge.learned:
         return [*findings, *_no_ranking(numbers, judge)]
     findings += [*regimes(numbers, judge, experiment), _best(numbers, judge), *_yardsticks(numbers, judge)]
@@ -40,6 +41,17 @@ def verdict(
     findings += recoveries(numbers)
     findings += [*_forgetting(numbers, judge.learned), *_attainable(numbers, judge.learned)]
     return findings + ([] if robustness is None else shares(robustness))
+
+
+def _of_lists(experiment: Experiment) -> Iterator[Finding]:
+    """Find whether models read what the ranker of the time thought of a row."""
+    if experiment.of_lists:
+        fields = listed(experiment.of_lists)
+        text = (
+            f"Every model reads {fields} of stream.features, which tell what the ranker of the time thought of a row:"
+            " what is learned of them ranks nothing anew. Leave them out to see how much of an AUC they are."
+        )
+        yield Finding(tag="places are told", tone="bad", text=text)
 
 
 def mixed_code(costs: Sequence[PeriodCosts]) -> list[Finding]:

@@ -31,6 +31,11 @@ def test_what_only_the_registries_know_is_resolved() -> None:
     assert told.arms["novelty"].remedies == told.arms["finetune"].remedies == {}
 
 
+def test_features_that_tell_places_are_noted() -> None:
+    stream = StreamSettings(features={"age": "age(item_id)", "place": "position", "size": "list_size"})
+    assert describe(Settings(arms=ARMS, stream=stream), "eleme").of_lists == ["place", "size"]
+
+
 def test_who_is_held_against_whom_needs_nothing_else() -> None:
     told = describe(Settings(arms=ARMS), "eleme")
     assert references(told) == dict.fromkeys([name for name in ARMS if name != "finetune"], "finetune")

@@ -120,6 +120,13 @@ def test_the_report_says_when_a_run_went_on_under_other_code(tmp_path: Path) -> 
     assert "commit a from period 0 on and commit b from period 1 on for finetune (seed 0):" in finding.text
 
 
+def test_the_report_warns_of_features_that_tell_places() -> None:
+    numbers = Numbers(results(Value(value=0.02, low=0.01, high=0.03, n=3)))
+    found = {finding.tag: finding for finding in verdict(numbers, replace(TWO, of_lists=["place", "size"]))}
+    assert "Every model reads place and size of stream.features" in found["places are told"].text
+    assert "places are told" not in {finding.tag for finding in verdict(numbers, TWO)}
+
+
 def test_the_report_says_when_not_all_contenders_have_come_as_far() -> None:
     assert unfinished(4, 4) == []
     [finding] = unfinished(3, 5)
