@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from pkb.errors import DataError
 from simulator.stream.matching import lies_there, matching_files
-from simulator.stream.raw import PARQUET, READ_PACKED, opened
+from simulator.stream.packed import READ_PACKED, opened
+from simulator.stream.raw import PARQUET
 from simulator.stream.settings import StreamSettings, TableSettings
 
 ENDINGS = (".parquet", ".pq", ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst", ".tsv.zst")

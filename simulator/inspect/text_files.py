@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkb.errors import DataError
-from simulator.stream.raw import opened
+from simulator.stream.packed import opened
 from simulator.stream.seen import USUAL
 
 SEPARATORS = {",": ",", "\t": r"\t", ";": ";", "|": "|", "\x01": r"\x01", "::": "::", " ": " "}  # and how to write it

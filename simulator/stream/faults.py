@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pkb.errors import DataError
-from simulator.stream.raw import PARQUET, RawLog, opened
+from simulator.stream.packed import opened
+from simulator.stream.raw import PARQUET, RawLog
 
 PIECE = 16_000_000  # bytes of a line that are looked at together
 

@@ -18,8 +18,10 @@ WEEK = 7 * DAY
 THURSDAY = 4  # of ISO's numbers: 1970-01-01 was one
 
 
-def tell_of_lists(stream: StreamSettings, tell: Callable[[str], None]) -> None:
-    """Tell what a place in a list gives away."""
+def tell_of_settings(stream: StreamSettings, tell: Callable[[str], None]) -> None:
+    """Tell that rows have no times, and what a place in a list gives away."""
+    if stream.by_row:
+        tell("stream.table.time=row: the order of rows in the files, sorted by their names, stands for time")
     for feature in stream.derived:
         if feature.kind in OF_LIST:
             tell(

@@ -40,13 +40,14 @@ from simulator.stream.doubts import (
     settle_requests,
     tell_doubts,
 )
-from simulator.stream.featured import tell_of_lists, with_clock, with_numbers
+from simulator.stream.featured import tell_of_settings, with_clock, with_numbers
 from simulator.stream.knots import measured
 from simulator.stream.log import Log, Manifest
 from simulator.stream.matching import folder_of, lies_there
 from simulator.stream.negatives import tell_fewer, with_drawn_negatives
+from simulator.stream.packed import require_whole
 from simulator.stream.periods import Cut, cut_of, skipped, thinned
-from simulator.stream.raw import RawLog, require_whole, shown
+from simulator.stream.raw import RawLog, shown
 from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.stream.sources import (
     alidisplay,
@@ -65,8 +66,7 @@ from simulator.stream.writing import write_periods, write_rejects
 
 WORK = "work"  # a folder of what is gone when the log is there
 FORMAT = 3  # to be raised whenever the same input gives another log
-# Settings of a table that are no part of its fingerprint unless they are set, so that logs without are found again.
-UNLESS_SET = ("numeric", "lists", "vectors", "explode", "label_time", "weight")
+UNLESS_SET = ("numeric", "lists", "vectors", "explode", "label_time", "weight")  # else a log without is not found again
 
 
 class Source(Protocol):
@@ -105,9 +105,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     source, files = _find(stream, report)
     own = {"table": folder_of(stream).resolve().name or "table", "world": f"{stream.world.preset}-synthetic"}
     name = own.get(source, source)
-    if stream.by_row:
-        report("stream.table.time=row: the order of rows in the files, sorted by their names, stands for time")
-    tell_of_lists(stream, report)
+    tell_of_settings(stream, report)
     fingerprint = _fingerprint(source, name, stream, cut, files)
     data = Path(stream.data)
     if "?" in str(data.resolve()):  # the engine would look for its own files elsewhere
@@ -245,8 +243,7 @@ def _staged(
         raw = world.generate(stream, work)
     else:
         raw = with_drawn_negatives(SOURCES[source].describe(stream, files), stream.negatives, cut)
-        for file in files:
-            require_whole(file)
+        require_whole(files)
     raw = replace(with_clock(raw, stream), files=files)
     query = checked_rows(thinned(raw, stream), stream.history_length, stream.lists.length)
     with staging(raw, work, limits, query) as staged:

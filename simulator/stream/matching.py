@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pkb.errors import DataError
 from simulator.stream.addresses import is_remote, out_of_sight
+from simulator.stream.packed import PACKED
 from simulator.stream.remote import FETCHED, fetched
 from simulator.stream.settings import StreamSettings
 
-PACKED = (".gz", ".zst", ".tgz", ".zip", ".bz2", ".xz", ".7z", ".rar")
 MOST_TOLD = 5  # names in a message
 
 

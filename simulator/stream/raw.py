@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pkb.batch import Schema
 from pkb.errors import DataError
+from simulator.stream.packed import opened
 from simulator.stream.times import TimeRule
 
 PARQUET = (".parquet", ".pq")  # how the names of such files end
 RESERVED = ("row_id", "ts", "request_id", "p_true")  # columns of the log itself
 _STAND_IN = "\ufdd0"  # a code point that Unicode keeps out of texts
-PIECE = 2**20  # bytes
-READ_PACKED = {".gz": "gzip", ".zst": "zstd"}  # text that is read as it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,28 +101,6 @@ def path(file: Path) -> str:
 def shown(file: Path, root: Path) -> str:
     """How a file is called in rejects and messages; one that lies elsewhere, by its whole path."""
     return str(file.relative_to(root) if file.is_relative_to(root) else file)
-
-
-def opened(file: Path) -> Any:
-    """The bytes of a text file, unpacked if its name says that it is packed."""
-    return pa.input_stream(str(file), compression=READ_PACKED.get(file.suffix.lower()))
-
-
-def pieces(file: Path) -> Iterator[bytes]:
-    """The bytes of a text file, unpacked; DataError if a packed one cannot be unpacked to its end."""
-    try:
-        with opened(file) as stream:
-            while piece := stream.read(PIECE):
-                yield piece
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read to its end: {error}; copy or pack it anew") from None
-
-
-def require_whole(file: Path) -> None:
-    """DataError if a packed file cannot be unpacked to its end: the reader may take what there is for all."""
-    if file.suffix.lower() in READ_PACKED:
-        for _ in pieces(file):
-            pass
 
 
 def parquet(file: Path, root: Path, selected: str = "*") -> str:

@@ -24,7 +24,8 @@ from simulator.stream import joined as joined_lists
 from simulator.stream import raw
 from simulator.stream.exploding import ELEMENT, LABEL, REQUEST, exploding_of
 from simulator.stream.id_texts import as_text, require_exact
-from simulator.stream.matching import PACKED, matching_files
+from simulator.stream.matching import matching_files
+from simulator.stream.packed import line_ends, refuse_packed
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import BY_ROW, StreamSettings, TableSettings
 from simulator.stream.times import UNITS, TimeRule
@@ -41,7 +42,7 @@ def find(stream: StreamSettings) -> tuple[Path, ...]:
 def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     table = stream.table
     schema = _schema(stream)
-    _refuse_packed(files)
+    refuse_packed(files)
     by_row = table.time == BY_ROW
     times = [name for name in (table.time, table.label_time, table.weight) if name and not by_row]
     roles = [*times, *schema.labels, *([table.request] if table.request else [])]
@@ -251,14 +252,6 @@ def _is_parquet(file: Path) -> bool:
     return file.suffix.lower() in raw.PARQUET
 
 
-def _refuse_packed(files: Sequence[Path]) -> None:
-    """DataError if a file is packed in a way that is not read."""
-    for file in files:
-        tarred = ".tar." in file.name.lower()
-        if tarred or (file.suffix.lower() in PACKED and file.suffix.lower() not in raw.READ_PACKED):
-            raise DataError(f"{file}: is packed; unpack it, or pack it as .gz or .zst, which are read as they are")
-
-
 def _meant(written: str) -> str:
     r"""A separator as it is meant: `\t`, `\x01`, `\001` and `\u0001` stand for the characters that they name."""
     code = r"\\(?:(t)|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-3][0-7]{2}))"
@@ -286,13 +279,7 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
         with pq.ParquetFile(file) as parquet:
             return parquet.schema_arrow.names, parquet.metadata.num_rows
     header = table.columns or raw.csv_header(file, _meant(table.separator), table.quoting != "none")
-    ends = b"\n"
-    lines = 0
-    for piece in raw.pieces(file):
-        if not lines and b"\n" not in piece and b"\r" in piece:
-            ends = b"\r"  # of old Macs
-        lines += piece.count(ends)
-    return header, lines + 1
+    return header, line_ends(file) + 1
 
 
 def _selected(
