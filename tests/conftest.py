@@ -1,6 +1,7 @@
 """Property-based tests draw the same examples on every machine, and a slow machine fails none of them."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +12,15 @@ settings.load_profile("same everywhere")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # each process has one core
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For models that are tiny, so that threads would mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

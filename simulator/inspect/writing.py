@@ -23,6 +23,15 @@ arms:
   frozen: {backbone: deepfm, policy: frozen}
   finetune_edk: {backbone: deepfm, policy: finetune, knowledge: edk}
 """
+COLUMNS = {  # settings of a table that name columns, and what is said of these
+    "context": "categories of the impression",
+    "scenario": "what models of several scenarios tell apart; its name says so",
+    "numeric": "how much, not which: fractions, counts, or a name such as price",
+    "lists": "sets of values, such as genres or tags",
+    "vectors": "lists of fractions of one length",
+    "histories": "lists of values of a field",
+    "explode": "a row is a list of impressions; each is made a row, which names item and label",
+}
 DIN = "  din: {backbone: din, policy: finetune}  # reads the histories\n"
 
 
@@ -113,25 +122,14 @@ def _table(stream: StreamSettings, proposal: Proposal) -> list[str]:
             getattr(table, role),
             _why(guess, "".join(getattr(table, role)), f"no column identifies the {role}: name one") + rest,
         )
-    if table.context:
-        add("context", table.context, "categories of the impression")
-    if table.scenario:
-        add("scenario", table.scenario, "what models of several scenarios tell apart; its name says so")
-    if table.numeric:
-        add("numeric", table.numeric, "how much, not which: fractions, counts, or a name such as price")
-    if table.histories:
-        add("histories", table.histories, "lists of values of a field")
+    for key, why in COLUMNS.items():
+        if named := getattr(table, key):
+            add(key, named, why)
     if table.list_separator != ";":
         add("list_separator", table.list_separator)
     if table.missing:
         share = "; ".join(f"{text!r} is {where}" for text, where in proposal.missing.items())
         add("missing", table.missing, f"mean that there is no value: {share}")
-    if table.lists:
-        add("lists", table.lists, "sets of values, such as genres or tags")
-    if table.vectors:
-        add("vectors", table.vectors, "lists of fractions of one length")
-    if table.explode:
-        add("explode", table.explode, "a row is a list of impressions; each is made a row, which names item and label")
     if proposal.left_out:
         lines += _comment("Left out:", "    ")
         for name, why in proposal.left_out.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,16 +22,9 @@ from tests.pkb.backbones.check_backbone import IDS, make_rows, stir
 from tests.pkb.base_case import SCHEMA as TWO
 from tests.pkb.base_case import compress, losses_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SCHEMA = replace(TWO, labels=("click", "cart", "buy"))
 SMALL = KEEP.Settings(user_width=6, width=4, hidden=(16, 8), attention=(8,))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def base(settings: KEEP.Settings = SMALL, schema: Schema = SCHEMA) -> KEEP:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.simulator.tiny import contender_of, tiny_log, tiny_settings
 
 GOING_ON = [name for name, policy in POLICIES.items() if policy.goes_on]
 AT = 2
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"user_width": 6, "width": 4, "hidden": [16, 8]}
 KEEP = ArmSettings(knowledge="keep", options=SMALL, plug="hidden")
 
@@ -30,14 +30,6 @@ KEEP = ArmSettings(knowledge="keep", options=SMALL, plug="hidden")
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     return tiny_log(tmp_path_factory.mktemp("log"), periods=5, rows=300)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def made(folder: Path, arm: ArmSettings) -> Contender:
