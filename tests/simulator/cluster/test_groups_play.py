@@ -51,7 +51,7 @@ def test_a_run_whose_driver_was_killed_goes_on_with_as_many_groups_as_asked_for(
     tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     committed: list[PeriodCosts] = []
-    for groups, death in ((2, "driver:compress:1"), (3, "driver:learn:2"), (1, "driver:commit:3"), (2, None)):
+    for groups, death in ((2, "driver:compress:1"), (3, "driver:learn:2"), (1, None)):
         run = RunFolder(played(tmp_path, groups, *([] if death is None else [death])))
         shares = read_groups(run)
         assert shares is not None

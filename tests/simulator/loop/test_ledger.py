@@ -153,7 +153,7 @@ def wait_for_period(folder: Path, period: int) -> None:
         time.sleep(0.02)
 
 
-FAULTS = ["none", "a read task is killed", "a worker is killed", "a rank is slow"]
+FAULTS = ["a read task is killed", "a worker is killed", "a rank is slow"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -166,14 +166,14 @@ def test_two_workers_learn_each_row_exactly_once_whatever_fails(tmp_path: Path, 
     def meddle(driver: int) -> None:
         if fault == "a read task is killed":
             kill_read_tasks(driver)
-        elif fault != "none":
-            workers = training_workers(driver)
-            wait_for_period(tmp_path, 2)
-            if fault == "a worker is killed":
-                os.kill(workers[1], signal.SIGKILL)
-            else:
-                os.kill(workers[1], signal.SIGSTOP)
-                threading.Timer(4, os.kill, (workers[1], signal.SIGCONT)).start()
+            return
+        workers = training_workers(driver)
+        wait_for_period(tmp_path, 2)
+        if fault == "a worker is killed":
+            os.kill(workers[1], signal.SIGKILL)
+        else:
+            os.kill(workers[1], signal.SIGSTOP)
+            threading.Timer(4, os.kill, (workers[1], signal.SIGCONT)).start()
 
     run = trained(tmp_path, settings, log, meddle)
     expected = set(range(8 * rows)) - holdouts(log, settings)
