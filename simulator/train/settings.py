@@ -21,8 +21,9 @@ class TrainSettings:
     learning_rate: Annotated[float, Between(1e-4, 1e-2, log=True)] = 1e-3  # of Adam, for the dense parameters
     # Of row-wise Adagrad, for the embedding tables.
     embedding_learning_rate: Annotated[float, Between(0.02, 0.6, log=True)] = 0.1
-    # Passes over the rows of a lesson; 0: until its newest rows gain no more, at most 4.
-    epochs: Annotated[int, OneOf((0, 1, 2, 3))] = 0
+    # Passes over the rows of a lesson; 0: until its newest rows gain no more, at most 4. Not tuned: what more of them
+    # learn by heart costs later than the first periods tell.
+    epochs: int = 0
     precision: str = "auto"  # of dense layers in training: float32, bfloat16, or auto: the latter where the CPU has it
     patience: int = 1  # epochs without a better validation AUC that end a lesson (protocol `split`)
     evict_after: int = 0  # an id unseen in so many periods loses its embedding; 0 keeps all

@@ -27,7 +27,7 @@ SECTIONS = {
     **{f"knowledge.{name}": base.Settings for name, base in KNOWLEDGE_BASES.items()},
     **{f"policies.{name}": policy.Settings for name, policy in POLICIES.items()},
 }
-STEPS = {"train.learning_rate", "train.embedding_learning_rate", "train.batch_size", "train.epochs"}
+STEPS = {"train.learning_rate", "train.embedding_learning_rate", "train.batch_size"}
 COMPRESSION = {"compress.learning_rate", "compress.epochs"}
 
 
@@ -78,7 +78,6 @@ def test_an_arm_is_tuned_in_what_decides_what_it_learns(log: Log) -> None:
 
 
 def test_what_an_arm_fixes_itself_and_what_nothing_depends_on_is_not_tuned(log: Log) -> None:
-    assert "train.epochs" not in tuned_of(log, ArmSettings(epochs=3))
     assert "base.alpha" not in tuned_of(log, ArmSettings(knowledge="rok", options={"alpha": 0.5}))
     warm = ArmSettings(knowledge="edk", plug="hidden", plug_from=4)  # beyond the periods that it is tuned on
     for arm in (ArmSettings(knowledge="edk", control="untrained"), ArmSettings(knowledge="novelty"), warm):
