@@ -18,6 +18,7 @@ from simulator.inspect.roles import (
     is_of,
     named_label,
     request_of,
+    weight_of,
 )
 from simulator.inspect.sample import Sample
 from simulator.inspect.time_column import Time, times_of
@@ -60,6 +61,7 @@ class Proposal:
     user: Guess | None
     item: Guess | None
     request: Guess | None
+    weight: Guess | None
     further_labels: list[str] = field(default_factory=list)
     user_fields: list[str] = field(default_factory=list)
     item_fields: list[str] = field(default_factory=list)
@@ -103,6 +105,7 @@ def propose(sample: Sample) -> Proposal:
         user=key.user,
         item=key.item,
         request=key.request,
+        weight=key.weight,
         further_labels=[column.name for column in further],
         user_fields=roles.user_fields,
         item_fields=roles.item_fields,
@@ -127,6 +130,7 @@ class _Key:
     user: Guess | None
     item: Guess | None
     request: Guess | None
+    weight: Guess | None
     of_user: set[str]  # columns with one value for each user
     of_item: set[str]
     visits: set[str]  # columns with one user for each of their values, of which there are more than users
@@ -139,7 +143,7 @@ class _Key:
     @property
     def names(self) -> set[str]:
         """Of the columns in these roles."""
-        guesses = [guess.column.name for guess in (self.label, self.user, self.item, self.request) if guess]
+        guesses = [g.column.name for g in (self.label, self.user, self.item, self.request, self.weight) if g]
         return {*guesses, *(time.column.name for time in self.times[:1])}
 
 
@@ -162,6 +166,8 @@ def _key_of(sample: Sample, columns: Sequence[Column]) -> _Key:
     if label is None and explode is None:
         label = guessed_label(free, of_user | of_item)
     taken += [label.column] if label else []
+    weight = weight_of([column for column in columns if column not in taken], of_user | of_item)
+    taken += [weight.column] if weight else []
     request = request_of(sample, columns, time, user.column if user else None, taken)
     return _Key(
         times=times,
@@ -170,6 +176,7 @@ def _key_of(sample: Sample, columns: Sequence[Column]) -> _Key:
         user=user,
         item=item,
         request=request,
+        weight=weight,
         of_user=of_user,
         of_item=of_item,
         visits={c.name for c in free if user and _is_visit(sample, c, user.column)},
@@ -252,7 +259,8 @@ def _missing(columns: Sequence[Column]) -> dict[str, str]:
 
 
 def _doubts(proposal: Proposal, told: dict[str, float]) -> list[str]:
-    found = [guess.doubt for guess in (proposal.time, proposal.label, proposal.user, proposal.item) if guess]
+    guesses = (proposal.time, proposal.label, proposal.user, proposal.item, proposal.weight)
+    found = [guess.doubt for guess in guesses if guess]
     if proposal.time is None:
         found.append("no column holds times: the order of the rows stands for time (stream.table.time=row)")
     if proposal.label is None and not proposal.lists.explode:

@@ -85,6 +85,7 @@ REQUESTS = {
     "exposure",
 }
 IDS = {"id", "ids", "key", "hash", "idx", "index", "no", "nr", "number", "code", "uuid", "guid", "encrypted", "raw"}
+WEIGHTS, OF_ROWS = {"weight", "weights"}, {"sample", "row", "instance", "example", "importance", "loss", "ips"}
 COMES_BACK = 1.2  # rows of a value, on average, below which it tells nobody apart
 TOGETHER = 0.99  # of a request's rows are of one time and user
 SHOWN_IN_LISTS = 0.5  # of the rows have another one of their request
@@ -207,6 +208,21 @@ def request_of(
         return None
     size = found.present / found.distinct
     return Guess(column=found, why=f"rows with one of its values are of one time and user, {size:.1f} on average")
+
+
+def weight_of(columns: Sequence[Column], attributes: set[str]) -> Guess | None:
+    """The column of numbers whose name says that rows weigh so much; an item's own weight is one of `attributes`."""
+    for column in columns:
+        named = column.tokens & WEIGHTS and column.tokens <= WEIGHTS | OF_ROWS
+        fits = column.is_number and column.present == column.rows and column.low is not None and column.low >= 0
+        if named and fits and not column.holds_lists and column.name not in attributes:
+            doubt = (
+                f"the weight of rows is guessed: {column.name!r} is called so; if it is a field, name it under numeric"
+            )
+            return Guess(
+                column=column, why="what a row counts in losses and weighted metrics: its name says so", doubt=doubt
+            )
+    return None
 
 
 def attribute_of(sample: Sample, columns: Sequence[Column], owner: Column) -> set[str]:

@@ -25,6 +25,7 @@ def stream_of(found: Found, written: Written | None, proposal: Proposal) -> Stre
         label="".join(label),
         further_labels=proposal.further_labels,
         request=proposal.request.column.name if proposal.request else None,
+        weight=proposal.weight.column.name if proposal.weight else None,
         user=[*user, *proposal.user_fields],
         item=[*item, *proposal.item_fields],
         context=proposal.context,

@@ -25,6 +25,7 @@ WIDTHS = (  # likelier ones first
 THIN = 0.05  # of the rows of an average period: a shorter one tells little, and its holdout may be empty
 IN_ROWS = 10  # periods that a log is cut into by rows
 EMPTY = 0.2  # of the periods may have no rows
+OF_LIST = 2  # values of a list that are kept, which tell whether any holds more than one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def survey(stream: StreamSettings, files: tuple[Path, ...], one_in: int, folder:
     limits = IngestSettings()
     notes: list[str] = []
     stops: list[str] = []
-    with staging(raw, folder, limits, checked_rows(raw, history_length=1, list_length=2)) as staged:
+    with staging(raw, folder, limits, checked_rows(raw, history_length=1, list_length=OF_LIST)) as staged:
         rows_in, rejected = staged.count()
         notes += [f"{rows} raw rows are left out: {why}" for why, rows in sorted(staged.left_out.items())]
         checks = (partial(refuse_wrong_times, staged, raw, limits), partial(refuse_two_texts_of_an_id, staged, raw))
@@ -91,7 +92,7 @@ def survey(stream: StreamSettings, files: tuple[Path, ...], one_in: int, folder:
             spans = []
         if spans:
             notes += [note] if (note := skipped(cut, spans)) else []
-            tell_doubts(staged, raw, notes.append)
+            tell_doubts(staged, raw, OF_LIST, notes.append)
             settle_requests(staged, raw, spans, notes.append)
         positives = sum(count.positives for count in counts)
         return Survey(

@@ -115,6 +115,8 @@ def _table(stream: StreamSettings, proposal: Proposal) -> list[str]:
         add("further_labels", table.further_labels, "0 or 1, and come after a click or beside it: no fields")
     if proposal.request:
         add("request", table.request, proposal.request.why)
+    if proposal.weight:
+        add("weight", table.weight, proposal.weight.why)
     for role, guess in (("user", proposal.user), ("item", proposal.item)):
         rest = f"; the others have one value for each {role}" if len(getattr(table, role)) > 1 else ""
         add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from pkb.batch import MISSING
 from pkb.errors import DataError
 from simulator.stream.periods import Span
 from simulator.stream.raw import RawLog
@@ -93,8 +94,11 @@ def _place_of(staged: Staging, log: RawLog, field: str, provisional: int) -> str
     return "a row that was set aside"
 
 
-def tell_doubts(staged: Staging, log: RawLog, tell: Tell) -> None:
-    """Tell which values may mean that there is none, and of which clock times were taken to be."""
+def tell_doubts(staged: Staging, log: RawLog, list_length: int, tell: Tell) -> None:
+    """Tell which values may mean that there is none, and of which clock times were taken to be.
+
+    Of a list, so many values are kept at the most.
+    """
     if log.source != "table":  # what a known format means is known
         return
     count, examples = staged.seen.times("without_zone")
@@ -106,8 +110,17 @@ def tell_doubts(staged: Staging, log: RawLog, tell: Tell) -> None:
             f"column {field!r}: '{value}' is {share:.1%} of its values, like any other; if it means that there is none,"
             " name it in stream.table.missing"
         )
+    _tell_of_empty_fields(staged, log, tell)
     _tell_of_one_user(staged, log, tell)
-    _tell_of_strange_lists(staged, log, tell)
+    _tell_of_strange_lists(staged, log, list_length, tell)
+
+
+def _tell_of_empty_fields(staged: Staging, log: RawLog, tell: Tell) -> None:
+    for number, field in enumerate(log.schema.fields):
+        is_there = {"category": f"v{number} > {MISSING}", "number": f"v{number} IS NOT NULL"}
+        there = is_there.get(field.kind, f"len(v{number}) > 0")
+        if not staged.ask(f"SELECT 1 FROM staged WHERE {there} LIMIT 1"):
+            tell(f"column {field.name!r}: no row has a value there; look at how it is written, or leave it out")
 
 
 def _tell_of_one_user(staged: Staging, log: RawLog, tell: Tell) -> None:
@@ -124,14 +137,14 @@ def _tell_of_one_user(staged: Staging, log: RawLog, tell: Tell) -> None:
             )
 
 
-def _tell_of_strange_lists(staged: Staging, log: RawLog, tell: Tell) -> None:
+def _tell_of_strange_lists(staged: Staging, log: RawLog, length: int, tell: Tell) -> None:
     names = log.schema.names
     for name in log.schema.names_of("list"):
         column = f"v{names.index(name)}"
         lists, longest, example = staged.ask(f"""
             SELECT count(*), max(len({column})), min({column}[1])
             FROM (SELECT {column} FROM staged WHERE len({column}) > 0 LIMIT 100000)""")[0]
-        if lists >= MANY and longest == 1:
+        if lists >= MANY and longest == 1 < length:
             words = staged.ask(f"SELECT text FROM words WHERE provisional = {example}")
             tell(
                 f"list {name!r}: none of {lists} holds more than one value, such as {words[0][0]!r}; look at"

@@ -9,7 +9,7 @@ from pkb.batch import KINDS, Field, Schema
 from pkb.errors import SettingError
 from pkb.numbers import Number
 from simulator.config.kinds import near
-from simulator.stream.features import OF_LIST, Feature
+from simulator.stream.features import COUNTED, OF_LIST, Feature
 from simulator.stream.raw import RESERVED, RawLog
 from simulator.stream.settings import StreamSettings
 
@@ -19,7 +19,7 @@ THURSDAY = 4  # of ISO's numbers: 1970-01-01 was one
 
 
 def tell_of_settings(stream: StreamSettings, tell: Callable[[str], None]) -> None:
-    """Tell that rows have no times, and what a place in a list gives away."""
+    """Tell that rows have no times, what a place in a list gives away, and of windows that are too short to count."""
     if stream.by_row:
         tell("stream.table.time=row: the order of rows in the files, sorted by their names, stands for time")
     for feature in stream.derived:
@@ -27,6 +27,12 @@ def tell_of_settings(stream: StreamSettings, tell: Callable[[str], None]) -> Non
             tell(
                 f"stream.features.{feature.name}={feature.kind}: tells what the ranker of the time thought of a row: a"
                 " model learns to repeat it instead of what users like, and a ranking of its own has no places yet"
+            )
+        if feature.kind in COUNTED and feature.window and feature.window == stream.label_delay_seconds:
+            written = f"stream.features.{feature.name}={stream.features[feature.name]!r}"
+            tell(
+                f"{written}: counts the rows of one second, those shown just stream.label_delay={stream.label_delay}"
+                " before, as no later label has arrived; write a longer window"
             )
 
 
@@ -39,7 +45,9 @@ def with_clock(raw: RawLog, stream: StreamSettings) -> RawLog:
     schema = raw.schema
     added = [Field(name=feature.name, role="context") for feature in clock]
     for feature in stream.derived:
-        if feature.name in (*schema.names, *(h.name for h in schema.histories), *schema.labels, *RESERVED):
+        if feature.name in RESERVED:
+            raise _wrong(feature, stream)("the log has a column of its own by this name; choose another one")
+        if feature.name in (*schema.names, *(h.name for h in schema.histories), *schema.labels):
             raise _wrong(feature, stream)("the log has a column of this name; choose another one")
     schema = _with(schema, added)
     for feature in stream.derived:

@@ -124,7 +124,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                 spans = cut.spans(staged.counts(cut.number))
                 if empty := skipped(cut, spans):
                     report(empty)
-                tell_doubts(staged, raw, report)
+                tell_doubts(staged, raw, stream.lists.length, report)
                 tell_fewer(staged, stream.negatives, report)
                 settle_requests(staged, raw, spans, report)
                 derived = derive(staged, raw, stream, spans, partial / WORK)

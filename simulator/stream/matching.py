@@ -59,7 +59,8 @@ def numbered_files(root: str, pattern: str) -> tuple[Path, ...]:
 def matching_files(stream: StreamSettings) -> tuple[Path, ...]:
     """The files that `stream.table.files` matches, each once, whatever links lead to it: pattern by pattern, sorted.
 
-    DataError if one is a link to nothing, or if one of several patterns matches nothing.
+    DataError if one is a link to nothing, or if a pattern matches nothing: one of several, or one in which
+    `stream.root` plays no part.
     """
     found: dict[tuple[int, int], Path] = {}
     patterns = stream.table.patterns
@@ -67,6 +68,8 @@ def matching_files(stream: StreamSettings) -> tuple[Path, ...]:
         files = fetched(pattern, Path(stream.data)) if is_remote(pattern) else _local(pattern, stream)
         if not files and len(patterns) > 1:
             raise DataError(f"stream.table.files: {pattern!r} matches no file; take it out of the list, or mend it")
+        if not files and _is_whole(pattern):
+            raise DataError(f"stream.table.files: {pattern!r} matches no file{lies_there(stream)}")
         for file in files:
             found.setdefault((file.stat().st_dev, file.stat().st_ino), file)
     return tuple(found.values())
@@ -155,8 +158,12 @@ def _ours(data: Path, folder: Path) -> bool:
 
 def folder_of(stream: StreamSettings) -> Path:
     """The folder that a log of one's own is called after: the root, or where a path of its own leads, the first one."""
-    first = stream.table.patterns[0]
-    return _fixed_part(stream) if Path(first).is_absolute() or is_remote(first) else Path(stream.root)
+    return _fixed_part(stream) if _is_whole(stream.table.patterns[0]) else Path(stream.root)
+
+
+def _is_whole(pattern: str) -> bool:
+    """Whether it leads to files by itself, whatever `stream.root` is."""
+    return Path(pattern).is_absolute() or is_remote(pattern)
 
 
 def _fixed_part(stream: StreamSettings) -> Path:

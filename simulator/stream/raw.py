@@ -20,7 +20,7 @@ from simulator.stream.packed import opened
 from simulator.stream.times import TimeRule
 
 PARQUET = (".parquet", ".pq")  # how the names of such files end
-RESERVED = ("row_id", "ts", "request_id", "p_true")  # columns of the log itself
+RESERVED = ("row_id", "ts", "label_ts", "request_id", "p_true", "row_weight")  # columns of the log itself
 _STAND_IN = "\ufdd0"  # a code point that Unicode keeps out of texts
 
 
@@ -58,13 +58,8 @@ class RawLog:
         columns = [*schema.names, *(h.name for h in schema.histories)]
         assert list(self.values) == columns, f"{list(self.values)} must be the schema's {columns}"
         assert list(self.further_labels) == list(schema.labels[1:])
-        own = [
-            *RESERVED,
-            *(["label_ts"] if schema.has_label_time else []),
-            *(["row_weight"] if schema.has_weight else []),
-        ]
         for name in [*columns, *schema.labels]:
-            if name in own:
+            if name in RESERVED:
                 raise DataError(f"column {name}: the log has a column of its own by this name; rename it")
 
 

@@ -145,6 +145,12 @@ class TableSettings:
             raise SettingError(
                 f"explode={self.explode}: must be one column, such as {{impressions: id-label}} or {{shown: clicked}}"
             )
+        for column, how in self.explode.items():
+            if swapped := re.fullmatch("label(.+)id", how):
+                raise SettingError(
+                    f"explode.{column}={how}: the label stands behind the id; write id{swapped[1]}label if elements are"
+                    " so written"
+                )
         if self.time_format and ("%" not in self.time_format or "'" in self.time_format):
             raise SettingError(f"time_format={self.time_format!r}: must be in the words of strptime, such as %Y%m%d%H")
         between(self, "first_year", 1970, 9999)

@@ -10,7 +10,7 @@ numeric field is a column of numbers, booleans or texts of numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -109,16 +109,7 @@ def _schema(stream: StreamSettings) -> Schema:
         "context": table.context,
         "scenario": table.scenario,
     }
-    kinds = {"lists": list(table.lists), "numeric": list(table.numeric), "vectors": list(table.vectors)}
-    places: dict[str, str] = {name: role for role, names in roles.items() for name in names}
-    for kind, columns in kinds.items():
-        for name in columns:
-            if name in places:
-                raise SettingError(
-                    f"stream.table.{kind}: {name} stands under stream.table.{places[name]}, too;"
-                    f" name it under {kind} alone if it is to be read so"
-                )
-            places[name] = kind
+    places = _places({**roles, "lists": table.lists, "numeric": table.numeric, "vectors": list(table.vectors)})
     _refuse_exploded(table, places)
     number = Number(encoding=stream.numbers.encoding)
     return Schema(
@@ -136,6 +127,18 @@ def _schema(stream: StreamSettings) -> Schema:
         has_label_time=table.label_time is not None,
         has_weight=table.weight is not None,
     )
+
+
+def _places(named: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The setting that names each field; SettingError if a field is named twice."""
+    places: dict[str, str] = {}
+    for key, columns in named.items():
+        for name in columns:
+            if name in places:
+                where = "there twice" if places[name] == key else f"under stream.table.{places[name]}, too"
+                raise SettingError(f"stream.table.{key}: {name} stands {where}; name it once, where it is to be read")
+            places[name] = key
+    return places
 
 
 def _refuse_exploded(table: TableSettings, places: dict[str, str]) -> None:
@@ -179,7 +182,7 @@ def _parquet(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
 
     def value(column: str) -> str:
         kind, quoted = schema.field(column).type, raw.name(column)
-        if pa.types.is_boolean(kind) and column in labels:
+        if pa.types.is_boolean(kind) and column in (*labels, table.weight):
             return f"CAST(CAST({quoted} AS TINYINT) AS VARCHAR)"
         is_list = raw.is_list(kind) and column in _lists(table)
         inner = kind.value_type if is_list else kind
@@ -222,7 +225,7 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
 
     def value(column: str) -> str:
         short = alias[column]
-        if column in (table.label, *table.further_labels):
+        if column in (table.label, *table.further_labels, table.weight):
             return f"CASE lower({short}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {short} END"
         return short
 

@@ -148,6 +148,12 @@ def test_one_column_explodes(explode: dict[str, str]) -> None:
         TableSettings(explode=explode)
 
 
+@pytest.mark.parametrize("how", ["label-id", "label:id"])
+def test_the_label_stands_behind_the_id(how: str) -> None:
+    with pytest.raises(SettingError, match=rf"explode\.x={how}: the label stands behind the id; write id{how[5]}label"):
+        TableSettings(explode={"x": how})
+
+
 @pytest.mark.parametrize(
     ("role", "more"),
     [

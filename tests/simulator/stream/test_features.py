@@ -366,7 +366,7 @@ def test_a_feature_has_a_name(name: str) -> None:
         ("it", "position", {"request": None}, "the log has no requests; name the column"),
         ("item", "hour", {}, "the log has a column of this name; choose another one"),
         ("y", "hour", {}, "the log has a column of this name"),
-        ("ts", "age(item)", {}, "the log has a column of this name"),
+        ("ts", "age(item)", {}, "the log has a column of its own by this name; choose another one"),
     ],
 )
 def test_a_feature_that_does_not_fit_the_log_is_named(
@@ -383,3 +383,14 @@ def test_a_window_in_which_no_label_arrives_and_a_clock_without_times_are_refuse
     for line in ("hour", "clicks(i) over 1h"):
         with pytest.raises(SettingError, match=r"must not ask for a clock where table\.time=row"):
             StreamSettings(source="table", period="10rows", table=TableSettings(time="row"), features={"it": line})
+
+
+@pytest.mark.parametrize(("delay", "told"), [("30m", False), ("1h", True), ("60m", True)])
+def test_a_window_as_long_as_labels_need_is_told(tmp_path: Path, delay: str, told: bool) -> None:
+    """It counts what was shown in one second of the past: in most logs, nothing."""
+    write(tmp_path, 20, seed=0)
+    lines: list[str] = []
+    features = {"n": "clicks(item) over 1h", "all": "clicks(item)", "age": "age(item)"}
+    log_of(stream_of(tmp_path, features, label_delay=delay), lines)
+    told_of = [line for line in lines if "counts the rows of one second" in line]
+    assert [line.partition("=")[0] for line in told_of] == ["stream.features.n"] * told

@@ -139,7 +139,8 @@ def test_who_names_the_wrong_separator_is_told(tmp_path: Path) -> None:
     assert "none of 1000 holds more than one value, such as 'rock|jazz'; look at stream.table.list_separator" in line
     told.clear()
     log_of(tmp_path, told=told, list_separator="|", **CSV)
-    assert not told
+    log_of(tmp_path, told=told, list_separator="|", read=ListSettings(length=1), **CSV)
+    assert not told, "a list of which one value is kept by the settings holds more"
 
 
 def test_pooling_is_part_of_the_schema_and_other_settings_make_another_log(tmp_path: Path) -> None:
@@ -163,6 +164,9 @@ def test_settings_of_lists_leave_a_log_without_any_where_it_is(tmp_path: Path) -
     ("table", "said"),
     [
         ({"context": ["tags"]}, "stream.table.lists: tags stands under stream.table.context, too"),
+        ({"lists": ["tags", "tags"]}, "stream.table.lists: tags stands there twice; name it once"),
+        ({"numeric": ["t", "t"]}, "stream.table.numeric: t stands there twice"),
+        ({"item": ["i", "u"]}, "stream.table.item: u stands under stream.table.user, too"),
         ({"numeric": ["tags"]}, "stream.table.numeric: tags stands under stream.table.lists, too"),
         ({"vectors": {"tags": 2}}, "stream.table.vectors: tags stands under stream.table.lists, too"),
     ],

@@ -176,6 +176,22 @@ def test_a_request_that_means_missing_is_none(tmp_path: Path) -> None:
     assert rejects(log) == [("a.csv", 5, "no request")]
 
 
+@pytest.mark.parametrize("kind", ["context", "numeric", "lists", "vectors"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_field_without_any_value_is_told(kind: str, ending: str, tmp_path: Path) -> None:
+    rows = clicks()
+    write_csv(tmp_path / "raw" / "a.csv", [row | {"x": ""} for row in rows])
+    listed = {"lists": pa.list_(pa.int64()), "vectors": pa.list_(pa.float32())}
+    table = pa.Table.from_pylist(rows).append_column("x", pa.nulls(len(rows), listed.get(kind, pa.float64())))
+    pq.write_table(table, tmp_path / "raw" / "a.parquet")
+    told: list[str] = []
+    named: Any = {"x": 3} if kind == "vectors" else ["x"]
+    log_of(tmp_path, told, files=f"a.{ending}", **{kind: named})
+    assert [line for line in told if "no row has a value" in line] == [
+        "column 'x': no row has a value there; look at how it is written, or leave it out"
+    ]
+
+
 def test_a_user_with_a_large_part_of_the_rows_is_told(tmp_path: Path) -> None:
     rows = clicks(6_000, user=lambda row: "guest" if row % 3 == 0 else f"u{row % 997}")
     write_csv(tmp_path / "raw" / "a.csv", rows)

@@ -3,11 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pkb.errors import DataError
+from pkb.errors import DataError, SettingError
 from simulator.stream.log import Log
+from simulator.stream.raw import RESERVED
 from simulator.stream.settings import NegativeSettings
 from tests.simulator.stream.raw_files import rejects
 from tests.simulator.stream.tables import clicks, log_of, write_csv
@@ -35,6 +38,16 @@ def test_a_row_without_a_weight_of_0_or_more_is_set_aside(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_weight_that_is_true_or_false_is_1_or_0(tmp_path: Path, ending: str) -> None:
+    rows = clicks(w=lambda row: row % 3 > 0)
+    write_csv(tmp_path / "raw" / "a.csv", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw" / "a.parquet")
+    log = log_of(tmp_path, weight="w", files=f"a.{ending}")
+    held = [log.read(period).weight for period in log.periods]
+    assert torch.cat([weight for weight in held if weight is not None]).tolist() == [row % 3 > 0 for row in range(120)]
+
+
 def test_a_log_in_which_every_row_weighs_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^stream\.table\.weight: every row weighs 0"):
         weighted_log(tmp_path, dict.fromkeys(range(400), 0))
@@ -54,9 +67,14 @@ def test_without_the_setting_rows_have_no_weights(tmp_path: Path) -> None:
     assert log.folder.name != weighted_log(tmp_path).folder.name
 
 
-@pytest.mark.parametrize("name", ["row_weight", "row_id"])
-def test_a_field_cannot_have_the_name_of_the_logs_own_column(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize("weight", ["w", None])
+def test_no_field_has_the_name_of_a_column_of_the_log_itself(tmp_path: Path, name: str, weight: str | None) -> None:
+    """Else its ids would be taken for weights or times when the log is read."""
     rows = [row | {"w": 1, name: place} for place, row in enumerate(clicks())]
     write_csv(tmp_path / "raw" / "a.csv", rows)
     with pytest.raises(DataError, match=f"column {name}: the log has a column of its own by this name"):
-        log_of(tmp_path, weight="w", context=[name])
+        log_of(tmp_path, weight=weight, context=[name])
+    for line in ("hour", "age(item)"):
+        with pytest.raises(SettingError, match=rf"features\.{name}='.*': the log has a column of its own by this name"):
+            log_of(tmp_path, weight=weight, stream={"features": {name: line}})
