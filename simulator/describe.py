@@ -48,6 +48,7 @@ def describe_arm(arm: ArmSettings) -> Arm:
         control=arm.control,
         restart_at=list(arm.restart_at),
         plug_from=arm.plug_from,
+        domains=None if arm.domains == "sub" else arm.domains,
         base_is_control=base is not None and base.control,
         remedies={} if base is None else dict(base.remedies),
     )

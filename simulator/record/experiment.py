@@ -48,6 +48,7 @@ class Arm:
     untuned: bool = False  # a tuned arm once more, with its settings as they were given
     restart_at: list[int] = field(default_factory=list)  # periods of which what learns them starts from nothing
     plug_from: int | None = None  # period that is the first to be learned with knowledge; None: all
+    domains: str | None = None  # all: its click model learns every domain's rows, not those of the sub-domain alone
 
 
 @dataclass(frozen=True, kw_only=True)

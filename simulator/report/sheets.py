@@ -69,7 +69,7 @@ def contenders(numbers: Numbers, experiment: Experiment) -> Sheet:
     sheet = Sheet(headers=["arm", "backbone", "policy", "knowledge", "plug", "its own"], numeric=False)
     for name, arm in experiment.arms.items():
         own = {"width": arm.width, "epochs": arm.epochs, "control": arm.control, **arm.options}
-        own |= {"restart_at": arm.restart_at or None, "plug_from": arm.plug_from}
+        own |= {"restart_at": arm.restart_at or None, "plug_from": arm.plug_from, "domains": arm.domains}
         told = ", ".join(f"{key} {value}" for key, value in own.items() if value is not None)
         cells = _cells(arm.backbone, arm.policy, arm.knowledge or "none", arm.plug if arm.knowledge else "", told)
         sheet.lines.append(Line(name=name, colour=_swatch(numbers, name), cells=cells))
@@ -90,7 +90,7 @@ def periods(costs: Sequence[PeriodCosts], utc_offset_hours: int, *, by_row: bool
                 cells=_cells(
                     *bounds,
                     count(period.rows),
-                    percent(period.positives / period.rows),
+                    percent(period.positives / period.rows if period.rows else None),
                     percent(period.new_user_share, 1),
                     percent(period.new_item_share, 1),
                 ),
