@@ -22,6 +22,7 @@ from pkb.numbers import Number
 from pkb.vectors import Vector
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
+from simulator.stream.crossing import crossed, name_of_crossing, scenario_fields
 from simulator.stream.exploding import ELEMENT, LABEL, REQUEST, exploding_of
 from simulator.stream.id_texts import as_text, require_exact
 from simulator.stream.matching import matching_files
@@ -49,6 +50,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     if table.weight:
         roles.append(table.weight)
     columns = dict.fromkeys([*roles, *schema.names, *table.histories])
+    columns.pop(name_of_crossing(table), None)
     exploding = exploding_of(table)
     of_elements = {} if exploding is None else {schema.item: ELEMENT, table.label: LABEL}
     if exploding is not None:
@@ -57,7 +59,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     relations = [(_parquet if _is_parquet(file) else _csv)(file, stream, alias) for file in files]
     if exploding is not None:
         relations = [exploding.relation(rows, number, alias) for number, rows in enumerate(relations)]
-    alias |= of_elements
+    alias |= of_elements | crossed(table, alias)
     request = alias[table.request] if table.request else REQUEST if exploding is not None else None
     if by_row:
         relations = _with_places(relations, files, stream)
@@ -107,7 +109,7 @@ def _schema(stream: StreamSettings) -> Schema:
         "user": table.user,
         "item": table.item,
         "context": table.context,
-        "scenario": table.scenario,
+        "scenario": scenario_fields(table),
     }
     kinds = {"lists": list(table.lists), "numeric": list(table.numeric), "vectors": list(table.vectors)}
     places: dict[str, str] = {name: role for role, names in roles.items() for name in names}
