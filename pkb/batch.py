@@ -132,7 +132,7 @@ class Schema:
 
     @property
     def scenario(self) -> str | None:
-        """The field that names the scenario; None where there is none."""
+        """The field that names the scenario, the first of that role (where it is crossed of others, they follow)."""
         return next((f.name for f in self.fields if f.role == "scenario"), None)
 
     @property

@@ -79,7 +79,7 @@ class TableSettings:
     user: list[str] = field(default_factory=list)  # the first one identifies the user
     item: list[str] = field(default_factory=list)  # the first one identifies the item
     context: list[str] = field(default_factory=list)
-    scenario: list[str] = field(default_factory=list)
+    scenario: list[str] = field(default_factory=list)  # of several the crossing is what models tell apart
     numeric: list[str] = field(default_factory=list)  # fields that are numbers, such as price, age
     lists: list[str] = field(default_factory=list)  # fields that hold several categories, such as genres, tags
     vectors: dict[str, int] = field(default_factory=dict)  # fields that hold numbers: how many, such as embedding: 64

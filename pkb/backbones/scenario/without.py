@@ -1,4 +1,4 @@
-"""The control that does not read the scenario: `dnn` on all other fields.
+"""The control that does not read the scenario: `dnn` on the fields of all other roles.
 
 What a knowledge base says of a row may still depend on its scenario.
 """
@@ -21,10 +21,12 @@ class DNNWithoutScenario(Backbone):
 
     def __init__(self, schema: Schema, settings: DNN.Settings, sockets: Sockets = Sockets()) -> None:
         super().__init__(schema, settings, sockets)
-        scenario, fields, self.embedding_width = scenario_column(schema, type(self)), len(schema.fields), settings.width
-        self.table = EmbeddingTable(schema.fields, settings.width)
-        number, width = sockets.around(fields, settings.width)
-        self.others = [place for place in range(number) if place != scenario]
+        scenario_column(schema, type(self))
+        fields, self.embedding_width = schema.fields, settings.width
+        scenarios = [place for place, field in enumerate(fields) if field.role == "scenario"]
+        self.table = EmbeddingTable(fields, settings.width)
+        number, width = sockets.around(len(fields), settings.width)
+        self.others = [place for place in range(number) if place not in scenarios]
         self.tower = Tower(len(self.others) * width, settings.hidden, sockets, dropout=settings.dropout)
         self.hidden_width = self.tower.socket_width
 

@@ -20,6 +20,7 @@ from pkb.numbers import Number
 from pkb.vectors import Vector
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
+from simulator.stream.crossing import crossed, name_of_crossing, scenario_fields
 from simulator.stream.exploding import ELEMENT, LABEL, REQUEST, exploding_of
 from simulator.stream.headers import is_parquet, lacking, meant, with_places
 from simulator.stream.id_texts import as_text, require_exact
@@ -48,14 +49,15 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     roles = [*times, *schema.labels, *([table.request] if table.request else [])]
     if table.weight:
         roles.append(table.weight)
-    named = [name for name in schema.names if name != DOMAIN]
+    domain_of = domains_of(stream)
+    added = {name_of_crossing(table), *([DOMAIN] if domain_of else [])}  # fields that are no column
+    named = [name for name in schema.names if name not in added]
     columns = dict.fromkeys([*roles, *named, *table.histories])
     exploding = exploding_of(table)
     of_elements = {} if exploding is None else {schema.item: ELEMENT, table.label: LABEL}
     if exploding is not None:
         columns = dict.fromkeys([*(name for name in columns if name not in of_elements), *exploding.columns])
     alias = {column: f"c{number}" for number, column in enumerate(columns)}
-    domain_of = domains_of(stream)
     optional = [*schema.names, *table.histories, *table.further_labels]
     absent = lacking(domain_of, table, [column for column in optional if column in alias and column != schema.user])
     relations = []
@@ -67,7 +69,7 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
         relations.append(f"SELECT {', '.join(['*', *never, *of])} FROM ({rows})")
     if exploding is not None:
         relations = [exploding.relation(rows, number, alias) for number, rows in enumerate(relations)]
-    alias |= of_elements | {DOMAIN: DOMAIN}
+    alias |= of_elements | crossed(table, alias) | ({DOMAIN: DOMAIN} if domain_of else {})
     request = alias[table.request] if table.request else REQUEST if exploding is not None else None
     if by_row:
         relations = with_places(relations, files, stream)
@@ -117,7 +119,7 @@ def _schema(stream: StreamSettings) -> Schema:
         "user": table.user,
         "item": table.item,
         "context": table.context,
-        "scenario": table.scenario,
+        "scenario": scenario_fields(table),
     }
     if isinstance(table.files, dict):
         held = {*(name for names in roles.values() for name in names), *table.numeric, *table.lists, *table.vectors}

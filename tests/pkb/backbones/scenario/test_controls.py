@@ -11,7 +11,7 @@ from pkb.backbones.scenario.per_scenario import DNNPerScenario
 from pkb.backbones.scenario.without import DNNWithoutScenario
 from pkb.batch import Field
 from pkb.errors import SettingError
-from tests.pkb.backbones.check_backbone import SCHEMA
+from tests.pkb.backbones.check_backbone import IDS, SCHEMA
 from tests.pkb.backbones.scenario.made import COLUMN, FIRST, in_scenarios, met, moved_to
 
 NAMES = [name for name, model in BACKBONES.items() if ".scenario." in model.__module__]
@@ -61,3 +61,13 @@ def test_each_scenario_has_a_network_of_its_own() -> None:
         )
         expected.append(functional.linear(functional.relu(functional.linear(row, w1, b1)), w2, b2))
     torch.testing.assert_close(model(rows), torch.cat(expected))
+
+
+def test_what_a_scenario_is_crossed_of_is_not_read_without_it() -> None:
+    rows, crossed = in_scenarios(2), replace(SCHEMA, fields=(*SCHEMA.fields, Field(name="part", role="scenario")))
+    rows = replace(rows, ids_BF=torch.cat([rows.ids_BF, rows.ids_BF[:, [COLUMN]]], dim=1))
+    model = DNNWithoutScenario(crossed, DNNWithoutScenario.Settings(hidden=(8,)))
+    model.grow(IDS, torch.Generator().manual_seed(0))
+    others = replace(rows, ids_BF=rows.ids_BF.clone())
+    others.ids_BF[:, COLUMN:] = FIRST + 5
+    assert torch.equal(model.eval()(rows), model(others))
