@@ -114,14 +114,18 @@ def _alive(run: RunFolder, period: int) -> list[ArmCosts]:
 
 def hold_to_stored(run: RunFolder, period: int, arm: ArmCosts, check: Check) -> None:
     """Hold an arm to what it stored: RunError if it serves other probabilities."""
-    allowed = FLIPS if ROUNDED & set(arm.reads) else 0.0
-    if check.max_difference is None or check.share_beyond > allowed:
+    if check.max_difference is None or check.share_beyond > may_flip(arm.reads):
         by = "an undefined amount" if check.max_difference is None else f"{check.max_difference:.2g}"
         raise RunError(
             f"{run.serving}: {check.arm} (seed {check.seed}) serves probabilities that differ by "
             f"{by} from those stored for period {period}, more than {TOLERANCE:g}; "
             "its checkpoint and its predictions do not belong together"
         )
+
+
+def may_flip(reads: Sequence[str]) -> float:
+    """The share of rows that may get another probability, of an arm that reads what these retrievers find."""
+    return FLIPS if ROUNDED & set(reads) else 0.0
 
 
 @dataclass

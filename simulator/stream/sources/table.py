@@ -100,8 +100,8 @@ def _schema(stream: StreamSettings) -> Schema:
     if table.time_unit not in UNITS:
         raise SettingError(f"stream.table.time_unit={table.time_unit}: is none of {', '.join(UNITS)}")
     for key in ("separator", "list_separator"):
-        meant = _meant(getattr(table, key))
-        if not meant or set(meant) & set("\r\n\0") or (key == "separator" and '"' in meant):
+        told = meant(getattr(table, key))
+        if not told or set(told) & set("\r\n\0") or (key == "separator" and '"' in told):
             raise SettingError(f"stream.table.{key}={getattr(table, key)!r}: must be text without line ends and quotes")
     roles: dict[Role, list[str]] = {
         "user": table.user,
@@ -227,7 +227,7 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
         return short
 
     selected = _selected(table, alias, {column: value(column) for column in alias})
-    separator, quoted = _meant(table.separator), table.quoting != "none"
+    separator, quoted = meant(table.separator), table.quoting != "none"
     header = table.columns or raw.csv_header(file, separator, quoted)
     try:
         raw.require_columns(file, header, list(alias))
@@ -252,7 +252,7 @@ def _is_parquet(file: Path) -> bool:
     return file.suffix.lower() in raw.PARQUET
 
 
-def _meant(written: str) -> str:
+def meant(written: str) -> str:
     r"""A separator as it is meant: `\t`, `\x01`, `\001` and `\u0001` stand for the characters that they name."""
     code = r"\\(?:(t)|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-3][0-7]{2}))"
     return re.sub(code, lambda m: "\t" if m[1] else chr(int(m[2] or m[3] or m[4], 8 if m[4] else 16)), written)
@@ -278,7 +278,7 @@ def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], in
     if _is_parquet(file):
         with pq.ParquetFile(file) as parquet:
             return parquet.schema_arrow.names, parquet.metadata.num_rows
-    header = table.columns or raw.csv_header(file, _meant(table.separator), table.quoting != "none")
+    header = table.columns or raw.csv_header(file, meant(table.separator), table.quoting != "none")
     return header, line_ends(file) + 1
 
 
@@ -286,7 +286,7 @@ def _selected(
     table: TableSettings, alias: dict[str, str], values: dict[str, str], schema: pa.Schema | None = None
 ) -> str:
     """A text for each value, a list for each column of lists, texts among them, and what is wrong with these."""
-    separator = _meant(table.list_separator)
+    separator = meant(table.list_separator)
     splits = _lists(table)
     joined = [name for name in splits if schema is None or not raw.is_list(schema.field(name).type)]
     lists = {name: splits[name](values[name], separator, table.missing) for name in joined}
