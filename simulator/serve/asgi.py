@@ -79,7 +79,7 @@ def make_app(versions: Versions, token: str | None = None) -> FastAPI:
         return Response(watched.text(), media_type=TEXT)
 
     async def held() -> Response:
-        return _json({"versions": [_told(version) for version in versions.held]})
+        return _json({"versions": [_told(version) for version in versions.held], "told": versions.told})
 
     app.add_api_route(
         "/v1/score", score, methods=["POST"], responses=answer_of(), openapi_extra=question_of(reader), name="score"

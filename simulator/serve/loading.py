@@ -17,7 +17,6 @@ from simulator.contender.contender import Contender
 from simulator.loop.finder import Finder
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
-from simulator.serve.app import Servable
 from simulator.stream.learnable import Learnable
 from simulator.stream.log import Log
 from simulator.stream.protocol import joins_pool, last_prediction
@@ -26,7 +25,7 @@ from simulator.stream.settings import StreamSettings
 
 def load_servable(
     log: Log, stream: StreamSettings, retrieval: RetrievalSettings, run: Path, arm: str, seed: int
-) -> Servable:
+) -> Scorer:
     """Load a contender of a run that is over, and if it reads neighbours the pool of all periods."""
     return load_scorer(log, stream, retrieval, RunFolder(run).checkpoint(key_of((arm, seed)), len(log.periods) - 1))
 

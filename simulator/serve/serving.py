@@ -16,24 +16,24 @@ import numpy as np
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError, SettingError
 from pkb.seeding import derived_seed
-from retrieval.indexed_pool import ROUNDED
 from simulator.record.costs import ArmCosts, read_arm_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Measured, Serving, write_serving
 from simulator.serve.app import Loader
 from simulator.serve.arrivals import Load, offer, open_session, percentile, poisson_arrivals
-from simulator.serve.check import TOLERANCE, largest_difference, stored_predictions
-from simulator.serve.deploy import Endpoint, deployed, free_port
+from simulator.serve.check import largest_difference
+from simulator.serve.deploy import Endpoint, deployed
+from simulator.serve.ports import free_port
 from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
+from simulator.serve.stored import TOLERANCE, may_flip, stored_predictions
 from simulator.serve.traffic import sampled_requests
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
 from simulator.stream.protocol import holdout_share, last_prediction
 from simulator.stream.settings import StreamSettings
 
-FLIPS = 0.01  # share of rows beyond the tolerance where rounding may decide which of two neighbours is read
 WARM_UP = 20  # requests to each contender before the first that counts
 Report = Callable[[str], None]
 
@@ -121,11 +121,6 @@ def hold_to_stored(run: RunFolder, period: int, arm: ArmCosts, check: Check) -> 
             f"{by} from those stored for period {period}, more than {TOLERANCE:g}; "
             "its checkpoint and its predictions do not belong together"
         )
-
-
-def may_flip(reads: Sequence[str]) -> float:
-    """The share of rows that may get another probability, of an arm that reads what these retrievers find."""
-    return FLIPS if ROUNDED & set(reads) else 0.0
 
 
 @dataclass

@@ -21,10 +21,9 @@ from retrieval.indexed_pool import RetrievalSettings
 from simulator.record.costs import read_arm_costs
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
-from simulator.serve.check import TOLERANCE, stored_predictions
 from simulator.serve.loading import Scorer, load_scorer
 from simulator.serve.raw_rows import in_requests, raw_rows
-from simulator.serve.serving import may_flip
+from simulator.serve.stored import TOLERANCE, may_flip, stored_predictions
 from simulator.stream.asked import Reader
 from simulator.stream.asked_columns import Column
 from simulator.stream.log import Log
@@ -32,6 +31,7 @@ from simulator.stream.protocol import last_prediction
 from simulator.stream.settings import StreamSettings
 
 KEPT = 5
+TOLD = 100
 CHECKED = 200  # rows of which a version must give the stored probabilities ...
 AT_ONCE = 50  # ... in requests of so many
 POLL_SECONDS = 0.5
@@ -94,6 +94,7 @@ class Versions:
 
     def __init__(self, source: Source, tell: Tell) -> None:
         self.source, self._tell = source, tell
+        self.told: list[tuple[int, str]] = []  # lines on versions, numbered from 1 on; the last TOLD of them
         self.log = Log(source.log)
         self.reader = Reader(self.log, source.stream, source.folder.vocabulary)
         self.current: Version | None = None
@@ -120,23 +121,34 @@ class Versions:
             held.popitem(last=False)
         self._held, self.current = held, version
         self.swaps += 1
-        self._tell(
+        self._say(
             f"{self.source.key}: version {number} is served: loaded in {version.load_seconds:.2f} s, checked on"
             f" {version.rows} rows in {version.check_seconds:.2f} s (largest difference {version.difference:.1e}),"
             f" {version.since - version.committed:.1f} s after its commit"
         )
 
-    def follow(self) -> threading.Thread:
-        """Serve each period as it is committed, from a thread of its own until `end`."""
-        thread = threading.Thread(target=self._follow, name="follow", daemon=True)
-        thread.start()
-        return thread
+    def begin(self, *, follow: bool) -> None:
+        """Serve the latest checkpoint, and with `follow` each one that is committed until `end`.
+
+        An error says why there is none to serve; with `follow` the next one is waited for.
+        """
+        number = self.source.committed()
+        if number < 0 and not follow:
+            raise RunError(f"{self.source.run}: {self.source.key} has committed no period yet; wait, or --follow it")
+        if number >= 0:
+            try:
+                self.swap_to(number)
+            except (Error, OSError) as error:
+                if not follow:
+                    raise
+                self._refuse(number, error)
+        if follow:
+            threading.Thread(target=self._follow, args=(number,), name="follow", daemon=True).start()
 
     def end(self) -> None:
         self._ended.set()
 
-    def _follow(self) -> None:
-        seen = -1 if self.current is None else self.current.number
+    def _follow(self, seen: int) -> None:
         while not self._ended.wait(POLL_SECONDS):
             try:
                 committed = self.source.committed()
@@ -144,9 +156,17 @@ class Versions:
                     seen = committed
                     self.swap_to(committed)
             except (Error, OSError) as error:  # of a file that was cleared away meanwhile, too: the next one comes
-                self.refused += 1
-                served = "none" if self.current is None else f"version {self.current.number}"
-                self._tell(f"{self.source.key}: VERSION {seen} IS REFUSED, {served} goes on: {error}")
+                self._refuse(seen, error)
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        self.refused += 1
+        served = "none" if self.current is None else f"version {self.current.number}"
+        self._say(f"{self.source.key}: VERSION {number} IS REFUSED, {served} goes on: {error}")
+
+    def _say(self, line: str) -> None:
+        number = self.told[-1][0] + 1 if self.told else 1
+        self.told = [*self.told, (number, line)][-TOLD:]
+        self._tell(line)
 
     def _made(self, number: int) -> Version:
         """Load, warm and check; an Error says what is wrong."""

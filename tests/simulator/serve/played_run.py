@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pkb.batch import Batch
 from simulator.contender.checkpoint import save_contender
+from simulator.contender.compression import compress
 from simulator.contender.contender import Contender
 from simulator.contender.learning import fit
 from simulator.contender.settings import ArmSettings
@@ -30,7 +31,7 @@ from simulator.settings import Settings, to_yaml
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.ingest import ingest
 from simulator.stream.learnable import Learnable
-from simulator.stream.log import Log
+from simulator.stream.log import Log, Period
 from simulator.stream.settings import IngestSettings, ListSettings, StreamSettings, TableSettings
 from simulator.stream.shown import Activity, shown
 from tests.simulator.stream.raw_files import DAY, MONDAY
@@ -44,6 +45,11 @@ FEATURES = {
     "shown_lately": "impressions(item, kind) over 3h",
     "rate": "click_rate(kind) over 1d",
     "clicks": "clicks(user) over all",
+}
+ARMS = {
+    "deepfm": ArmSettings(epochs=1),
+    "edk": ArmSettings(epochs=1, knowledge="edk"),
+    "rim": ArmSettings(epochs=1, backbone="rim"),
 }
 TABLE: dict[str, Any] = {
     "time": "t",
@@ -118,6 +124,7 @@ class PlayedRun:
     settings: Settings
     log: Log
     contenders: dict[str, Contender] = field(default_factory=dict)
+    finders: dict[str, Finder] = field(default_factory=dict)
 
     @property
     def run(self) -> RunFolder:
@@ -138,18 +145,32 @@ class PlayedRun:
         now = shown(rows, self.log.schema, period.start, self.log.vocabulary_before(period), Activity().counts())
         holdout = now.select(held)
         book = Book(run, period, now, gap_seconds=0.0, since=0.0)
-        finder = Finder(play.retrieval, self.log.schema, [])
         arrived = Learnable(self.log, settings.stream)
-        learned = arrived.rows(range(index, index + 1), lambda some: self.log.read(some, histories=True))
+        learned = arrived.rows(range(index, index + 1), self._read)
+        for contender in self.contenders.values():
+            self.finders.setdefault(contender.key, Finder(play.retrieval, self.log.schema, contender.reads.predicting))
         for key, contender in self.contenders.items():
-            fit(contender, learned, period)
-            book.predicted(
-                (contender.recipe.name, 0), index, index, holdout, contender.predict(holdout.rows), holdout=True
-            )
+            finder, who = self.finders[key], (contender.recipe.name, 0)
+
+            def found(some: Batch, until: int, finder: Finder = finder, contender: Contender = contender) -> Batch:
+                return finder.with_all(contender, some, until=until) if contender.reads.predicting else some
+
+            said = contender.predict(found(rows, period.start))
+            book.predicted(who, index - 1, index, now, said, holdout=False)
+            if contender.base is not None and index:
+                old = self.log.periods[index - 1]
+                compress(contender, arrived.rows(range(index - 1, index), self._read), old, period)
+            fit(contender, found(learned, period.start), period)
+            finder.append_arrived(index, arrived, self._read)
+            said = contender.predict(found(holdout.rows, period.end))
+            book.predicted(who, index, index, holdout, said, holdout=True)
             written = save_contender(run.checkpoint(key, index), contender, index)
             book.write(arm_costs(contender, finder, finder.sizes(), written, {}), key)
             write_text(run.committed_file(key), str(index))
             run.drop_old_checkpoints(key, index)
+
+    def _read(self, period: Period) -> Batch:
+        return self.log.read(period, histories=True)
 
     def source(self, arm: str = "deepfm") -> Source:
         return Source(
@@ -177,5 +198,5 @@ def played_run(
     write_raw(folder / "raw", days=days, rows=rows)
     stream = stream_of(folder, **features)
     log = ingest(stream, IngestSettings(), lambda line: None)
-    chosen = {name: ArmSettings(backbone=name, epochs=1) for name in arms}
+    chosen = {name: ARMS[name] for name in arms}
     return PlayedRun(folder, replace(tiny_settings(folder, arms=chosen), stream=stream), log)
