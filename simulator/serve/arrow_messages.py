@@ -25,14 +25,13 @@ PLAIN = (
 
 def refuse_what_unfolds(body: bytes) -> None:
     """RequestError if a stream has columns that are not plain, or is compressed; ArrowInvalid if it is no stream."""
-    with pa.ipc.MessageReader.open_stream(body) as messages:
-        for number, message in enumerate(messages):
-            if number == 0:
-                _refuse_kinds(pa.ipc.read_schema(message))
-            elif message.type != "record batch":
-                raise RequestError(f"the body holds a {message.type}; send record batches alone")
-            elif _is_compressed(message.metadata.to_pybytes()):
-                raise RequestError("the body is compressed; send plain buffers", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    for number, message in enumerate(pa.ipc.MessageReader.open_stream(body)):
+        if number == 0:
+            _refuse_kinds(pa.ipc.read_schema(message))
+        elif message.type != "record batch":
+            raise RequestError(f"the body holds a {message.type}; send record batches alone")
+        elif _is_compressed(message.metadata.to_pybytes()):
+            raise RequestError("the body is compressed; send plain buffers", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 
 def _refuse_kinds(schema: pa.Schema) -> None:

@@ -32,7 +32,7 @@ def columns_of(body: bytes, kind: str, reader: Reader) -> Columns:
     for name in columns:
         if name not in reader.names:
             known = ", ".join(reader.names)
-            raise RequestError(f"{shown(name)}: is no field; the fields are {known}{near(name, reader.names)}")
+            raise RequestError(f"{shown(name)}: is no field; the fields are {known}{near(name[:100], reader.names)}")
     for name in reader.given:
         if name not in columns:
             raise RequestError(
@@ -98,13 +98,14 @@ def _of_arrow(body: bytes) -> Columns:
                 batches.append(batch)
             _check_number(rows)
             table = pa.Table.from_batches(batches, stream.schema)
-    except (pa.ArrowException, OSError) as error:
+        names = table.column_names
+        arrays = [_with_short_offsets(column.combine_chunks()) for column in table.columns]
+    except (pa.ArrowException, OSError, ValueError) as error:  # a name that is not UTF-8 is a ValueError
         said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise RequestError(f"the body is no Arrow stream: {said}", HTTPStatus.BAD_REQUEST) from None
-    if len(set(table.column_names)) < table.num_columns:
+    if len(set(names)) < len(names):
         raise RequestError("the body has two columns of one name; give each field once")
-    arrays = {name: _with_short_offsets(table.column(name).combine_chunks()) for name in table.column_names}
-    return {name: Column(name=name, values=values, shared=False) for name, values in arrays.items()}, rows
+    return {n: Column(name=n, values=values, shared=False) for n, values in zip(names, arrays, strict=True)}, rows
 
 
 def _with_short_offsets(array: pa.Array) -> pa.Array:

@@ -32,11 +32,18 @@ def load_servable(
 
 def load_scorer(log: Log, stream: StreamSettings, retrieval: RetrievalSettings, checkpoint: Path) -> Scorer:
     """Load a contender as it was after a period, and if it reads neighbours the pool of all periods until then."""
-    contender = load_contender(checkpoint)
-    evaluate(contender.model)
-    return Scorer(
-        contender, Search(contender, log, stream, retrieval, checkpoint) if contender.reads.predicting else None
-    )
+    return scorer_of(load_contender(checkpoint), log, stream, retrieval, checkpoint)
+
+
+def scorer_of(
+    contender: Contender, log: Log, stream: StreamSettings, retrieval: RetrievalSettings, checkpoint: Path
+) -> Scorer:
+    """What serves a contender, which has this checkpoint."""
+    for network in (contender.model, contender.base):
+        if network is not None:
+            evaluate(network)
+    searches = bool(contender.reads.predicting)
+    return Scorer(contender, Search(contender, log, stream, retrieval, checkpoint) if searches else None)
 
 
 class Stopwatch:

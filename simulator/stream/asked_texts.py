@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from simulator.stream.times import TimeRule, seconds_of_timestamp
 
 
 class AskedTexts:
-    """A text that is none of what is wanted is read as None. Each reading opens an engine, which takes milliseconds."""
+    """A text that is none of what is wanted is read as None. Any thread may read."""
 
     def __init__(self, manifest: Manifest, stream: StreamSettings) -> None:
         self._missing = manifest.missing
@@ -32,6 +34,11 @@ class AskedTexts:
                 first_year=table.first_year,
                 last_year=table.last_year,
             ).seconds("value")
+
+        engine = duckdb.connect(":memory:", config={"threads": "1"})
+        engine.execute("SET TimeZone = 'UTC'")  # whatever the clock of the machine
+        self._engine, self._lock = [engine], threading.Lock()
+        weakref.finalize(self, self._engine.clear)  # at the end at the latest: the engine complains of what is left
 
     @property
     def splits(self) -> bool:
@@ -61,8 +68,8 @@ class AskedTexts:
         """These expressions over `value`, which is each of the texts."""
         whole = [text.encode(errors="replace").decode() for text in texts]  # half a character is none
         table = pa.table({"place": range(len(whole)), "value": pa.array(whole, pa.string())})
-        with duckdb.connect(":memory:", config={"threads": "1"}) as engine:
-            engine.execute("SET TimeZone = 'UTC'")  # whatever the clock of the machine
+        with self._lock:
+            [engine] = self._engine
             engine.register("asked", table)
             rows: list[Any] = engine.execute(f"SELECT {', '.join(expressions)} FROM asked ORDER BY place").fetchall()
         return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -130,13 +131,13 @@ class PlayedRun:
     def run(self) -> RunFolder:
         return RunFolder(self.folder / "runs" / "tiny")
 
-    def commit(self, index: int) -> None:
-        """Learn a period, store what is said of its holdout, and commit; each arm."""
+    def commit(self, index: int, before: Callable[[], None] = lambda: None) -> None:
+        """Learn a period, store what is said of its holdout, and commit, `before` which something is done; each arm."""
         period, settings, run = self.log.periods[index], self.settings, self.run
         play = play_of(settings)
         if not self.contenders:
             self.contenders = {recipe.key: Contender(recipe, self.log.schema) for recipe in play.recipes}
-            run.path.mkdir(parents=True)
+            run.path.mkdir(parents=True, exist_ok=True)
             write_experiment(run, describe(settings, self.log.manifest.name))
             hold_to(run, replayed(self.log), lambda line: None)
             write_text(run.config, to_yaml(settings))
@@ -166,6 +167,7 @@ class PlayedRun:
             book.predicted(who, index, index, holdout, said, holdout=True)
             written = save_contender(run.checkpoint(key, index), contender, index)
             book.write(arm_costs(contender, finder, finder.sizes(), written, {}), key)
+            before()
             write_text(run.committed_file(key), str(index))
             run.drop_old_checkpoints(key, index)
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pkb.errors import CheckpointError, DataError, RunError, SettingError
+from simulator.serve import versions as versions_module
 from simulator.serve.asgi import make_app
 from simulator.serve.raw_rows import raw_rows
 from simulator.serve.stored import stored_predictions
@@ -46,8 +47,9 @@ def nudge(played: PlayedRun, index: int) -> None:
 
 
 def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_requests_go_on(
-    played: PlayedRun,
+    played: PlayedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(versions_module, "POLL_SECONDS", 0.02)
     told: list[str] = []
     versions = played.versions(told=told)
     versions.begin(follow=True)
@@ -65,16 +67,14 @@ def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_
     thread = threading.Thread(target=ask)
     thread.start()
     bad, lost = 3, 4
+    state = played.run.checkpoint("deepfm-0", lost) / "state.safetensors"
+    damages: dict[int, Callable[[], None]] = {
+        bad: lambda: nudge(played, bad),
+        lost: lambda: state.unlink(),
+    }
     try:
         for index in range(DAYS):
-            aside = played.run.committed_file("deepfm-0").with_name("held")
-            played.commit(index)
-            played.run.committed_file("deepfm-0").rename(aside)  # what is committed late is looked at late
-            if index == bad:
-                nudge(played, index)
-            if index == lost:
-                (played.run.checkpoint("deepfm-0", index) / "state.safetensors").write_bytes(b"half")
-            aside.rename(played.run.committed_file("deepfm-0"))
+            played.commit(index, damages.get(index, lambda: None))
             wait(lambda index=index: versions.swaps + versions.refused == index + 1)  # type: ignore[misc]
     finally:
         ended.set()
