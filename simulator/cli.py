@@ -5,6 +5,7 @@ python -m simulator run CONFIG [key=value ...]   replay a log and measure every 
 python -m simulator report RUN                   measure again from the stored predictions
 python -m simulator compare RUN RUN ...          put runs side by side
 python -m simulator robustness RUN RUN ...       see which findings of the first run stand in the others
+python -m simulator serve RUN                    answer requests with raw values by a contender of a run
 python -m simulator inspect FILES                look at a log, and propose the YAML that replays it
 """
 
@@ -46,6 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is the baseline")
     robustness = commands.add_parser("robustness", help="see which findings of a run stand when settings are others")
     robustness.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is judged")
+    serve = commands.add_parser("serve", help="answer requests with raw values by a contender of a run, over HTTP")
+    serve.add_argument("run", type=_path, help="folder of the run: runs/NAME")
+    serve.add_argument("--arm", help="of the run; default: its first one")
+    serve.add_argument("--seed", type=int, help="of the arm; default: its first one")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on; any but this one wants a token")
+    serve.add_argument("--port", type=int, default=8_000, help="0 takes a free one; default: 8000")
+    serve.add_argument("--follow", action="store_true", help="serve each period of a run that is still playing")
+    serve.add_argument("--plain", action="store_true", help="from this process alone, without Ray")
+    serve.add_argument("--address", help="of an existing Ray cluster; default: this machine alone")
     inspect = commands.add_parser("inspect", help="look at a log of your own, and propose the YAML that replays it")
     inspect.add_argument("files", nargs="+", metavar="FILES", help="paths, a folder, or a pattern in quotes")
     inspect.add_argument("-o", "--output", type=_path, help="write the YAML there instead of printing it")
@@ -140,6 +150,12 @@ def perform(given: argparse.Namespace, overrides: Sequence[str], console: Consol
         from simulator.report.commands import robustness_of
 
         robustness_of(given.runs, console)
+    elif given.command == "serve":
+        from simulator.report.commands import say
+        from simulator.serving import serve
+
+        options = ("arm", "seed", "host", "port", "follow", "plain", "address")
+        serve(given.run, lambda line: say(console, line), **{name: getattr(given, name) for name in options})
     elif given.command == "inspect":
         from simulator.inspect.command import inspect
 

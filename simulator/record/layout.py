@@ -17,6 +17,7 @@
     contenders/<key>/committed                    the number of the last period that it has committed
     memory/<process>                              the peak of its memory, bytes (`record.memory`)
     serving.json                                  what the load test saw (`record.serving`)
+    vocabulary/                                   the log's, as a server looks values up (`stream.stored_words`)
     results.parquet, report.html                  what was measured of all this
     robustness.json                               which findings other runs turn round (`record.robustness`)
 
@@ -84,6 +85,10 @@ class RunFolder:
     @property
     def serving(self) -> Path:
         return self.path / "serving.json"
+
+    @property
+    def vocabulary(self) -> Path:
+        return self.path / "vocabulary"
 
     @property
     def results(self) -> Path:

@@ -12,34 +12,14 @@ from typing import Any
 
 import aiohttp
 import numpy as np
-import pyarrow.compute as pc
 import torch
 
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError
-from simulator.record.experiment import key_of
-from simulator.record.layout import RunFolder
-from simulator.record.predictions import read_columns
 from simulator.serve.deploy import Endpoint
 from simulator.serve.settings import ServeSettings
+from simulator.serve.stored import TOLERANCE, Stored
 from simulator.serve.traffic import evenly_spaced, requests_for
-
-TOLERANCE = 1e-6  # between a served and a stored probability: other batch sizes round differently
-Stored = tuple[np.ndarray, np.ndarray]  # row_id [B] ascending, probability [B] float32
-
-
-def stored_predictions(run: RunFolder, period: int, arm: str, seed: int, *, through: int, holdout: bool) -> Stored:
-    """Read what a contender trained through period `through` predicted offline for the rows of `period`."""
-    file = run.predictions(period, key_of((arm, seed)))
-    here = (
-        (pc.field("trained_through") == through)
-        & (pc.field("evaluated_on") == period)
-        & (pc.field("holdout") == holdout)
-    )
-    table = read_columns(file, ["row_id", "probability"], here).sort_by("row_id")
-    if not table.num_rows:
-        raise RunError(f"{file}: holds no predictions of {arm} (seed {seed}) for period {period}; delete the run")
-    return table.column("row_id").to_numpy(), table.column("probability").to_numpy()
 
 
 async def largest_difference(

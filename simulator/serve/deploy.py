@@ -6,10 +6,9 @@ import contextlib
 import http.client
 import json
 import logging
-import socket
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import ApplicationStatusOverview, LoggingConfig
 
-from pkb.errors import RunError, SettingError
+from pkb.errors import RunError
 from simulator.record.experiment import ArmAndSeed
 from simulator.serve.app import Loader, contender_app
+from simulator.serve.ports import free_port, reachable
 from simulator.serve.settings import ServeSettings
 
 START_SECONDS = 60  # patience with the first contender to come up ...
@@ -52,19 +52,29 @@ def deployed(
     SettingError if the port is taken; RunError if the cluster serves something already, or a contender does
     not come up.
     """
+    cpus = min(REPLICA_CPUS, ALL_CPUS / len(contenders))
+    applications = {
+        (f"{arm}/{seed}", _route(arm, seed)): contender_app(load, run, arm, seed, cpus=cpus) for arm, seed in contenders
+    }
+    with running(name, settings, applications) as root:
+        yield [Endpoint(arm=arm, seed=seed, url=root + quote(_route(arm, seed))) for arm, seed in contenders]
+
+
+@contextlib.contextmanager
+def running(
+    name: str, settings: ServeSettings, applications: Mapping[tuple[str, str], serve.Application]
+) -> Iterator[str]:
+    """Run the applications of the run `name`, by their names and routes, and yield where they are asked.
+
+    Serve is shut down at the end. Errors as those of `deployed`.
+    """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     port = free_port(settings)
     _make_way(name)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
-    cpus = min(REPLICA_CPUS, ALL_CPUS / len(contenders))
     targets = [
-        serve.RunTarget(
-            target=contender_app(load, run, arm, seed, cpus=cpus),
-            name=f"{_prefix(name)}{arm}/{seed}",
-            route_prefix=_route(arm, seed),
-            logging_config=quiet,
-        )
-        for arm, seed in contenders
+        serve.RunTarget(target=application, name=f"{_prefix(name)}{own}", route_prefix=route, logging_config=quiet)
+        for (own, route), application in applications.items()
     ]
     try:
         serve.start(
@@ -73,27 +83,13 @@ def deployed(
             logging_config=quiet,
         )
         serve.run_many(targets, wait_for_applications_running=False)
-        deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(contenders)
+        deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(applications)
         _wait_until_running(deadline)
-        root = f"http://{_reachable(settings.host)}:{port}"
-        _wait_until_routed(root, {_route(arm, seed) for arm, seed in contenders}, deadline)
-        yield [Endpoint(arm=arm, seed=seed, url=root + quote(_route(arm, seed))) for arm, seed in contenders]
+        root = f"http://{reachable(settings.host)}:{port}"
+        _wait_until_routed(root, {route for _, route in applications}, deadline)
+        yield root
     finally:
         _shut_down()
-
-
-def free_port(settings: ServeSettings) -> int:
-    """Give `serve.port`, or a free one where that is 0; SettingError if nothing can listen there."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        with socket.create_server((settings.host, settings.port), family=family) as listener:
-            port: int = listener.getsockname()[1]
-            return port
-    except OSError as error:
-        raise SettingError(
-            f"serve.port={settings.port}: cannot listen there on {settings.host} ({error.strerror}); "
-            "choose another port, or 0 for a free one"
-        ) from None
 
 
 def _make_way(run: str) -> None:
@@ -137,13 +133,6 @@ def _prefix(run: str) -> str:
 
 def _route(arm: str, seed: int) -> str:
     return f"/{arm}/{seed}"
-
-
-def _reachable(host: str) -> str:
-    """What to ask for a server that listens on `host`."""
-    if host in ("0.0.0.0", "::"):
-        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"
-    return f"[{host}]" if ":" in host else host
 
 
 def _wait_until_running(deadline: float) -> None:

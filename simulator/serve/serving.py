@@ -16,17 +16,18 @@ import numpy as np
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError, SettingError
 from pkb.seeding import derived_seed
-from retrieval.indexed_pool import ROUNDED
 from simulator.record.costs import ArmCosts, read_arm_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Measured, Serving, write_serving
 from simulator.serve.app import Loader
 from simulator.serve.arrivals import Load, offer, open_session, percentile, poisson_arrivals
-from simulator.serve.check import TOLERANCE, largest_difference, stored_predictions
-from simulator.serve.deploy import Endpoint, deployed, free_port
+from simulator.serve.check import largest_difference
+from simulator.serve.deploy import Endpoint, deployed
+from simulator.serve.ports import free_port
 from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
+from simulator.serve.stored import TOLERANCE, may_flip, stored_predictions
 from simulator.serve.traffic import sampled_requests
 from simulator.stream.domains import sub_domain
 from simulator.stream.holdout import holdout_mask
@@ -34,7 +35,6 @@ from simulator.stream.log import Log
 from simulator.stream.protocol import holdout_share, last_prediction
 from simulator.stream.settings import StreamSettings
 
-FLIPS = 0.01  # share of rows beyond the tolerance where rounding may decide which of two neighbours is read
 WARM_UP = 20  # requests to each contender before the first that counts
 Report = Callable[[str], None]
 
@@ -118,8 +118,7 @@ def _alive(run: RunFolder, period: int) -> list[ArmCosts]:
 
 def hold_to_stored(run: RunFolder, period: int, arm: ArmCosts, check: Check) -> None:
     """Hold an arm to what it stored: RunError if it serves other probabilities."""
-    allowed = FLIPS if ROUNDED & set(arm.reads) else 0.0
-    if check.max_difference is None or check.share_beyond > allowed:
+    if check.max_difference is None or check.share_beyond > may_flip(arm.reads):
         by = "an undefined amount" if check.max_difference is None else f"{check.max_difference:.2g}"
         raise RunError(
             f"{run.serving}: {check.arm} (seed {check.seed}) serves probabilities that differ by "

@@ -1,63 +1,170 @@
 """The derived features of a request at any time, from the rows of a log: those that its rows have in the log.
 
-Shapes: B rows of requests, D features that are numbers.
+The log's rows are kept as events in sorted arrays, so that a feature is a binary search or two. Events of a key are
+those of `deriving`: each row is seen from the second after its own on, comes when its label is visible, too, and goes
+behind the window. A key and a moment are one number, key * span + moment, so that one search serves any rows at once.
+
+Shapes: B rows of requests, R of the log, D features that are numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import duckdb
 import numpy as np
-import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pkb.batch import Schema
-from simulator.stream.by_definition import by_definition
-from simulator.stream.deriving import arrival, key_columns
+from pkb.batch import MISSING
+from simulator.stream.deriving import STRICTLY, Column, Part, arrival, key_columns
 from simulator.stream.features import OF_LIST, Feature
 from simulator.stream.log import Log
 from simulator.stream.raw import name, path
 from simulator.stream.settings import StreamSettings
 
+Numbers = NDArray[np.int64]
+
 
 class AsOf:
-    """Asks the log on disk, by the definition alone; so it reads the columns of every key for each answer."""
+    """Holds the log's events by key: some 30 bytes a row for each key, and as many for each further window."""
 
     def __init__(self, log: Log, stream: StreamSettings) -> None:
         """`stream` is that of the log's ingest."""
         self.features = [feature for feature in stream.derived if feature.is_number]
-        self._schema = log.schema
-        self._keys = key_columns(self.features)
+        self.needs_time = any(feature.kind not in OF_LIST for feature in self.features)
+        self._names = log.schema.names
+        self._parts: dict[tuple[str, ...], tuple[Part, _Events]] = {}
+        keys = key_columns(self.features)
+        if not self.needs_time:
+            return
         files = ", ".join(path(log.path(period)) for period in log.periods)
-        held = "".join(f", {name(field)} AS {key}" for field, key in self._keys.items())
-        self._told = f"""
-            SELECT row_id AS n, ts, {arrival(stream, log.schema)} AS arrived,
-                {name(log.schema.labels[0])} AS click{held}
-            FROM read_parquet([{files}], hive_partitioning=false)"""
+        held = "".join(f", {name(field)} AS {key}" for field, key in keys.items())
+        read = duckdb.sql(f"""
+            SELECT ts, {arrival(stream, log.schema)} AS arrived, {name(log.schema.labels[0])} AS click{held}
+            FROM read_parquet([{files}], hive_partitioning=false)""").to_arrow_table()
+        rows = {column: read.column(column).to_numpy().astype(np.int64) for column in read.column_names}
+        rows["visible"] = np.maximum(rows["arrived"], rows["ts"] + STRICTLY)
+        order = np.argsort(rows["visible"], kind="stable")
+        self._since, self._clicks = rows["visible"][order], _running(rows["click"][order])
+        for key in dict.fromkeys(f.key for f in self.features if f.key):
+            part = Part(key, [f for f in self.features if f.key == key])
+            self._parts[key] = part, _Events(part, rows, np.stack([rows[keys[field]] for field in key]))
 
     def numbers(self, ids_BF: Tensor, ts_B: Tensor, request_B: Tensor | None = None) -> Tensor:
         """[B, D] float32, NaN where missing, of rows at these times (seconds); one request unless told otherwise.
 
-        The rows of a request stand in the order in which they are shown.
+        The rows of a request stand in the order in which they are shown. Of `ids_BF` the columns of keys are read.
         """
         request = np.zeros(len(ids_BF), np.int64) if request_B is None else request_B.numpy()
-        asked = {"n": np.arange(len(ids_BF)), "ts": ts_B.numpy()}
-        asked |= {key: ids_BF[:, _column(self._schema, field)].numpy() for field, key in self._keys.items()}
-        with duckdb.connect(":memory:") as engine:
-            engine.register("asked", pa.table(asked))
-            engine.execute(f"CREATE VIEW told AS {self._told}")
-            columns = [self._values(engine, feature, request) for feature in self.features]
-        return torch.from_numpy(np.stack(columns, axis=1))
+        ids, ts = ids_BF.numpy().astype(np.int64), ts_B.numpy()
+        held = {
+            key: events.at(np.stack([ids[:, self._names.index(field)] for field in key]), ts)
+            for key, (_, events) in self._parts.items()
+        }
+        rate = self._rate(ts) if self._parts else ts
 
-    def _values(self, engine: duckdb.DuckDBPyConnection, feature: Feature, request: np.ndarray) -> np.ndarray:
-        if feature.kind in OF_LIST:
-            return _of_list(feature.kind, request)
-        query = f"SELECT value FROM ({by_definition(feature, self._keys)}) ORDER BY n"
-        values: np.ndarray = engine.sql(query).to_arrow_table().column(0).to_numpy()
-        return values.astype(np.float32)
+        def values(feature: Feature) -> Column:
+            if feature.kind in OF_LIST:
+                return _of_list(feature.kind, request)
+            return self._parts[feature.key][0].value(feature, held[feature.key], ts, rate).astype(np.float32)
+
+        return torch.from_numpy(np.stack([values(feature) for feature in self.features], axis=1))
+
+    def _rate(self, ts: Numbers) -> Column:
+        """The click rate of all rows that are visible; NaN before the first."""
+        rows = np.searchsorted(self._since, ts, side="right")
+        return np.where(rows > 0, self._clicks[rows] / np.maximum(rows, 1), np.nan)
 
 
-def _of_list(kind: str, request: np.ndarray) -> np.ndarray:
+class _Events:
+    """Of the rows of a log, what features of one key look up."""
+
+    def __init__(self, part: Part, rows: Mapping[str, Numbers], ids_KR: Numbers) -> None:
+        """`ids_KR` are the ids of the K fields of the key."""
+        self._distinct, keys = _ranked(ids_KR)
+        ts, visible, click = rows["ts"], rows["visible"], rows["click"]
+        bounded = [window for window in part.windows if window is not None]
+        self._start = int(ts.min())
+        self._span = max(int(visible.max()), int(ts.max()) + max(bounded, default=0)) - self._start + 3
+        self._seen = np.sort(self._at(keys, ts)) if any(f in part.names for f in ("first", "last")) else None
+        self._come, self._gone = [], []
+        for window in part.windows:
+            ever = slice(None) if window is None else visible <= ts + window
+            self._come.append(_Counted(self._at(keys[ever], visible[ever]), click[ever]))
+            behind = None if window is None else _Counted(self._at(keys[ever], ts[ever] + window + 1), click[ever])
+            self._gone.append(behind)
+
+    def at(self, ids_KB: Numbers, ts: Numbers) -> dict[str, Column]:
+        """What `Part.value` reads, NaN where it is missing."""
+        keys = _rank(self._distinct, ids_KB)
+        now = self._at(keys, np.clip(ts, self._start, self._start + self._span - 1))
+        begin = self._at(keys, np.full_like(ts, self._start))
+        missing = (ids_KB == MISSING).any(axis=0)
+        held: dict[str, Column] = {}
+        if self._seen is not None:
+            first, behind = (np.searchsorted(self._seen, at, side="left") for at in (begin, now))
+            none = missing | (behind == first)
+            for which, place in (("first", first), ("last", behind - 1)):
+                moment = self._seen[np.clip(place, 0, len(self._seen) - 1)] % self._span + self._start
+                held[which] = np.where(none, np.nan, moment)
+        for w, (come, gone) in enumerate(zip(self._come, self._gone, strict=True)):
+            rows, clicks = come.between(begin, now)
+            if gone is not None:
+                less = gone.between(begin, now)
+                rows, clicks = rows - less[0], clicks - less[1]
+            held[f"rows{w}"], held[f"clicks{w}"] = (np.where(missing, np.nan, each) for each in (rows, clicks))
+        return held
+
+    def _at(self, keys: Numbers, moments: Numbers) -> Numbers:
+        """One number for a key and a moment, ascending with both; keys that are in no row are below 0."""
+        return keys * self._span + (moments - self._start)
+
+
+class _Counted:
+    """Events at ascending moments, and the clicks until each."""
+
+    def __init__(self, at: Numbers, click: Numbers) -> None:
+        order = np.argsort(at, kind="stable")
+        self.at, self.clicks = at[order], _running(click[order])
+
+    def between(self, begin: Numbers, now: Numbers) -> tuple[Column, Column]:
+        """Events and clicks from `begin` until `now`, this moment included."""
+        before, until = np.searchsorted(self.at, begin, side="left"), np.searchsorted(self.at, now, side="right")
+        return (until - before).astype(np.float64), (self.clicks[until] - self.clicks[before]).astype(np.float64)
+
+
+def _running(click: Numbers) -> NDArray[np.int32]:
+    """[R + 1] the clicks before each row, and all."""
+    return np.concatenate([[0], np.cumsum(click)]).astype(np.int32)
+
+
+def _ranked(ids_KR: Numbers) -> tuple[list[Numbers], Numbers]:
+    """The place of each key among the distinct ones, and what `_rank` needs to find it again."""
+    distinct: list[Numbers] = []
+    keys = np.zeros(ids_KR.shape[1], np.int64)
+    for ids in ids_KR:
+        every, keys = np.unique(_joined(keys, ids), return_inverse=True)
+        distinct.append(every)
+    return distinct, keys
+
+
+def _rank(distinct: Sequence[Numbers], ids_KB: Numbers) -> Numbers:
+    """The place of each key; -1 of one that is in no row."""
+    keys = np.zeros(ids_KB.shape[1], np.int64)
+    for every, ids in zip(distinct, ids_KB, strict=True):
+        wanted = _joined(keys, ids)
+        place = np.minimum(np.searchsorted(every, wanted), len(every) - 1)
+        keys = np.where((keys >= 0) & (every[place] == wanted), place, -1)
+    return keys
+
+
+def _joined(keys: Numbers, ids: Numbers) -> Numbers:
+    return keys * 2**31 + ids
+
+
+def _of_list(kind: str, request: Numbers) -> Column:
     """Place in the list, from 1 on, or size of the list of each row."""
     _, which, sizes = np.unique(request, return_inverse=True, return_counts=True)
     if kind == "list_size":
@@ -66,7 +173,3 @@ def _of_list(kind: str, request: np.ndarray) -> np.ndarray:
     place = np.empty(len(request), np.float32)
     place[order] = np.arange(len(request)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + 1
     return place
-
-
-def _column(schema: Schema, field: str) -> int:
-    return schema.names.index(field)

@@ -93,7 +93,7 @@ def derive(staged: Staging, log: RawLog, stream: StreamSettings, spans: Sequence
         placed = folder / "placed.parquet"
         write(placed, _placed_columns(keys), _numbered(in_order(staged, spans, columns)))
         staged.ask(_view("placed", placed))
-        parts = [_Part(key, [f for f in features if f.key == key]) for key in dict.fromkeys(f.key for f in features)]
+        parts = [Part(key, [f for f in features if f.key == key]) for key in dict.fromkeys(f.key for f in features)]
         files = [folder / f"part{i}.parquet" for i in range(len(parts))]
         for part, file in zip(parts, files, strict=True):
             columns_of_part = pa.schema([(name, pa.int64()) for name in part.names])
@@ -130,14 +130,14 @@ def _derived_columns(columns: Mapping[str, str]) -> pa.Schema:
     return pa.schema([("n", pa.int64()), ("ts", pa.int64()), *((column, pa.float32()) for column in columns.values())])
 
 
-class _Part:
+class Part:
     """What is looked up for all features of one key, or of requests, which have none: a row for each of `placed`."""
 
     def __init__(self, key: tuple[str, ...], features: Sequence[Feature]) -> None:
         self.key = key
-        self._windows = list(dict.fromkeys(f.window for f in features if f.kind in COUNTED))
+        self.windows = list(dict.fromkeys(f.window for f in features if f.kind in COUNTED))
         self._moments = ["first", "last"] if any(f.kind in OF_MOMENTS for f in features) else []
-        self._counts = [f"{what}{w}" for w in range(len(self._windows)) for what in ("rows", "clicks")]
+        self._counts = [f"{what}{w}" for w in range(len(self.windows)) for what in ("rows", "clicks")]
         self.names = [*self._moments, *self._counts] if key else list(OF_LIST)
 
     def value(self, feature: Feature, held: Mapping[str, Column], ts: Column, rate: Column) -> Column:
@@ -146,7 +146,7 @@ class _Part:
             return held[feature.kind]
         if feature.kind in OF_MOMENTS:
             return ts - held["first" if feature.kind == "age" else "last"]
-        w = self._windows.index(feature.window)
+        w = self.windows.index(feature.window)
         rows, clicks = held[f"rows{w}"], held[f"clicks{w}"]
         if feature.kind == "click_rate":
             return (clicks + SMOOTHING * rate) / (rows + SMOOTHING)
@@ -181,13 +181,13 @@ class _Part:
         yield f"SELECT {key}, ts AS moment, n{nothing} FROM placed"
         if self._moments:
             yield f"SELECT {key}, ts + {STRICTLY} AS moment, ts AS seen FROM placed"
-        ever = ["true" if window is None else f"visible <= ts + {window}" for window in self._windows]
+        ever = ["true" if window is None else f"visible <= ts + {window}" for window in self.windows]
         if ever:
             counts = (
                 f"({e})::TINYINT AS rows{w}, ({e} AND click = 1)::TINYINT AS clicks{w}" for w, e in enumerate(ever)
             )
             yield f"SELECT {key}, visible AS moment, {', '.join(counts)} FROM visible"
-        for w, window in enumerate(self._windows):
+        for w, window in enumerate(self.windows):
             if window is not None:
                 less = f"(-1)::TINYINT AS rows{w}, (-click)::TINYINT AS clicks{w}"
                 yield f"SELECT {key}, ts + {window + 1} AS moment, {less} FROM visible WHERE {ever[w]}"
@@ -212,7 +212,7 @@ class _Rate:
 
 
 def _assembled(
-    features: Sequence[Feature], parts: Sequence[_Part], files: Sequence[Path], rate: _Rate | None
+    features: Sequence[Feature], parts: Sequence[Part], files: Sequence[Path], rate: _Rate | None
 ) -> Iterator[pa.Table]:
     """The features of all rows; `files` are that of `placed` and those of `parts`, row by row the same."""
     with ExitStack() as closing:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from pkb.batch import KINDS, Field, Schema
 from pkb.errors import SettingError
 from pkb.numbers import Number
@@ -52,7 +56,7 @@ def with_clock(raw: RawLog, stream: StreamSettings) -> RawLog:
     schema = _with(schema, added)
     for feature in stream.derived:
         _check(feature, raw, schema, _wrong(feature, stream))
-    shift = stream.utc_offset_hours * 3_600 + WEEK  # so that the first hours of 1970 are not below 0
+    shift = clock_shift(stream)
     values = raw.values | {feature.name: _of_clock(feature.kind, f"(({raw.ts}) + {shift})") for feature in clock}
     columns = (*schema.names, *(h.name for h in schema.histories))
     return replace(raw, schema=schema, values={name: values[name] for name in columns})
@@ -63,6 +67,18 @@ def with_numbers(schema: Schema, stream: StreamSettings) -> Schema:
     number = Number(encoding=stream.numbers.encoding)
     added = [Field(name=f.name, role="context", number=number) for f in stream.derived if f.is_number]
     return _with(schema, added)
+
+
+def clock_shift(stream: StreamSettings) -> int:
+    """Seconds to the stream's clock, and a week more, so that the first hours of 1970 are not below 0."""
+    return stream.utc_offset_hours * 3_600 + WEEK
+
+
+def clock_texts(kind: str, ts: NDArray[np.int64], stream: StreamSettings) -> pa.Array:
+    """What the log has in a field of the clock at these times (seconds), as texts."""
+    seconds = ts + clock_shift(stream)
+    hours, days = seconds % DAY // 3_600, (seconds // DAY + THURSDAY - 1) % 7 + 1
+    return pa.array(hours if kind == "hour" else days).cast(pa.string())
 
 
 def _with(schema: Schema, added: Sequence[Field]) -> Schema:

@@ -144,6 +144,7 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
                     rows_kept=kept,
                     rows_rejected=rejected,
                     periods=periods,
+                    missing=raw.missing,
                 )
                 (partial / "schema.json").write_text(schema.to_json(), encoding="utf-8")
                 (partial / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
@@ -200,8 +201,7 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         if stream.negatives.per_positive:
             shape["negatives"] = plain(stream.negatives)
     if stream.features:
-        clock = [stream.label_delay_seconds, stream.utc_offset_hours]
-        shape["features"] = [[asdict(feature) for feature in stream.derived], clock]
+        shape["features"] = [[asdict(f) for f in stream.derived], [stream.label_delay_seconds, stream.utc_offset_hours]]
     if source == "table":
         if stream.table.lists:
             shape["lists"] = plain(stream.lists)

@@ -17,10 +17,13 @@ WORD = 8  # bytes taken into a key at a time
 _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(WORD + 1)], dtype=np.uint64)  # masks of a word
 
 
-def text_keys(texts: pa.Array, seed: int) -> np.ndarray:
-    """[texts] uint64 key of each; those of texts of up to eight bytes differ for sure if equally long."""
+def text_keys(texts: pa.Array, seed: int | np.ndarray) -> np.ndarray:
+    """[texts] uint64 key of each, by one seed or each by its own.
+
+    Those of texts of up to eight bytes differ for sure if equally long.
+    """
     start, length, words = _layout(texts)
-    key = _mixed(length.astype(np.uint64) ^ _mixed(np.array([seed], dtype=np.uint64)))
+    key = _mixed(length.astype(np.uint64) ^ _mixed(np.atleast_1d(seed).astype(np.uint64)))
     longer = np.arange(len(length))
     done = 0
     while len(longer := longer[length[longer] > done]):

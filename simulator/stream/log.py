@@ -61,6 +61,7 @@ class Manifest:
     rows_kept: int
     rows_rejected: int
     periods: tuple[Period, ...]
+    missing: tuple[str, ...] = ("",)  # texts that mean a missing value, beside null
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -79,7 +80,8 @@ class Log:
     @cached_property
     def manifest(self) -> Manifest:
         raw = json.loads(self._text("manifest.json"))
-        return Manifest(periods=tuple(Period(**p) for p in raw.pop("periods")), **raw)
+        told = {"periods": tuple(Period(**p) for p in raw.pop("periods")), "missing": tuple(raw.pop("missing", ("",)))}
+        return Manifest(**told, **raw)
 
     @property
     def periods(self) -> tuple[Period, ...]:

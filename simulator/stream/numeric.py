@@ -34,9 +34,15 @@ def is_missing(value: str, missing: Sequence[str]) -> str:
 
 def _stands_for_missing(x: str, missing: Sequence[str]) -> str:
     """Expression: whether a number of 32 bits is one of those that mean a missing value, such as -1 or 999.9."""
+    numbers = [f"CAST({told!r} AS FLOAT)" for told in missing_numbers(missing)]
+    return f"{x} IN ({', '.join(numbers)})" if numbers else "false"
+
+
+def missing_numbers(missing: Sequence[str]) -> list[float]:
+    """Those of the texts that mean a missing value which are numbers."""
     numbers = []
     for one in missing:
         with suppress(ValueError):
             if abs(told := float(one)) <= LARGEST:  # false of NaN
-                numbers.append(f"CAST({told!r} AS FLOAT)")
-    return f"{x} IN ({', '.join(numbers)})" if numbers else "false"
+                numbers.append(told)
+    return numbers

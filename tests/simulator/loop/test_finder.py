@@ -27,7 +27,7 @@ from simulator.loop.finder import Finder
 from simulator.loop.past import Past
 from simulator.plays import play_of
 from simulator.record.layout import RunFolder
-from simulator.serve.loading import Searching
+from simulator.serve.loading import scorer_of
 from simulator.settings import Settings
 from simulator.stream.log import Log
 from tests.simulator.tiny import SCHEMA, contender_of, tiny_log, tiny_settings
@@ -174,7 +174,7 @@ def test_what_is_served_searches_as_the_holdouts_of_the_last_period_did(tmp_path
     past.let_holdouts_find(contender.reads.predicting & contender.reads.shared)
     holdout = past.holdout(3, contender)
     past.finder.save_index(contender, tmp_path)
-    live = Searching(contender, log, settings.stream, settings.retrieval, tmp_path)
+    live = scorer_of(contender, log, settings.stream, settings.retrieval, tmp_path)
     served = live.predict(replace(past.holdouts[3].rows, neighbours={}))
     assert served == pytest.approx(contender.predict(holdout), abs=1e-6)
 
@@ -188,7 +188,7 @@ def test_what_is_served_searches_the_very_index_that_was_measured(tmp_path: Path
     [part, *_] = sorted((tmp_path / "index").glob("*.faiss"))
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="damaged"):
-        Searching(contender, log, settings.stream, settings.retrieval, tmp_path)
+        scorer_of(contender, log, settings.stream, settings.retrieval, tmp_path)
 
 
 def test_a_model_of_histories_can_read_the_users_behaviours_in_the_pool(tmp_path: Path, log: Log) -> None:

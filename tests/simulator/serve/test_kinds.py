@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from pkb.backbones import BACKBONES
-from simulator.serve.check import TOLERANCE
 from simulator.serve.loading import load_servable
 from simulator.serve.request import RequestError, encode_request, parse_request
 from simulator.serve.serving import serve_and_measure
 from simulator.serve.settings import ServeSettings
+from simulator.serve.stored import TOLERANCE
 from simulator.serve.traffic import requests_for, sampled_requests
 from tests.pkb.backbones.check_backbone import Case, make_rows, stir
 from tests.pkb.test_kinds_contract import OF_EVERY_KIND

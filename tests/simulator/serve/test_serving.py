@@ -23,11 +23,12 @@ from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Serving, read_serving
 from simulator.serve import serving
 from simulator.serve.arrivals import open_session
-from simulator.serve.check import TOLERANCE
-from simulator.serve.deploy import deployed, free_port
+from simulator.serve.deploy import deployed
 from simulator.serve.loading import load_servable
-from simulator.serve.serving import FLIPS, check_servable, hold_to_stored, serve_and_measure
+from simulator.serve.ports import free_port
+from simulator.serve.serving import check_servable, hold_to_stored, serve_and_measure
 from simulator.serve.settings import ServeSettings
+from simulator.serve.stored import FLIPS, TOLERANCE
 from simulator.stream.settings import StreamSettings
 from tests.simulator.measure.fake_run import FakeRun
 from tests.simulator.serve.stand_in import load_damaged, load_one_over_id

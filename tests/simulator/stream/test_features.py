@@ -265,9 +265,9 @@ def test_a_label_that_is_known_a_second_too_early_is_caught_by_the_guard(
     half = np.arange(3 * GUARDED) // 2  # hours; each label arrives half an hour after, a second behind another row
     write(tmp_path, 3 * GUARDED, seed=9, at=MONDAY + 3_600 * half + np.arange(3 * GUARDED) % 2 * 1_799)
     early = "greatest(arrived - 1, ts + 1) AS visible"
-    query = deriving._Part.query
+    query = deriving.Part.query
     peeks = lambda *a: query(*a).replace("greatest(arrived, ts + 1) AS visible", early)  # noqa: E731
-    monkeypatch.setattr(deriving._Part, "query", peeks)
+    monkeypatch.setattr(deriving.Part, "query", peeks)
     with pytest.raises(DataError, match=r"stream\.features\.rate="):
         log_of(stream_of(tmp_path, {"rate": "click_rate(kind)"}, label_delay="30m"))
 

@@ -1,0 +1,29 @@
+"""Where a server listens, and where it is asked."""
+
+from __future__ import annotations
+
+import socket
+
+from pkb.errors import SettingError
+from simulator.serve.settings import ServeSettings
+
+
+def free_port(settings: ServeSettings) -> int:
+    """Give `serve.port`, or a free one where that is 0; SettingError if nothing can listen there."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.create_server((settings.host, settings.port), family=family) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+    except OSError as error:
+        raise SettingError(
+            f"serve.port={settings.port}: cannot listen there on {settings.host} ({error.strerror}); "
+            "choose another port, or 0 for a free one"
+        ) from None
+
+
+def reachable(host: str) -> str:
+    """What to ask for a server that listens on `host`."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    return f"[{host}]" if ":" in host else host

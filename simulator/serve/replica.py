@@ -1,0 +1,69 @@
+"""The server on Ray Serve."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from simulator.serve.alone import announce
+from simulator.serve.app import MAX_ONGOING_REQUESTS, MAX_QUEUED_REQUESTS
+from simulator.serve.asgi import make_app
+from simulator.serve.deploy import running
+from simulator.serve.settings import ServeSettings
+from simulator.serve.versions import Source, Versions
+
+POLL_SECONDS = 1.0
+Tell = Callable[[str], None]
+
+
+class Replica:
+    """One process that serves a contender."""
+
+    def __init__(self, source: Source, token: str | None, follow: bool) -> None:
+        versions = Versions(source, lambda line: None)  # who deployed it asks for what was told
+        versions.begin(follow=follow)
+        self._app = make_app(versions, token)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return self._app
+
+
+def serve_on_ray(source: Source, settings: ServeSettings, token: str | None, *, follow: bool, tell: Tell) -> None:
+    """Serve until interrupted. Ray must be initialised; RunError if the contender does not come up."""
+    deployment = serve.deployment(
+        name="score",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 1},
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        max_queued_requests=MAX_QUEUED_REQUESTS,
+        max_constructor_retry_count=1,  # a damaged checkpoint does not heal
+        graceful_shutdown_timeout_s=1.0,
+        graceful_shutdown_wait_loop_s=0.1,
+    )(serve.ingress()(Replica))
+    application = deployment.bind(source, token, follow)
+    with running(source.run.name, settings, {(source.key, "/"): application}) as root:
+        announce(source, root, tell)
+        last = 0
+        while True:
+            for number, line in _told(root, token):
+                if number > last:
+                    last = number
+                    tell(line)
+            time.sleep(POLL_SECONDS)
+
+
+def _told(root: str, token: str | None) -> list[tuple[int, str]]:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # by no proxy that the environment names
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        with direct.open(urllib.request.Request(f"{root}/v1/versions", headers=headers), timeout=10) as response:
+            answer: dict[str, Any] = json.load(response)
+    except OSError:
+        return []
+    return [(number, line) for number, line in answer["told"]]
