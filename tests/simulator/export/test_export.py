@@ -117,7 +117,6 @@ def contender_for(arm: ArmSettings, rows: Batch) -> Contender:
     stir(contender.model)
     if contender.base is not None and contender.live is not None:
         contender.base.grow(IDS, draw)
-        stir(contender.base)
         contender.live.compressed(0, 1)
     return contender
 
