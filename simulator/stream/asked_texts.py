@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from simulator.stream import joined, numeric
 from simulator.stream.checking import LATEST
+from simulator.stream.headers import meant
 from simulator.stream.log import Manifest
 from simulator.stream.settings import StreamSettings
-from simulator.stream.sources.table import meant
 from simulator.stream.times import TimeRule, seconds_of_timestamp
 
 
