@@ -5,6 +5,7 @@ python -m simulator run CONFIG [key=value ...]   replay a log and measure every 
 python -m simulator report RUN                   measure again from the stored predictions
 python -m simulator compare RUN RUN ...          put runs side by side
 python -m simulator robustness RUN RUN ...       see which findings of the first run stand in the others
+python -m simulator center RUN                   serve what a run's knowledge base knows, by version
 python -m simulator inspect FILES                look at a log, and propose the YAML that replays it
 """
 
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is the baseline")
     robustness = commands.add_parser("robustness", help="see which findings of a run stand when settings are others")
     robustness.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="of one log; the first is judged")
+    center = commands.add_parser("center", help="build a version of what a run's base knows, and serve it to models")
+    center.add_argument("run", type=_path, help="folder of the run: runs/NAME")
+    center.add_argument("--arm", help="whose base is asked; by default the first arm with KEEP")
+    center.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    center.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    center.add_argument("--build-only", action="store_true", help="build, and serve nothing")
     inspect = commands.add_parser("inspect", help="look at a log of your own, and propose the YAML that replays it")
     inspect.add_argument("files", nargs="+", metavar="FILES", help="paths, a folder, or a pattern in quotes")
     inspect.add_argument("-o", "--output", type=_path, help="write the YAML there instead of printing it")
@@ -140,6 +147,11 @@ def perform(given: argparse.Namespace, overrides: Sequence[str], console: Consol
         from simulator.report.commands import robustness_of
 
         robustness_of(given.runs, console)
+    elif given.command == "center":
+        from simulator.gkc import center
+
+        where = {"host": given.host, "port": given.port, "build_only": given.build_only}
+        center(given.run, given.arm, console, **where)
     elif given.command == "inspect":
         from simulator.inspect.command import inspect
 

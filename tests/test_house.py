@@ -17,10 +17,10 @@ MAY_IMPORT = {
 }
 ROOMS = (  # from the ground up: a room imports from those before it
     *("config", "record", "measure", "stream", "inspect", "train", "policies", "contender"),
-    *("loop", "serve", "cluster", "tune", "report"),
+    *("loop", "serve", "cluster", "tune", "report", "center"),
 )
-TOP = ("settings", "describe", "plays", "multirun", "run", "cli", "__main__")  # files above all rooms
-KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune"}
+TOP = ("settings", "describe", "plays", "multirun", "run", "gkc", "cli", "__main__")  # files above all rooms
+KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune", "center"}
 KNOW_TORCH_NOT = {"config", "record", "measure", "report"}
 READS_DATASETS = {"read_table", "read_parquet", "dataset", "ParquetDataset", "parquet_dataset"}
 LONGEST = 300  # lines of a file

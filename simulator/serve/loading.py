@@ -9,6 +9,7 @@ import numpy as np
 
 from pkb.batch import Batch
 from retrieval.indexed_pool import RetrievalSettings
+from simulator.contender.centered import Centered
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.loop.finder import Finder
@@ -27,6 +28,8 @@ def load_servable(
     """Load a contender of a run that is over, and if it reads neighbours the pool of all periods."""
     checkpoint = RunFolder(run).checkpoint(key_of((arm, seed)), len(log.periods) - 1)
     contender = load_contender(checkpoint)
+    if isinstance(contender.source, Centered):
+        contender.source.read_from(RunFolder(run).center(contender.key))
     return Searching(contender, log, stream, retrieval, checkpoint) if contender.reads.predicting else contender
 
 
