@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pkb.batch import Batch
-from pkb.center import Center, Roster, build
+from pkb.center import Center, Roster, build, category_of
 from pkb.center.writing import versions_in
 from pkb.errors import RunError, SettingError
 from simulator.center.service import served
@@ -79,7 +79,9 @@ def _bring_up_to_date(run: RunFolder, key: str, settings: Settings, console: Con
 
 def roster_of(contender: Contender, log: Log, settings: Settings) -> Roster:
     """List whom a contender's base has learned: the rows, outside holdouts, of the periods that it holds."""
-    roster, share = Roster(log.schema, settings.center.category), holdout_share(settings.stream)
+    assert contender.base is not None
+    category = category_of(log.schema, settings.center.category, contender.base.parts)
+    roster, share = Roster(log.schema, category), holdout_share(settings.stream)
     for period in log.periods[: 1 + contender.compressed_through]:
         rows: Batch = log.read(period, histories=contender.recipe.reads_histories and bool(log.schema.histories))
         roster.add(rows.select(~holdout_mask(rows, share)) if share else rows)

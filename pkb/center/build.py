@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pkb.center.manifest import ROSTER, Manifest, keys_file, values_file
 from pkb.center.roster import Roster
 from pkb.center.writing import MOST_VERSIONS, new_version
 from pkb.device import CPU, Device
-from pkb.knowledge import KnowledgeBase
+from pkb.knowledge import KnowledgeBase, Part, Scale
 
 ROWS = 8192  # that the base is asked about at a time
 
@@ -37,15 +38,17 @@ def build(
     the user's latest row with an item of which the category alone is known. SettingError where a part is decided by
     what is neither the user's nor the item's.
     """
-    since, keys = time.perf_counter(), keys_of(base.parts, roster.schema)
+    since, keys = time.perf_counter(), keys_of(base.parts, roster.schema, roster.category)
+    hidden = _hidden(base.parts)
+    kept = {part.name: part for part in (*base.parts, *hidden) if part.factors is None}
     with new_version(center, version, keep=keep) as writer:
         entries = {}
         for key in (key for key in KEYS if key in keys.values()):
-            names = [name for name, its in keys.items() if its == key]
+            names = [name for name in kept if keys[name] == key]
             entries[key] = len(roster.keys(key))
             with writer.file(keys_file(key)) as append:
                 append(roster.keys(key))
-            with ExitStack() as files, telling(base, names):
+            with ExitStack() as files, telling(base, [kept[name] for name in names]):
                 appends = {name: files.enter_context(writer.file(values_file(name))) for name in names}
                 for rows in roster.rows(key, ROWS):
                     for name, known in base.knowledge(device.place(rows)).items():
@@ -58,7 +61,9 @@ def build(
             built_until=built_until,
             category=roster.category,
             parts=base.parts,
+            hidden=hidden,
             keys=keys,
+            scales=_scales(base, hidden),
             entries=entries,
             seconds=round(time.perf_counter() - since, 3),
             bytes=size,
@@ -68,12 +73,33 @@ def build(
     return manifest
 
 
+def _hidden(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """List the factors of products that are not told themselves."""
+    told = {part.name for part in parts}
+    factors = {name: part for part in parts for name in part.factors or () if name not in told}
+    return tuple(replace(part, name=name, fields=(), factors=None) for name, part in factors.items())
+
+
+def _scales(base: KnowledgeBase, hidden: Sequence[Part]) -> dict[str, tuple[list[float], float]]:
+    """Say by what products and their factors were put on the common scale; hidden ones were not."""
+    at_play = {name for part in base.parts if part.factors for name in (part.name, *part.factors)}
+    scales: dict[str, tuple[list[float], float]] = {p.name: ([0.0] * (p.vectors * p.width), 1.0) for p in hidden}
+    for part, scale in zip(base.parts, base.scales, strict=True):
+        if part.name in at_play:
+            scales[part.name] = (scale.mean.flatten().tolist(), float(scale.deviation))  # type: ignore[union-attr,operator,arg-type]
+    return scales
+
+
 @contextmanager
-def telling(base: KnowledgeBase, names: Sequence[str]) -> Iterator[None]:
-    """Let a base tell these parts alone for the block, so that it need not compute the others."""
+def telling(base: KnowledgeBase, wanted: Sequence[Part]) -> Iterator[None]:
+    """Let a base tell these parts alone for the block, so that it need not compute the others.
+
+    One that it does not tell otherwise comes in the base's own units.
+    """
     parts, scales = base.parts, base.scales
-    chosen = [place for place, part in enumerate(parts) if part.name in names]
-    base.parts, base.scales = tuple(parts[i] for i in chosen), nn.ModuleList(scales[i] for i in chosen)
+    by_name = {part.name: scale for part, scale in zip(parts, scales, strict=True)}
+    base.parts = tuple(wanted)
+    base.scales = nn.ModuleList(by_name.get(part.name, Scale(part.vectors, part.width)) for part in wanted)
     try:
         yield
     finally:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,8 +31,10 @@ class Manifest:
     version: int
     built_until: int | None  # seconds; the time until which the base had looked
     category: str  # the field that is an item's category
-    parts: tuple[Part, ...]
-    keys: Mapping[str, Key]  # by part
+    parts: tuple[Part, ...]  # that it tells
+    hidden: tuple[Part, ...] = ()  # that it keeps beside them, as factors of products
+    keys: Mapping[str, Key]  # by part that it keeps, which products are not
+    scales: Mapping[str, tuple[Sequence[float], float]] = field(default_factory=dict)  # of products and their factors
     entries: Mapping[str, int]  # by key, those that any part is looked up by; without the row for unknown ones
     seconds: float  # that building took
     bytes: int  # of keys and values
@@ -50,8 +52,7 @@ class Manifest:
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Manifest:
         """Make one of what `asdict` gives, as JSON has it."""
-        parts = tuple(Part(**part | {"fields": tuple(part["fields"])}) for part in raw["parts"])
-        return cls(**{**raw, "parts": parts})
+        return cls(**{**raw, "parts": _parts(raw["parts"]), "hidden": _parts(raw["hidden"])})
 
     @classmethod
     def read(cls, file: Path) -> Manifest:
@@ -68,6 +69,13 @@ class Manifest:
 
 
 REMEDY = "delete this version's folder, and build the next one"
+
+
+def _parts(raw: Sequence[Mapping[str, Any]]) -> tuple[Part, ...]:
+    return tuple(
+        Part(**{**part, "fields": tuple(part["fields"]), "factors": part["factors"] and tuple(part["factors"])})
+        for part in raw
+    )
 
 
 def keys_file(key: Key) -> str:

@@ -24,7 +24,9 @@ class Version:
     def __init__(self, manifest: Manifest, keys: Mapping[Key, Ids], values: Found) -> None:
         """`keys` ascend, [N]; `values` are [N + 1, K d], the first row for keys that are unknown."""
         self.manifest, self.keys, self.values = manifest, keys, values
-        self._shapes = {part.name: (part.vectors, part.width) for part in manifest.parts}
+        self._scales = {
+            name: (np.array(mean, np.float32), np.float32(by)) for name, (mean, by) in manifest.scales.items()
+        }
 
     @property
     def number(self) -> int:
@@ -48,7 +50,8 @@ class Version:
                 np.dtype("<f4"),
                 (1 + manifest.entries[manifest.keys[part.name]], part.vectors * part.width),
             )
-            for part in manifest.parts
+            for part in (*manifest.parts, *manifest.hidden)
+            if part.factors is None
         }
         return cls(manifest, keys, values)
 
@@ -64,10 +67,23 @@ class Version:
     def knowledge(self, user_B: Ids, item_B: Ids, category_B: Ids) -> Found:
         """Look up what is known of so many users and items with their categories."""
         rows = {key: self.rows(key, wanted_B) for key, wanted_B in self._wanted(user_B, item_B, category_B).items()}
+
+        def read(name: str) -> NDArray[np.float32]:
+            return self.values[name].take(rows[self.manifest.keys[name]], axis=0)
+
+        def in_base_units(name: str) -> NDArray[np.float32]:
+            mean, by = self._scales[name]
+            return read(name) * by + mean
+
         found: Found = {}
-        for name, shape in self._shapes.items():
-            row_B = rows[self.manifest.keys[name]]
-            found[name] = self.values[name].take(row_B, axis=0).reshape(len(row_B), *shape)
+        for part in self.manifest.parts:
+            if part.factors is None:
+                known = read(part.name)
+            else:
+                of_user, of_item = (in_base_units(name) for name in part.factors)
+                mean, by = self._scales[part.name]
+                known = (of_user * of_item - mean) / by
+            found[part.name] = known.reshape(len(known), part.vectors, part.width)
         return found
 
     def known(self, user_B: Ids, item_B: Ids, category_B: Ids) -> dict[Key, NDArray[np.bool_]]:

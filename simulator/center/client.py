@@ -67,7 +67,8 @@ class ByHttp:
     def __init__(self, url: str, timeout_s: float = TIMEOUT_SECONDS) -> None:
         self.url, self.timeout_s = url, timeout_s
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self._session = self._wait(self._opened(), None)
 
     async def _opened(self) -> aiohttp.ClientSession:
@@ -77,6 +78,8 @@ class ByHttp:
         """Close connections and thread."""
         self._wait(self._session.close(), None)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def ask(self, user_B: Ids, item_B: Ids, category_B: Ids, version: int | None = None) -> Answer:
         """Say what a version knows; UnansweredError if the service is gone or late."""

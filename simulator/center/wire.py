@@ -48,13 +48,13 @@ def read_question(body: bytes, kind: str) -> Question:
         )
     columns, version = (_of_json if kind == JSON else _of_arrow)(body)
     size = max(len(ids) for ids in columns.values())
+    if not all(1 <= len(ids) <= MAX_ROWS for ids in columns.values()):
+        raise RequestError(f"send 1 to {MAX_ROWS} rows, of each of {', '.join(FIELDS)}")
     for name, ids in columns.items():
         if len(ids) not in (1, size):
             raise RequestError(f"{name}: has {len(ids)} entries and others have {size}; give as many of each, or one")
         if ids.min(initial=0) < 0 or ids.max(initial=0) > LARGEST_ID:
             raise RequestError(f"{name}: ids are whole numbers from 0 to {LARGEST_ID}")
-    if not 1 <= size <= MAX_ROWS or not all(len(ids) for ids in columns.values()):
-        raise RequestError(f"{size} rows were asked for; send 1 to {MAX_ROWS}")
     user_B, item_B, category_B = (np.broadcast_to(columns[name], size) for name in FIELDS)
     return Question(user_B=user_B, item_B=item_B, category_B=category_B, version=version)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from pkb.batch import Batch, Schema
-from pkb.center import Cached, Center, Roster, build
-from pkb.center.keys import keys_of
-from pkb.center.manifest import ROSTER, Manifest
+from pkb.center import Cached, Center, Roster, build, category_of
+from pkb.center.keys import ids_of, keys_of
+from pkb.center.manifest import ROSTER
 from pkb.center.writing import folder_of, rewind
 from pkb.device import Device
 from pkb.errors import RunError
@@ -27,9 +27,10 @@ class Centered:
     """
 
     def __init__(self, live: Live, schema: Schema, settings: CenterSettings, device: Device) -> None:
-        keys_of(live.parts, schema)  # a base whose knowledge no center can hold is better told of now
+        category = category_of(schema, settings.category, live.parts)
+        keys_of(live.parts, schema, category)  # a base whose knowledge no center can hold is better told of now
         self.live, self.schema, self.settings, self.device = live, schema, settings, device
-        self.roster = Roster(schema, settings.category)
+        self.roster = Roster(schema, category)
         self.folder: Path | None = None
         self.cached: Cached | None = None
 
@@ -67,7 +68,7 @@ class Centered:
             held = load_file(folder_of(center, version) / ROSTER)
             self.roster = Roster.from_tensors(self.schema, self.roster.category, held)
 
-    def publish(self, rows: Batch, ranks: Ranks) -> Manifest:
+    def publish(self, rows: Batch, ranks: Ranks) -> None:
         """Write what the base knows, now that it has taken in these rows, and answer from that."""
         assert self.folder is not None
         version, until = self.live.compressed_through, self.live.built_until
@@ -77,21 +78,24 @@ class Centered:
             build(self.live.base, self.roster, self.folder, version, built_until=until, keep=keep, device=self.device)
         ranks.wait()
         self.read_from(self.folder)
-        assert self.cached is not None
-        return self.cached.version.manifest
 
 
-def publish(source: Source | None, rows: Batch, ranks: Ranks) -> dict[str, float]:
+def publish(source: Source | None, rows: Batch, now: Batch, ranks: Ranks) -> dict[str, float]:
     """Let a center, if that is the source, have a version with these rows; what it holds, and what all pairs would.
 
-    `center_entries` are N_u + N_i + N_uc, `center_of_all_pairs` N_u x N_i (KEEP, section 5.2.2).
+    `center_entries` are N_u + N_i + N_uc, `center_of_all_pairs` N_u x N_i (KEEP, section 5.2.2). `center_has_<key>` is
+    the share of the present period's rows whose key has an entry.
     """
     if not isinstance(source, Centered):
         return {}
-    built = source.publish(rows, ranks)
+    source.publish(rows, ranks)
+    assert source.cached is not None
+    version, built = source.cached.version, source.cached.version.manifest
+    known = version.known(*ids_of(now, source.schema, built.category))
     return {
         "center_entries": float(sum(built.entries.values())),
         "center_of_all_pairs": float(built.of_all_pairs),
         "center_bytes": float(built.bytes),
         "center_seconds": built.seconds,
+        **{f"center_has_{key}": float(known_B.mean()) for key, known_B in known.items() if len(known_B)},
     }

@@ -94,7 +94,7 @@ class Stages:
                 return
             for contender in sharers:
                 with self.charged("compress", contender):
-                    told = publish(contender.source, rows, contender.ranks)
+                    told = publish(contender.source, rows, past.rows(contender), contender.ranks)
                 with self.charged("measure", contender):
                     self.notes[contender.key] = examine(contender, rows, past.rows(contender)) | told
 

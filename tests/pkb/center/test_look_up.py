@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from pkb.backbones.base import make_click_model
 from pkb.backbones.deepfm import DeepFM
-from pkb.batch import Batch, Schema, concatenate
+from pkb.batch import Batch, Field, Schema, concatenate
 from pkb.center import Cached, Center, Roster, Version, build, category_of
 from pkb.center.keys import Ids, Key, keys_of, pairs_of
 from pkb.center.manifest import Manifest
 from pkb.errors import SettingError
 from pkb.keep import KEEP
-from pkb.knowledge import Part
+from pkb.knowledge import Knowledge, KnowledgeBase, Part
 from tests.pkb.backbones.check_backbone import IDS, make_rows, stir
 from tests.pkb.base_case import SCHEMA, UNSEEN, compress
 from tests.pkb.test_kinds_contract import OF_EVERY_KIND
@@ -46,7 +46,7 @@ def compressed(schema: Schema = SCHEMA) -> KEEP:
     return base
 
 
-def cached(folder: Path, base: KEEP, *learned: Batch, schema: Schema = SCHEMA) -> Cached:
+def cached(folder: Path, base: KnowledgeBase, *learned: Batch, schema: Schema = SCHEMA) -> Cached:
     roster = Roster(schema)
     for some in learned:
         roster.add(some)
@@ -170,7 +170,7 @@ def test_a_model_trained_with_the_base_takes_the_cache_in_its_place(tmp_path: Pa
 
 def test_parts_are_looked_up_by_what_decides_them() -> None:
     base = KEEP(SCHEMA, SMALL)
-    assert keys_of(base.parts, SCHEMA) == {
+    assert keys_of(base.parts, SCHEMA, "category") == {
         "user": "user",
         "item": "item",
         "interaction_click": "pair",
@@ -178,7 +178,7 @@ def test_parts_are_looked_up_by_what_decides_them() -> None:
     }
     by_hour = Part(name="patterns", vectors=1, width=2, fields=("user", "hour"))
     with pytest.raises(SettingError, match=r"^knowledge patterns: is decided by hour, which is neither"):
-        keys_of([by_hour], SCHEMA)
+        keys_of([by_hour], SCHEMA, "category")
 
 
 def test_the_category_is_the_one_named_or_found_by_its_name() -> None:
@@ -187,3 +187,53 @@ def test_the_category_is_the_one_named_or_found_by_its_name() -> None:
     assert category_of(replace(SCHEMA, fields=SCHEMA.fields[:2], histories=())) == "item"
     with pytest.raises(SettingError, match=r"^category=hour: is no categorical field of the item; they are item"):
         category_of(SCHEMA, "hour")
+
+
+class Crossed(KnowledgeBase):
+    """Two towers and their product, as decomposed KEEP has them (eq. 6)."""
+
+    def __init__(self, told: tuple[str, ...]) -> None:
+        fields = {"u": ("user", "items"), "i": ("item", "category"), "ui": ("user", "items", "item", "category")}
+        factors = {"ui": ("u", "i")}
+        super().__init__(
+            SCHEMA, [Part(name=n, vectors=1, width=3, fields=fields[n], factors=factors.get(n)) for n in told]
+        )
+
+    def grow(self, size: int, generator: torch.Generator) -> None:
+        pass
+
+    def compression_losses(self, batch: Batch, stage: str) -> dict[str, torch.Tensor]:
+        raise NotImplementedError
+
+    def _knowledge(self, batch: Batch) -> Knowledge:
+        known = {
+            name: (torch.arange(1, 4) + batch.ids_BF[:, column, None]).sin().unsqueeze(1) + shift
+            for name, column, shift in (("u", SCHEMA.user_column, 2), ("i", SCHEMA.item_column, -3))
+        }
+        known["ui"] = known["u"] * known["i"]
+        return {part.name: known[part.name] for part in self.parts}
+
+
+@pytest.mark.parametrize("told", [("ui",), ("u", "i", "ui"), ("ui", "i")])
+def test_a_product_is_made_of_its_factors_whether_these_are_told_or_not(tmp_path: Path, told: tuple[str, ...]) -> None:
+    base, learned = Crossed(told), rows()
+    base.standardise(learned)
+    source = cached(tmp_path, base, learned)
+    found, live = source.knowledge(learned), base.knowledge(learned)
+    assert source.version.manifest.entries == {
+        "user": len(set(learned.ids_BF[:, 0].tolist())),
+        "item": len(set(learned.ids_BF[:, 1].tolist())),
+    }
+    assert list(found) == list(told)
+    for name in told:
+        torch.testing.assert_close(found[name], live[name])
+
+
+def test_the_category_is_the_one_that_knowledge_of_a_pair_reads(tmp_path: Path) -> None:
+    of_category = Part(name="k_uc", vectors=1, width=2, fields=("user", "items", "category"))
+    schema = replace(SCHEMA, fields=(*SCHEMA.fields, Field(name="shop", role="item")))
+    assert category_of(schema, parts=[of_category]) == "category"
+    of_shop = replace(of_category, fields=("user", "shop"))
+    assert category_of(schema, parts=[of_shop]) == "shop"
+    with pytest.raises(SettingError, match=r"^category=category: knowledge k_uc reads shop in its place"):
+        keys_of([of_shop], schema, "category")

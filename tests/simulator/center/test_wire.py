@@ -69,7 +69,7 @@ def asked(**changed: object) -> bytes:
         (asked(user=[True]), "user: ids are whole numbers from 0"),
         (asked(user="1"), "user: ids are whole numbers from 0"),
         (asked(user=[]), "send 1 to"),
-        (asked(item=[1] * (MAX_ROWS + 1)), "send 1 to 10000"),
+        (asked(item=[1] * (MAX_ROWS + 1)), "send 1 to 10000 rows"),
         (asked(version=-1), "version: is a whole number"),
         (asked(version="7"), "version: is a whole number"),
     ],

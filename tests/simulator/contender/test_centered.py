@@ -59,7 +59,7 @@ def play(c: Contender, log: Log, periods: range) -> list[np.ndarray]:
         if index:
             old = log.read(log.periods[index - 1])
             compress(c, old, log.periods[index - 1], period)
-            publish(c.source, old, Ranks())
+            publish(c.source, old, log.read(period), Ranks())
         learn(c, period, range(index, index + 1), rows)
     return said
 
@@ -86,6 +86,26 @@ def test_of_what_was_learned_users_and_items_are_told_as_the_base_tells_them(tmp
     assert found is not None
     assert torch.equal(found["user"], live["user"])
     assert torch.equal(found["item"], live["item"])
+
+
+def test_a_version_is_told_with_its_entries_and_how_much_of_the_present_it_knows(tmp_path: Path, log: Log) -> None:
+    c, old, now = made(tmp_path), log.read(log.periods[0]), log.read(log.periods[1])
+    centered(c).write_to(tmp_path / "center", Ranks())
+    compress(c, old, log.periods[0], log.periods[1])
+    told = publish(c.source, old, now, Ranks())
+    users, items = ({*rows.ids_BF[:, column].tolist()} for rows, column in ((old, 0), (old, 1)))
+    pairs = {(user, item) for user, item, _ in old.ids_BF.tolist()}
+    assert told["center_entries"] == len(users) + len(items) + len(pairs)
+    assert told["center_of_all_pairs"] == len(users) * len(items)
+    assert told["center_bytes"] > 4 * (6 * len(users) + 4 * len(items) + 8 * len(pairs))
+    has: dict[str, list[bool]] = {"user": [], "item": [], "pair": []}
+    for user, item, _ in now.ids_BF.tolist():
+        has["user"].append(user in users)
+        has["item"].append(item in items)
+        has["pair"].append((user, item) in pairs)
+    for key, known in has.items():
+        assert told[f"center_has_{key}"] == pytest.approx(np.mean(known))
+    assert publish(c.live, old, now, Ranks()) == {}
 
 
 def test_offline_and_served_scores_agree_while_versions_move_and_a_pinned_model_keeps_its_answers(
