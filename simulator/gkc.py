@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -37,7 +38,7 @@ def center(path: Path, arm: str | None, console: Console, *, host: str, port: in
     name = _arm(settings, arm)
     key = key_of((name, settings.seeds[0]))
     folder = run.center(key)
-    _bring_up_to_date(run, key, settings, console)
+    bring_up_to_date(run, key, settings, lambda: ingest(settings.stream, settings.ingest, console.print))
     present(Center(folder), console)
     if build_only:
         return
@@ -59,7 +60,7 @@ def _arm(settings: Settings, name: str | None) -> str:
     return name
 
 
-def _bring_up_to_date(run: RunFolder, key: str, settings: Settings, console: Console) -> None:
+def bring_up_to_date(run: RunFolder, key: str, settings: Settings, log: Callable[[], Log]) -> None:
     """Build a version of the base as it was last committed, unless that one is there, or the arm builds its own."""
     committed = run.committed(key)
     if committed < 0:
@@ -70,8 +71,7 @@ def _bring_up_to_date(run: RunFolder, key: str, settings: Settings, console: Con
         return
     if version < 0:
         raise RunError(f"{run}: the base of {key} has taken in nothing yet; let the run go on")
-    log = ingest(settings.stream, settings.ingest, console.print)
-    roster = roster_of(contender, log, settings)
+    roster = roster_of(contender, log(), settings)
     assert contender.live is not None
     until, keep = contender.live.built_until, settings.center.versions
     build(contender.live.base, roster, run.center(key), version, built_until=until, keep=keep, device=contender.device)

@@ -48,7 +48,7 @@ def build(
             entries[key] = len(roster.keys(key))
             with writer.file(keys_file(key)) as append:
                 append(roster.keys(key))
-            with ExitStack() as files, telling(base, [kept[name] for name in names]):
+            with ExitStack() as files, telling(base, [kept[name] for name in names], device):
                 appends = {name: files.enter_context(writer.file(values_file(name))) for name in names}
                 for rows in roster.rows(key, ROWS):
                     for name, known in base.knowledge(device.place(rows)).items():
@@ -91,15 +91,15 @@ def _scales(base: KnowledgeBase, hidden: Sequence[Part]) -> dict[str, tuple[list
 
 
 @contextmanager
-def telling(base: KnowledgeBase, wanted: Sequence[Part]) -> Iterator[None]:
+def telling(base: KnowledgeBase, wanted: Sequence[Part], device: Device) -> Iterator[None]:
     """Let a base tell these parts alone for the block, so that it need not compute the others.
 
     One that it does not tell otherwise comes in the base's own units.
     """
     parts, scales = base.parts, base.scales
     by_name = {part.name: scale for part, scale in zip(parts, scales, strict=True)}
-    base.parts = tuple(wanted)
-    base.scales = nn.ModuleList(by_name.get(part.name, Scale(part.vectors, part.width)) for part in wanted)
+    asked = nn.ModuleList(by_name.get(part.name, Scale(part.vectors, part.width)) for part in wanted)
+    base.parts, base.scales = tuple(wanted), asked.to(device.name)
     try:
         yield
     finally:

@@ -92,8 +92,8 @@ class Center:
                 if (found := self._opened(wanted)) is not None:
                     self.open = {**self.open, wanted: found}
                     return found
-        if wanted in self._refused:
-            raise DataError(self._refused[wanted])
+        if refused := self._refused.get(max(self._refused, default=0) if wanted is None else wanted):
+            raise DataError(refused)
         there = ", ".join(map(str, versions_in(self.folder)))
         raise MissingVersionError(
             f"{self.folder}: there is no version{'' if number is None else f' {number}'}; "

@@ -29,8 +29,10 @@ from starlette.responses import Response
 from pkb.center import Answer, Center, MissingVersionError
 from pkb.center.keys import Ids
 from pkb.center.manifest import Manifest
+from pkb.center.writing import versions_in
 from pkb.errors import DataError, RunError, SettingError
 from simulator.center.wire import JSON, read_question, write_answer
+from simulator.serve.deploy import shut_down
 from simulator.serve.request import MAX_BODY_BYTES, RequestError
 
 NAME, ROUTE = "center", "/center"
@@ -111,8 +113,11 @@ class Served:
 def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
     """Serve a center for as long as the block runs; Ray must be initialised.
 
-    SettingError if nothing can listen at the port (0 takes a free one), RunError if the service does not come up.
+    MissingVersionError before there is any version, SettingError if nothing can listen at the port (0 takes a free
+    one), RunError if the service does not come up.
     """
+    if not versions_in(folder):
+        raise MissingVersionError(f"{folder}: there is no version; build one first")
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
     port = _free_port(host, port)
@@ -146,7 +151,7 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[
         if beside_others:
             serve.delete(NAME)
         else:
-            serve.shutdown()
+            shut_down()
 
 
 def _free_port(host: str, port: int) -> int:

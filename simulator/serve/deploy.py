@@ -79,7 +79,7 @@ def deployed(
         _wait_until_routed(root, {_route(arm, seed) for arm, seed in contenders}, deadline)
         yield [Endpoint(arm=arm, seed=seed, url=root + quote(_route(arm, seed))) for arm, seed in contenders]
     finally:
-        _shut_down()
+        shut_down()
 
 
 def free_port(settings: ServeSettings) -> int:
@@ -105,10 +105,10 @@ def _make_way(run: str) -> None:
             f"Ray Serve on this cluster runs {others[0]} already, which would be disturbed and would disturb "
             "the measurement; use another cluster, or serve.enabled=false"
         )
-    _shut_down()
+    shut_down()
 
 
-def _shut_down() -> None:
+def shut_down() -> None:
     """End Serve on this cluster, if it runs.
 
     First asked not to wait: `serve.shutdown()` alone leaves a call pending on the controller, and its planned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -107,6 +108,9 @@ def test_one_flipped_byte_has_a_version_refused_with_the_name_of_its_file(
     assert name in center.refused[2]
     with pytest.raises(DataError, match=f"version-00002/{name}.*damaged"):
         center.ask(*someone(), version=2)
+    shutil.rmtree(folder_of(tmp_path, 1))
+    with pytest.raises(DataError, match=f"version-00002/{name}.*damaged"):
+        Center(tmp_path).ask(*someone())
 
 
 @pytest.mark.parametrize("name", FILES)

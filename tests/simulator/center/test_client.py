@@ -96,6 +96,7 @@ def test_a_model_scores_without_knowledge_while_its_center_is_away_and_says_so(t
     center, told = Center(tmp_path), list[str]()
     version = center.version(3)
     model = make_click_model(DeepFM, SCHEMA, DeepFM.Settings(width=4, hidden=(8,)), version.manifest.parts)
+    model.backbone.grow(200, torch.Generator().manual_seed(0))
     stir(model).eval()
     slow = Slow(center)
     with serving(slow) as url, asking(url) as client:

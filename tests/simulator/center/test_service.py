@@ -14,7 +14,7 @@ import pytest
 
 from pkb.center import Center, MissingVersionError
 from pkb.center.writing import folder_of
-from pkb.errors import DataError, RunError, SettingError
+from pkb.errors import DataError, SettingError
 from simulator.center.client import ByHandle, ByHttp, UnansweredError
 from simulator.center.service import FOLLOW_SECONDS, served
 from simulator.center.wire import JSON
@@ -39,7 +39,7 @@ def posted(url: str, body: bytes, kind: str = JSON) -> tuple[int, dict[str, obje
 def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_not_a_hang(tmp_path: Path) -> None:
     folder = tmp_path / "center"
     with ray_session(None):
-        with pytest.raises(RunError, match="there is no version; build one first"), served(folder):
+        with pytest.raises(MissingVersionError, match="there is no version; build one first"), served(folder):
             pass
         publish(folder, 0)
         with served(folder) as service:
