@@ -8,6 +8,7 @@ python -m benchmarks quality    AUC against dense Adam's, likewise
 python -m benchmarks ranks      two Ray Train workers against torchrun
 python -m benchmarks retrieval  field-match and dense search beside bm25s and tantivy, once '.[comparison]' is there
 python -m benchmarks numbers    13 numeric of 26 fields, 3 lists, beside as many categorical ones; ingest, with features
+python -m benchmarks center     KEEP through its center: look-ups, models, ten million users
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
@@ -20,6 +21,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.busy import main_job
+from benchmarks.center import ratios, ten_million
 from benchmarks.figures import Figure, write
 from benchmarks.numbers import ingest_of_numbers, step_of_numbers
 from benchmarks.peers import ceiling, peers, quality
@@ -37,6 +39,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "ranks": ranks,
     "retrieval": retrieval,
     "numbers": lambda: [*step_of_numbers(9), *ingest_of_numbers()],
+    "center": lambda: [*ratios(9), *ten_million()],
     "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }

@@ -6,6 +6,7 @@ python -m simulator report RUN                   measure again from the stored p
 python -m simulator compare RUN RUN ...          put runs side by side
 python -m simulator robustness RUN RUN ...       see which findings of the first run stand in the others
 python -m simulator serve RUN                    answer requests with raw values by a contender of a run
+python -m simulator center RUN                   serve what a run's knowledge base knows, by version
 python -m simulator inspect FILES                look at a log, and propose the YAML that replays it
 python -m simulator export RUN --arm A           write an arm as a program that another server can load
 python -m simulator loadtest RUN|URL [key=value] find the rate that arms sustain, and their latency under load
@@ -58,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve.add_argument("--follow", action="store_true", help="serve each period of a run that is still playing")
     serve.add_argument("--plain", action="store_true", help="from this process alone, without Ray")
     serve.add_argument("--address", help="of an existing Ray cluster; default: this machine alone")
+    center = commands.add_parser("center", help="build a version of what a run's base knows, and serve it to models")
+    center.add_argument("run", type=_path, help="folder of the run: runs/NAME")
+    center.add_argument("--arm", help="whose base is asked; by default the first arm with KEEP")
+    center.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    center.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    center.add_argument("--build-only", action="store_true", help="build, and serve nothing")
     inspect = commands.add_parser("inspect", help="look at a log of your own, and propose the YAML that replays it")
     inspect.add_argument("files", nargs="+", metavar="FILES", help="paths, a folder, or a pattern in quotes")
     inspect.add_argument("-o", "--output", type=_path, help="write the YAML there instead of printing it")
@@ -170,6 +177,11 @@ def perform(given: argparse.Namespace, overrides: Sequence[str], console: Consol
 
         options = ("arm", "seed", "host", "port", "follow", "plain", "address")
         serve(given.run, lambda line: say(console, line), **{name: getattr(given, name) for name in options})
+    elif given.command == "center":
+        from simulator.gkc import center
+
+        where = {"host": given.host, "port": given.port, "build_only": given.build_only}
+        center(given.run, given.arm, console, **where)
     elif given.command == "inspect":
         from simulator.inspect.command import inspect
 

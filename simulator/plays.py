@@ -54,6 +54,7 @@ def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
         teacher=teacher,
         train=settings.train,
         compress=settings.compress,
+        center=settings.center,
         histories=tuple(settings.retrieval.histories),
         label_delay=settings.stream.label_delay_seconds or 0,
         row_updates=settings.budget.row_updates,

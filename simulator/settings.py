@@ -22,7 +22,7 @@ from simulator.config.typed import plain, typed, yaml_of
 from simulator.contender.models import MODELS
 from simulator.contender.pace import SMALLEST
 from simulator.contender.searching import encodes
-from simulator.contender.settings import ArmSettings, BudgetSettings, CompressSettings
+from simulator.contender.settings import CENTER, ArmSettings, BudgetSettings, CenterSettings, CompressSettings
 from simulator.contender.yardsticks import YARDSTICKS
 from simulator.measure.settings import MeasureSettings
 from simulator.policies import POLICIES
@@ -64,6 +64,7 @@ class Settings:
     backbones: Backbones = field(default_factory=Backbones)  # type: ignore[valid-type]
     knowledge: KnowledgeBases = field(default_factory=KnowledgeBases)  # type: ignore[valid-type]
     policies: Policies = field(default_factory=Policies)  # type: ignore[valid-type]
+    center: CenterSettings = field(default_factory=CenterSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     measure: MeasureSettings = field(default_factory=MeasureSettings)
@@ -203,6 +204,11 @@ def _check_knowledge(settings: Settings, name: str) -> None:
         raise SettingError(
             f"{key}.policy={arm.policy}: holds the model alone, but with its options parts of {arm.knowledge} learn on;"
             " choose another policy or other options"
+        )
+    if arm.source == CENTER and (base.searches or base.learns_on_with(options)):
+        why = "searches for every row" if base.searches else "learns on with the backbone under its options"
+        raise SettingError(
+            f"{key}.source={CENTER}: holds what does not change until the next version, but {arm.knowledge} {why}"
         )
     if arm.control == "shuffled" and base.searches:
         raise SettingError(

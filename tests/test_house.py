@@ -17,11 +17,11 @@ MAY_IMPORT = {
 }
 ROOMS = (  # from the ground up: a room imports from those before it
     *("config", "record", "measure", "stream", "inspect", "train", "policies", "contender"),
-    *("export", "loadtest", "loop", "serve", "cluster", "tune", "report"),
+    *("export", "loadtest", "loop", "serve", "cluster", "tune", "report", "center"),
 )
 # Files above all rooms.
-TOP = ("settings", "describe", "plays", "multirun", "run", "serving", "played", "cli", "__main__")
-KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune"}
+TOP = ("settings", "describe", "plays", "multirun", "run", "serving", "played", "gkc", "cli", "__main__")
+KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune", "center"}
 KNOW_TORCH_NOT = {"config", "record", "measure", "report"}
 READS_DATASETS = {"read_table", "read_parquet", "dataset", "ParquetDataset", "parquet_dataset"}
 LONGEST = 300  # lines of a file

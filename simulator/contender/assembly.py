@@ -17,11 +17,14 @@ from pkb.knowledge import KnowledgeBase, Part
 from pkb.parameters import dense_parameters
 from pkb.ranks import Ranks
 from pkb.seeding import derived_seed, generator
+from pkb.source import Live, Source
 from pkb.step import Optimiser
 from retrieval.indexed_pool import pool_histories
 from retrieval.models import RETRIEVAL_MODELS
+from simulator.contender.centered import Centered
 from simulator.contender.models import MODELS
 from simulator.contender.recipe import Recipe
+from simulator.contender.settings import LIVE
 
 
 def device_of(recipe: Recipe) -> Device:
@@ -41,6 +44,13 @@ def make_base(recipe: Recipe, schema: Schema) -> KnowledgeBase | None:
     base: KnowledgeBase = cls(schema, recipe.base, *taught_by)
     base.grow(schema.first_value_id, generator(recipe.seed, "new rows", name))
     return base
+
+
+def source_of(recipe: Recipe, schema: Schema, live: Live | None, device: Device) -> Source | None:
+    """Say who answers for an arm's base: the base itself, or versions of what it knows."""
+    if live is None or recipe.arm.source == LIVE:
+        return live
+    return Centered(live, schema, recipe.center, device)
 
 
 def make_model(recipe: Recipe, schema: Schema, parts: Sequence[Part]) -> ClickModel:

@@ -19,7 +19,7 @@ from pkb.parameters import tables_of
 from pkb.ranks import Ranks
 from pkb.source import Live, Source
 from retrieval.indexed_pool import pool_histories
-from simulator.contender.assembly import base_optimiser, device_of, make_base, make_model, model_optimiser
+from simulator.contender.assembly import base_optimiser, device_of, make_base, make_model, model_optimiser, source_of
 from simulator.contender.passes import Passes
 from simulator.contender.prediction import Progress, probabilities
 from simulator.contender.recipe import Recipe
@@ -40,7 +40,7 @@ class Contender:
         self.device = device_of(recipe)
         self.base = make_base(recipe, schema)
         self.live = None if self.base is None else Live(self.base.to(self.device.name))
-        self.source = source or self.live
+        self.source = source or source_of(recipe, schema, self.live, self.device)
         if self.base is not None:
             self.base_optimiser = base_optimiser(recipe, self.base, self.ranks)
         self.policy = POLICIES[recipe.arm.policy](recipe.policy, recipe.seed)

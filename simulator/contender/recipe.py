@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pkb.bases import KNOWLEDGE_BASES
 from retrieval.models import RETRIEVAL_MODELS
 from simulator.config.typed import plain, typed
 from simulator.contender.models import MODELS
-from simulator.contender.settings import ArmSettings, CompressSettings
+from simulator.contender.settings import ArmSettings, CenterSettings, CompressSettings
 from simulator.policies import POLICIES
 from simulator.record.experiment import key_of
 from simulator.train.settings import TrainSettings
@@ -29,6 +29,7 @@ class Recipe:
     teacher: Any = None  # Settings of the retrieval model that teaches it, if one does
     train: TrainSettings
     compress: CompressSettings
+    center: CenterSettings = field(default_factory=CenterSettings)
     histories: tuple[str, ...] = ()  # fields of which the search pool gives histories, where the log has none
     label_delay: int = 0  # seconds
     row_updates: int = 0  # that a period may take; 0 is no bound
@@ -73,6 +74,7 @@ class Recipe:
             teacher=teacher,
             train=typed(TrainSettings, raw.pop("train")),
             compress=typed(CompressSettings, raw.pop("compress")),
+            center=typed(CenterSettings, raw.pop("center")),
             histories=tuple(raw.pop("histories")),
             **raw,
         )

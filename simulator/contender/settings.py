@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from pkb.center.writing import MOST_VERSIONS
 from pkb.errors import SettingError
 from pkb.plug import INTO_USE, PLUGS
 from pkb.space import Between, OneOf
@@ -12,6 +13,7 @@ from simulator.config.checks import above_zero, at_least, between, one_of
 
 MOST_ROWS = 2**31 - 1  # of a minibatch
 WIDEST = 4096  # embeddings
+LIVE, CENTER = SOURCES = ("live", "center")  # of an arm's knowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,9 @@ class ArmSettings:
     knowledge: str | None = None
     plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate, fields+join (pkb/plug.py)
     layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
+    source: str = (
+        "live"  # of its knowledge: the base itself (live), or versions of what it knows (center; docs/keep.md)
+    )
     policy: str = "finetune"
     width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
     domains: str = "sub"  # whose rows its click model learns, where the stream has a sub-domain: sub, all
@@ -55,6 +60,7 @@ class ArmSettings:
     def __post_init__(self) -> None:
         one_of(self, "plug", PLUGS)
         one_of(self, "domains", ("sub", "all"))
+        one_of(self, "source", SOURCES)
         at_least(self, "layer", 1)
         between(self, "width", 1, WIDEST)
         at_least(self, "epochs", 1)
@@ -71,9 +77,22 @@ class ArmSettings:
                 f"weights; choose {' or '.join(INTO_USE)}"
             )
         if self.knowledge is None:
+            if self.source != LIVE:
+                raise SettingError(f"source={self.source}: the arm has no knowledge; name one, or leave it out")
             for name in ("options", "control", "plug_from"):
                 if value := getattr(self, name):
                     raise SettingError(f"{name}={value}: the arm has no knowledge for it; name one, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CenterSettings:
+    """What the centers hold that arms with `source: center` read (docs/keep.md)."""
+
+    versions: int = MOST_VERSIONS  # that are kept; then the oldest leaves
+    category: str | None = None  # the field that is an item's category; by default one named like it, else the last one
+
+    def __post_init__(self) -> None:
+        at_least(self, "versions", 1)
 
 
 @dataclass(frozen=True, kw_only=True)

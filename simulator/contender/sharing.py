@@ -9,6 +9,7 @@ from pkb.backbones.base import FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from retrieval.indexed_pool import DENSE
 from simulator.config.typed import plain
+from simulator.contender.centered import Centered
 from simulator.contender.contender import Contender
 from simulator.contender.models import MODELS
 from simulator.contender.recipe import Recipe
@@ -43,7 +44,11 @@ def share_bases(contenders: Sequence[Contender]) -> None:
         if name is None or contender.stopped is not None:
             continue
         other = first.setdefault((name, contender.compressed_through), contender)
-        contender.base, contender.live, contender.source = other.base, other.live, other.source
+        contender.base, contender.live = other.base, other.live
+        if isinstance(contender.source, Centered):
+            contender.source.live = other.live
+        else:
+            contender.source = other.live
         contender.base_optimiser = other.base_optimiser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from pkb.ranks import Ranks
+from simulator.contender.centered import Centered
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.contender.recipe import Recipe
@@ -65,9 +66,13 @@ def resume(recipe: Recipe, log: Log, run: RunFolder, ranks: Ranks) -> Contender:
     committed = run.committed(recipe.key)
     if ranks.first:
         run.drop_uncommitted(recipe.key)
-    if committed < 0:
-        return Contender(recipe, log.schema, ranks)
-    return load_contender(run.checkpoint(recipe.key, committed), ranks)
+    fresh = committed < 0
+    contender = (
+        Contender(recipe, log.schema, ranks) if fresh else load_contender(run.checkpoint(recipe.key, committed), ranks)
+    )
+    if isinstance(contender.source, Centered):
+        contender.source.write_to(run.center(recipe.key), ranks)
+    return contender
 
 
 def active(contenders: list[Contender]) -> list[Contender]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pkb.batch import Batch
 from pkb.step import DivergedError
+from simulator.contender.centered import publish
 from simulator.contender.compression import compress, examine
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
@@ -92,8 +93,11 @@ class Stages:
             if first.stopped is not None:
                 return
             for contender in sharers:
+                with self.charged("compress", contender):
+                    told = publish(contender.source, rows, past.rows(contender), contender.ranks)
                 with self.charged("measure", contender):
-                    self.notes[contender.key] = examine(contender, past.served.of(rows), past.rows(contender))
+                    examined = examine(contender, past.served.of(rows), past.rows(contender))
+                    self.notes[contender.key] = examined | told
 
     def learn_period(self, contender: Contender, *, ledger: bool) -> None:
         """Learn what the policy says at the end of the period."""

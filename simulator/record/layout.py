@@ -14,6 +14,7 @@
     ledger/period-00003/<key>-rank-0.parquet      the rows that each rank has learned, if `train.ledger` asks for it
     neighbours/<source>/period-00003.parquet      what rows found among older ones; own searches under the key
     contenders/<key>/period-00003/                its checkpoints, of the last two periods
+    contenders/<key>/center/version-00003/        what its base knew then, for whoever reads a cache (`pkb.center`)
     contenders/<key>/committed                    the number of the last period that it has committed
     memory/<process>                              the peak of its memory, bytes (`record.memory`)
     serving.json                                  what was seen of the arms served (`record.serving`)
@@ -39,6 +40,9 @@ from pkb.errors import DataError
 
 
 @dataclass(frozen=True)
+CENTER = "center"
+
+
 class RunFolder:
     """The folder of one run."""
 
@@ -130,6 +134,10 @@ class RunFolder:
     def contender(self, key: str) -> Path:
         return self.path / "contenders" / key
 
+    def center(self, key: str) -> Path:
+        """The versions of what a contender's base knows."""
+        return self.contender(key) / CENTER
+
     def checkpoint(self, key: str, period: int) -> Path:
         return self.contender(key) / _named(period)
 
@@ -190,6 +198,11 @@ class RunFolder:
             if entry.name.startswith("."):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self.drop_old_checkpoints(key, committed)
+
+
+def center_of(checkpoint: Path) -> Path:
+    """The versions of what the base knows of the contender that this is a checkpoint of."""
+    return checkpoint.parent / CENTER
 
 
 def _named(period: int) -> str:

@@ -89,7 +89,7 @@ def running(
         _wait_until_routed(root, {route for _, route in applications}, deadline)
         yield root
     finally:
-        _shut_down()
+        shut_down()
 
 
 def _make_way(run: str) -> None:
@@ -101,10 +101,10 @@ def _make_way(run: str) -> None:
             f"Ray Serve on this cluster runs {others[0]} already, which would be disturbed and would disturb "
             "the measurement; use another cluster, or serve.enabled=false"
         )
-    _shut_down()
+    shut_down()
 
 
-def _shut_down() -> None:
+def shut_down() -> None:
     """End Serve on this cluster, if it runs.
 
     First asked not to wait: `serve.shutdown()` alone leaves a call pending on the controller, and its planned

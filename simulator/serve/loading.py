@@ -12,11 +12,12 @@ import torch
 from pkb.batch import Batch
 from pkb.knowledge import evaluate
 from retrieval.indexed_pool import RetrievalSettings
+from simulator.contender.centered import Centered
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.loop.finder import Finder
 from simulator.record.experiment import key_of
-from simulator.record.layout import RunFolder
+from simulator.record.layout import RunFolder, center_of
 from simulator.stream.learnable import Learnable
 from simulator.stream.log import Log
 from simulator.stream.protocol import joins_pool, last_prediction
@@ -32,7 +33,10 @@ def load_servable(
 
 def load_scorer(log: Log, stream: StreamSettings, retrieval: RetrievalSettings, checkpoint: Path) -> Scorer:
     """Load a contender as it was after a period, and if it reads neighbours the pool of all periods until then."""
-    return scorer_of(load_contender(checkpoint), log, stream, retrieval, checkpoint)
+    contender = load_contender(checkpoint)
+    if isinstance(contender.source, Centered):
+        contender.source.read_from(center_of(checkpoint))
+    return scorer_of(contender, log, stream, retrieval, checkpoint)
 
 
 def scorer_of(

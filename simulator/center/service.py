@@ -1,0 +1,178 @@
+"""A center behind Ray Serve, for any number of models: by handle, and by HTTP at `/center`.
+
+POST a question of `simulator.center.wire` as JSON or Arrow: the answer comes in the same. GET lists the versions. A
+request at fault gets a 4xx status and {"error": one line}; 404 names the versions that there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pkb.center import Answer, Center, MissingVersionError
+from pkb.center.keys import Ids
+from pkb.center.manifest import Manifest
+from pkb.center.writing import versions_in
+from pkb.errors import DataError, RunError, SettingError
+from simulator.center.wire import JSON, read_question, write_answer
+from simulator.serve.deploy import shut_down
+from simulator.serve.request import MAX_BODY_BYTES, RequestError
+
+NAME, ROUTE = "center", "/center"
+FOLLOW_SECONDS = 0.5  # between two looks for versions
+REQUEST_SECONDS = 5.0
+START_SECONDS = 60
+CPUS = 0.1  # of a core, reserved by the replica
+MAX_ONGOING_REQUESTS, MAX_QUEUED_REQUESTS = 128, 32
+
+
+class CenterService:
+    """Answers from the versions in a folder, and follows them as they come and go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.center = Center(folder)
+        self.center.version()  # one there must be
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                self.center.refresh()
+            time.sleep(FOLLOW_SECONDS)
+
+    async def ask(self, user_B: Ids, item_B: Ids, category_B: Ids, version: int | None = None) -> Answer:
+        """Say what a version knows: the newest, if none is named."""
+        if version is not None and version not in self.center.open:
+            await asyncio.to_thread(self.center.version, version)  # its hashes take a while, others need not wait
+        return self.center.ask(user_B, item_B, category_B, version)
+
+    async def about(self) -> list[Manifest]:
+        """List what versions there are, ascending."""
+        return [version.manifest for version in self.center.versions]
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            if request.method == "GET":
+                versions = [asdict(manifest) for manifest in await self.about()]
+                told = {"versions": versions, "refused": list(self.center.refused.values())}
+                return Response(json.dumps(told), media_type=JSON)
+            if request.method != "POST":
+                raise RequestError(f"{request.method} is not answered here; POST", HTTPStatus.METHOD_NOT_ALLOWED)
+            kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+            asked = read_question(await _body(request), kind)
+            answer = await self.ask(asked.user_B, asked.item_B, asked.category_B, asked.version)
+        except RequestError as error:
+            return _error(error.status, error)
+        except MissingVersionError as error:
+            return _error(HTTPStatus.NOT_FOUND, error)
+        except DataError as error:
+            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, error)
+        return Response(write_answer(answer, kind), media_type=kind)
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body, unless it is too large: then the rest is not even read."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestError(f"the body is larger than {MAX_BODY_BYTES} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return bytes(body)
+
+
+def _error(status: HTTPStatus, error: Exception) -> Response:
+    return Response(json.dumps({"error": str(error)}), status, media_type=JSON)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """Where a center is served."""
+
+    handle: DeploymentHandle
+    url: str
+
+
+@contextlib.contextmanager
+def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
+    """Serve a center for as long as the block runs; Ray must be initialised.
+
+    MissingVersionError before there is any version, SettingError if nothing can listen at the port (0 takes a free
+    one), RunError if the service does not come up.
+    """
+    if not versions_in(folder):
+        raise MissingVersionError(f"{folder}: there is no version; build one first")
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
+    port = _free_port(host, port)
+    beside_others = bool(serve.status().applications)
+    deployment = serve.deployment(
+        name=NAME,
+        num_replicas=1,
+        ray_actor_options={"num_cpus": CPUS},
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        max_queued_requests=MAX_QUEUED_REQUESTS,
+        max_constructor_retry_count=1,
+        graceful_shutdown_timeout_s=1.0,
+        graceful_shutdown_wait_loop_s=0.1,
+    )(CenterService)
+    try:
+        serve.start(
+            proxy_location=ProxyLocation.HeadOnly,
+            http_options=HTTPOptions(host=host, port=port, request_timeout_s=REQUEST_SECONDS),
+            logging_config=quiet,
+        )
+        try:
+            application = deployment.bind(folder.resolve())
+            handle = serve.run(application, name=NAME, route_prefix=ROUTE, logging_config=quiet)
+        except RuntimeError as error:
+            raise RunError(f"{folder}: could not be served: {' '.join(str(error).split())[-300:]}") from None
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}{ROUTE}"
+        if not beside_others:
+            _wait_until_routed(url)
+        yield Served(handle=handle, url=url)
+    finally:
+        if beside_others:
+            serve.delete(NAME)
+        else:
+            shut_down()
+
+
+def _free_port(host: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as listener:
+            free: int = listener.getsockname()[1]
+            return free
+    except OSError as error:
+        raise SettingError(
+            f"port {port}: cannot listen there on {host} ({error.strerror}); choose another one, or 0 for a free one"
+        ) from None
+
+
+def _wait_until_routed(url: str) -> None:
+    """The HTTP proxy learns of a new route a moment after its application runs."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # by no proxy that the environment names
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), direct.open(url, timeout=5):
+            return
+        if time.monotonic() > deadline:
+            raise RunError(f"{url}: Ray Serve's proxy does not answer there; choose another host or port")
+        time.sleep(0.2)

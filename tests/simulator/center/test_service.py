@@ -1,0 +1,131 @@
+"""A center on Ray Serve: by handle, as JSON and as Arrow, while versions come and go."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pkb.center import Center, MissingVersionError
+from pkb.center.writing import folder_of
+from pkb.errors import DataError, SettingError
+from simulator.center.client import ByHandle, ByHttp, UnansweredError
+from simulator.center.service import FOLLOW_SECONDS, served
+from simulator.center.wire import JSON
+from simulator.cluster.session import ray_session
+from tests.pkb.center.says import numbers_in, publish, someone
+
+SWAPS = 20
+PATIENCE = 10.0  # seconds, on a machine that is busy
+
+
+def posted(url: str, body: bytes, kind: str = JSON) -> tuple[int, dict[str, object]]:
+    request = urllib.request.Request(url, body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+@pytest.mark.slow
+def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_not_a_hang(tmp_path: Path) -> None:
+    folder = tmp_path / "center"
+    with ray_session(None):
+        with pytest.raises(MissingVersionError, match="there is no version; build one first"), served(folder):
+            pass
+        publish(folder, 0)
+        with served(folder) as service:
+            handle, http = ByHandle(service.handle, PATIENCE), ByHttp(service.url, PATIENCE)
+            with pytest.raises(SettingError, match="choose another one"), served(folder, port=_port(service.url)):
+                pass
+            _asked_in_json(service.url)
+            over, wrong, seen, count = threading.Event(), list[str](), set[int](), [0, 0, 0]
+
+            def ask(number: int) -> None:
+                client = (handle, http, handle)[number]
+                pinned = 0 if number == 2 else None
+                while not over.is_set():
+                    try:
+                        answer = client.ask(*someone(), version=pinned)
+                    except Exception as error:
+                        wrong.append(repr(error))
+                        return
+                    if numbers_in(answer) != {answer.version} or (pinned == 0 and answer.version):
+                        wrong.append(f"version {answer.version} says {numbers_in(answer)}")
+                    seen.add(answer.version)
+                    count[number] += 1
+
+            threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
+            for thread in threads:
+                thread.start()
+            for version in range(1, 1 + SWAPS):
+                publish(folder, version, keep=1 + SWAPS)
+                _until(lambda version=version: version in seen)  # type: ignore[misc]
+            over.set()
+            for thread in threads:
+                thread.join()
+            assert not wrong
+            assert seen == {*range(1 + SWAPS)}
+            assert min(count) > SWAPS
+            for client in (handle, http):
+                assert [manifest.version for manifest in client.about()] == [*range(1 + SWAPS)]
+                with pytest.raises(MissingVersionError, match="no version 99; there are 0, 1, 2"):
+                    client.ask(*someone(), version=99)
+            _damaged(folder, service.url, handle)
+        for gone in (handle, http):
+            gone.timeout_s = 1.0
+            since = time.monotonic()
+            with pytest.raises(UnansweredError):
+                gone.ask(*someone())
+            assert time.monotonic() - since < PATIENCE
+        http.close()
+
+
+def _asked_in_json(url: str) -> None:
+    user_B, item_B, category_B = (ids.tolist() for ids in someone())
+    status, answer = posted(url, json.dumps({"user": user_B, "item": item_B, "category": category_B}).encode())
+    assert status == 200
+    assert answer["version"] == 0
+    assert np.array(answer["knowledge"]["of_item"]).shape == (8, 2, 2)  # type: ignore[index]
+    assert posted(url, b"{")[0] == 400
+    assert posted(url, b"{}", "text/html")[0] == 415
+    status, answer = posted(url, json.dumps({"user": 1, "item": 1, "category": 1, "version": 5}).encode())
+    assert status == 404
+    assert "there is no version 5; there are 0" in str(answer["error"])
+
+
+def _damaged(folder: Path, url: str, handle: ByHandle) -> None:
+    """A version of which a byte has flipped is refused by name, and the others answer on."""
+    version = 1 + SWAPS
+    aside = folder.with_name("elsewhere")
+    publish(aside, version)
+    file = folder_of(aside, version) / "of_user.values"
+    file.write_bytes(b"?" + file.read_bytes()[1:])
+    folder_of(aside, version).rename(folder_of(folder, version))
+    time.sleep(2 * FOLLOW_SECONDS)
+    assert handle.ask(*someone()).version == SWAPS
+    with pytest.raises(DataError, match=r"of_user\.values: missing or damaged"):
+        handle.ask(*someone(), version=version)
+    status, answer = posted(url, json.dumps({"user": 1, "item": 1, "category": 1, "version": version}).encode())
+    assert status == 500
+    assert "of_user.values" in str(answer["error"])
+    assert Center(folder).version(SWAPS).number == SWAPS
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
+def _until(reached: object) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not reached():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
