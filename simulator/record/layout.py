@@ -38,11 +38,10 @@ from pathlib import Path
 
 from pkb.errors import DataError
 
+CENTER = "center"  # folder of its own that a contender may have
+
 
 @dataclass(frozen=True)
-CENTER = "center"
-
-
 class RunFolder:
     """The folder of one run."""
 
