@@ -83,7 +83,7 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 
 def test_patterns_match_in_a_store_what_they_match_in_a_folder(store: Store, disk: Store, tmp_path: Path) -> None:
-    for pattern in ("*.csv", "a.csv", "**/*.csv", "sub/**", "*/*.csv", "*", "[a-b].csv", "a.csv.tmp", ".*", "no/*"):
+    for pattern in ("*.csv", "a.csv", "**/*.csv", "sub/**", "*/*.csv", "*", "[a-b].csv", "a.csv.tmp", ".*"):
         here = disk(pattern).removeprefix("file://")
         assert names(store(pattern), tmp_path / "data") == names(here, tmp_path / "data"), pattern
 
