@@ -77,10 +77,11 @@ def _found(stream: StreamSettings) -> list[tuple[Path, str]]:
     for domain, patterns in stream.table.by_domain.items():
         for pattern in patterns:
             files = fetched(pattern, Path(stream.data)) if is_remote(pattern) else _local(pattern, stream)
+            told = pattern.partition("?")[0] if is_remote(pattern) else pattern  # without options
             if not files and several:
-                raise DataError(f"stream.table.files: {pattern!r} matches no file; take it out of the list, or mend it")
+                raise DataError(f"stream.table.files: {told!r} matches no file; take it out of the list, or mend it")
             if not files and _is_whole(pattern):
-                raise DataError(f"stream.table.files: {pattern!r} matches no file{lies_there(stream)}")
+                raise DataError(f"stream.table.files: {told!r} matches no file{lies_there(stream)}")
             for file in files:
                 first = found.setdefault((file.stat().st_dev, file.stat().st_ino), (file, domain))
                 if first[1] != domain:

@@ -9,7 +9,7 @@ numeric field is a column of numbers, booleans or texts of numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -128,7 +128,8 @@ def _schema(stream: StreamSettings) -> Schema:
                 f"stream.table.files: names the domains of its files, which become the field {DOMAIN}; call the column "
                 "of this name otherwise, or list the files"
             )
-    places = _places({**roles, "lists": table.lists, "numeric": table.numeric, "vectors": list(table.vectors)})
+    others = [("lists", table.lists), ("numeric", table.numeric), ("vectors", list(table.vectors))]
+    places = _places([*roles.items(), *others])
     _refuse_exploded(table, places)
     number = Number(encoding=stream.numbers.encoding)
     return Schema(
@@ -149,10 +150,10 @@ def _schema(stream: StreamSettings) -> Schema:
     )
 
 
-def _places(named: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def _places(named: Sequence[tuple[str, Sequence[str]]]) -> dict[str, str]:
     """The setting that names each field; SettingError if a field is named twice."""
     places: dict[str, str] = {}
-    for key, columns in named.items():
+    for key, columns in named:
         for name in columns:
             if name in places:
                 where = "there twice" if places[name] == key else f"under stream.table.{places[name]}, too"

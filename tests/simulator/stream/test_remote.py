@@ -83,7 +83,7 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 
 def test_patterns_match_in_a_store_what_they_match_in_a_folder(store: Store, disk: Store, tmp_path: Path) -> None:
-    for pattern in ("*.csv", "a.csv", "**/*.csv", "sub/**", "*/*.csv", "*", "[a-b].csv", "a.csv.tmp", ".*", "no/*"):
+    for pattern in ("*.csv", "a.csv", "**/*.csv", "sub/**", "*/*.csv", "*", "[a-b].csv", "a.csv.tmp", ".*"):
         here = disk(pattern).removeprefix("file://")
         assert names(store(pattern), tmp_path / "data") == names(here, tmp_path / "data"), pattern
 
@@ -122,7 +122,8 @@ def test_copies_are_no_input_of_a_pattern_that_leads_to_them(disk: Store, tmp_pa
 def test_what_cannot_be_had_is_one_line_without_options(store: Store, tmp_path: Path) -> None:
     with pytest.raises(DataError) as absent:
         ingested(store("none/*.csv"), tmp_path / "data")
-    assert str(absent.value) == f"stream.table.files: {store('none/*.csv')!r} matches no file"
+    address = store("none/*.csv").partition("?")[0]
+    assert str(absent.value) == f"stream.table.files: {address!r} matches no file"
     for address in ("s3:///a.csv", "nosuch://a/b.csv?option=1"):
         with pytest.raises(DataError, match=r"stream\.table\.files=.*: cannot be read: ") as bad:
             ingested(address, tmp_path / "data")
