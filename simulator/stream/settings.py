@@ -33,11 +33,13 @@ class DriftSettings:
     shifts: float = 0.0  # at one moment many effects change at once
     fashion: float = 0.0  # what brands, kinds and themes are worth changes a little every period
     holidays: float = 0.0  # for a few periods, after a long absence, groups of users like something else
+    scenarios: float = 0.0  # share of what items are worth that is a scenario's own, where the world has scenarios
     label_noise: float = 0.0  # share of labels that are drawn without regard to row and user
 
     def __post_init__(self) -> None:
         for part in fields(self):
             at_least(self, part.name, 0)
+        between(self, "scenarios", 0, 1)
         between(self, "label_noise", 0, 1)
 
 
@@ -53,6 +55,7 @@ class WorldSettings:
     items: int | None = None
     click_rate: float | None = None  # in place of the data set's
     habit: float = 0.35  # spread of the users' own logits
+    scenarios: int = 0  # of very different sizes, the field `scenario`; 0 leaves the preset's
     leak: float = 0.0  # share of the clicks that a field gives away, as if it had been written after them
     drift: DriftSettings = field(default_factory=DriftSettings)
     seed: int = 0
@@ -65,6 +68,9 @@ class WorldSettings:
         at_least(self, "items", 8)
         between(self, "click_rate", 0.001, 0.999)
         at_least(self, "habit", 0)
+        between(self, "scenarios", 0, 100)
+        if self.drift.scenarios and not self.scenarios:
+            raise SettingError(f"drift.scenarios={self.drift.scenarios}: needs scenarios, the number of them, above 0")
         between(self, "leak", 0, 1)
 
 

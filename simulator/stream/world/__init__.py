@@ -4,6 +4,7 @@
     population     users, places on the menu and the items that take them
     clock          when requests come
     drift          the named parts of what changes
+    scenarios      scenarios of very different sizes
     impressions    who is shown what, and how probable a click is
     clicks         what users have clicked lately
     generation     the raw files, a slice at a time

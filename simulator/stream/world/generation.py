@@ -24,6 +24,7 @@ from simulator.stream.world.clicks import Clicks, places
 from simulator.stream.world.impressions import Impressions, Market, sigmoid
 from simulator.stream.world.population import SHOWN
 from simulator.stream.world.presets import PRESETS, Preset
+from simulator.stream.world.scenarios import NAME, with_scenarios
 
 SLICE = 100_000  # requests
 GROUP = 65_536  # rows of a row group: a reader holds whole ones
@@ -39,8 +40,8 @@ def generate(stream: StreamSettings, folder: Path) -> RawLog:
     world = World(preset, stream.world, width=width, utc_offset=stream.utc_offset_hours * 3600)
     files = [folder / f"world-{period:05d}.parquet" for period in range(stream.world.periods)]
     for period, file in enumerate(files):
-        write(file, world.period(period), text=[name for name in preset.schema.names if preset.words(name)])
-    schema = preset.schema
+        write(file, world.period(period), text=[name for name in world.schema.names if preset.words(name)])
+    schema = world.schema
     columns = [*schema.names, *(history.name for history in schema.histories)]
     return RawLog(
         source="world",
@@ -79,6 +80,7 @@ class World:
         self._preset, self._settings, self._utc_offset = preset, settings, utc_offset
         self._market = Market(preset, settings, width)
         self._clicks = Clicks.none()
+        self.schema = with_scenarios(preset.schema) if settings.scenarios else preset.schema
 
     def period(self, index: int) -> Iterator[pa.Table]:
         """The raw rows of a period in order of time, a slice at a time."""
@@ -121,11 +123,13 @@ class World:
         by_request = self._preset.context(requests, users) | {
             name: values[requests.user] for name, values in users.columns.items()
         }
-        by_request[self._preset.schema.user] = requests.user
+        by_request[self.schema.user] = requests.user
+        if requests.scenario is not None:
+            by_request[NAME] = requests.scenario
         item = shown.item.reshape(-1)[:rows]
         columns = {name: _rows(values, rows) for name, values in by_request.items()} | menu.item_columns(item)
         columns[self._preset.leaks][leaked] = LEAKED
-        return {name: self._written(name, columns[name]) for name in self._preset.schema.names}
+        return {name: self._written(name, columns[name]) for name in self.schema.names}
 
     def _written(self, field: str, values: np.ndarray) -> pa.Array:
         words = self._preset.words(field)

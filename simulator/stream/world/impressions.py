@@ -36,6 +36,7 @@ from simulator.stream.world.drift import (
 )
 from simulator.stream.world.population import ITEM_EXPONENT, SHOWN, THEMES, USER_EXPONENT, zipf_rank
 from simulator.stream.world.presets import Preset, Requests
+from simulator.stream.world.scenarios import Scenarios
 
 PILOT = 20_000  # requests of the first period that set the intercept
 
@@ -67,6 +68,9 @@ class Market:
         self._turnover = Turnover(self.menu.places, drift.turnover, self.rng("turnover"))
         self._fashion = Fashion(self.menu, drift.fashion, self.rng)
         self._occasions = Occasions(self.menu, preset.slots, drift.regimes, self.rng("occasions"))
+        self._scenarios = None
+        if settings.scenarios:
+            self._scenarios = Scenarios(settings.scenarios, drift.scenarios, self.menu, self.rng)
         self._holidays = Holidays(drift.holidays, self.rng("holidays"))
         self.rate = preset.click_rate if settings.click_rate is None else settings.click_rate
         self._begin(0)
@@ -91,6 +95,8 @@ class Market:
         self._item = self._turnover.items(period)
         worth = Attractions.in_period(menu, period, self._fashion, drift.shifts, self.rng)
         self._worth = worth.of_places(menu, self._item)
+        if self._scenarios is not None:
+            self._scenarios.begin(self._item, self._worth)
         self._effects = self._occasions.effects(period)
         self._promoted = promoted_brands(menu, period, self.rng)
         self._holiday = self._holidays.effects(period)
@@ -107,6 +113,7 @@ class Market:
             time=times(quantiles, self._width, self._period),
             slot=rng.integers(self._preset.slots, size=count, dtype=np.int8),
             holiday=self._holiday is not None,
+            scenario=None if self._scenarios is None else self._scenarios.draw(self._period, count, rng.spawn(1)[0]),
         )
         place = self._shown(rng, self.users.market[requests.user])
         appeal = self.appeal(requests, place)
@@ -128,7 +135,10 @@ class Market:
         """[R, K] logits in the present period, but for the intercept, of what stands at these places."""
         user, hour = requests.user, hour_of(requests.time)
         one = np.ones((len(user), 1), dtype=np.float32)
-        appeal: np.ndarray = np.einsum("rd,rkd->rk", np.hstack([one, self._tastes.of(user)]), self._worth[place])
+        worth = self._worth[place]
+        if self._scenarios is not None and requests.scenario is not None:
+            worth = self._scenarios.worth(requests.scenario, place)
+        appeal: np.ndarray = np.einsum("rd,rkd->rk", np.hstack([one, self._tastes.of(user)]), worth)
         weekend = weekday_of(requests.time) >= 5
         occasion = self._occasions.number(weekend, self.users.segment[user], MEAL_OF_HOUR[hour], requests.slot)
         appeal += self._effects[THEMES * occasion[:, None] + self._theme[place]]

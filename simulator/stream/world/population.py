@@ -65,9 +65,9 @@ class Menu:
         kind: np.ndarray = self.first_kind[item % self.places] + own.astype(np.int32)
         return kind
 
-    def own_quality(self, item: np.ndarray) -> np.ndarray:
+    def own_quality(self, item: np.ndarray, salt: int = 2) -> np.ndarray:
         """[N] standard normal."""
-        uniform = ((scrambled(item, 2) >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
+        uniform = ((scrambled(item, salt) >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
         normal: np.ndarray = ndtri(uniform).astype(np.float32)
         return normal
 

@@ -29,6 +29,7 @@ class Requests:
     time: np.ndarray  # seconds of the local clock
     slot: np.ndarray  # of the page: the ad slot; 0 where there is one only
     holiday: bool  # whether all of them fell on one
+    scenario: np.ndarray | None = None  # where the world has scenarios
 
 
 class Preset(ABC):
