@@ -20,7 +20,7 @@ from pkb.backbones.pnn import PNN
 from pkb.backbones.popularity import Popularity
 from pkb.backbones.scenario.adasparse import AdaSparse
 from pkb.backbones.scenario.apg import APG
-from pkb.backbones.scenario.midpg import MIDPG
+from pkb.backbones.scenario.midpg import DPG, MIDPG
 from pkb.backbones.scenario.pepnet import PEPNet
 from pkb.backbones.scenario.per_scenario import DNNPerScenario
 from pkb.backbones.scenario.ple import PLE
@@ -50,6 +50,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "ple": PLE,
     "pepnet": PEPNet,
     "midpg": MIDPG,
+    "dpg": DPG,
     "apg": APG,
     "adasparse": AdaSparse,
     "gbdt": GBDT,

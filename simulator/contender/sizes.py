@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pkb.parameters import nbytes, weight_bytes
+from pkb.backbones.scenario.table import ScenarioTable
+from pkb.parameters import nbytes, tables_of, weight_bytes
 from simulator.contender.contender import Contender
+from simulator.record.costs import ScenarioCosts
 
 
 def memory_bytes(contender: Contender) -> dict[str, int]:
@@ -23,3 +25,16 @@ def knowledge_bytes(contender: Contender) -> int:
     if contender.base is None:
         return 0
     return weight_bytes(contender.base) - sum(weight_bytes(part) for part in contender.base.compression_only())
+
+
+def of_scenario(contender: Contender) -> ScenarioCosts | None:
+    """Count what one more scenario adds to the click model."""
+    if contender.schema.scenario is None:
+        return None
+    tables = tables_of(contender.model).values()
+    own = [table for table in tables if isinstance(table, ScenarioTable)]
+    return ScenarioCosts(
+        scenarios=max((table.size for table in own), default=0),
+        parameters=sum(table.width for table in tables if table.of_ids or table.of_weights),
+        bytes=sum(table.row_bytes for table in tables),
+    )

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from simulator.contender.checkpoint import save_contender
 from simulator.contender.contender import Contender
-from simulator.contender.sizes import knowledge_bytes, memory_bytes
+from simulator.contender.sizes import knowledge_bytes, memory_bytes, of_scenario
 from simulator.loop.book import write_ledger
 from simulator.loop.finder import Finder
 from simulator.loop.stages import Stages, who
@@ -58,4 +58,5 @@ def arm_costs(
         dense_builds=[DenseBuild(**asdict(build)) for build in finder.builds(contender)],
         notes=notes,
         lesson=contender.lesson,
+        of_scenario=of_scenario(contender),
     )

@@ -26,7 +26,8 @@ def cost_results(period: PeriodCosts) -> Iterator[Result]:
     `train_seconds` is learning and compressing, with the search for neighbours where compression alone reads
     them; `train_rows_per_second` is learned rows over it, so an arm pays there for its knowledge base too.
     Of each there is a twin in CPU seconds (`train_cpu_seconds`, `train_rows_per_cpu_second`), which is what arms
-    are compared by. Bytes are as of the period's end.
+    are compared by. Bytes are as of the period's end; `scenario_parameters` and `scenario_bytes` are of one scenario,
+    and their `n` counts those with weights of their own.
     """
     for arm in period.arms:
         for metric, value in _values(arm).items():
@@ -73,6 +74,9 @@ def _values(arm: ArmCosts) -> dict[str, Value]:
         "memory_bytes": Value(value=float(sum(arm.memory_bytes.values())), n=len(arm.memory_bytes)),
         "checkpoint_bytes": Value(value=float(arm.checkpoint_bytes), n=1),
     }
+    if arm.of_scenario is not None:
+        values["scenario_parameters"] = Value(value=float(arm.of_scenario.parameters), n=arm.of_scenario.scenarios)
+        values["scenario_bytes"] = Value(value=float(arm.of_scenario.bytes), n=arm.of_scenario.scenarios)
     recalls = [(build.recall, build.rows) for build in arm.dense_builds if build.recall is not None]
     if recalls:
         rows = sum(n for _, n in recalls)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkb.errors import DataError
+from simulator.measure.by_scenario import ByScenario
 from simulator.measure.cells import Cells, continual_results, holes
 from simulator.measure.costs import SERVED, cost_results, serving_results
 from simulator.measure.forgotten import Forgotten
@@ -49,6 +50,14 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool
     )
     forgotten = Forgotten(experiment, stopped, counted_from)
     scenarios = frequent_scenarios(run, experiment.keys, MOST_SCENARIOS)
+    by_scenario = ByScenario(
+        scenarios,
+        experiment,
+        singles=singles,
+        baselines=baselines(experiment),
+        stopped=stopped,
+        counted_from=counted_from,
+    )
     results: list[Result] = []
     measured: dict[ArmAndSeed, Cells] = {who: {} for who in experiment.everyone}
     files = prediction_files(run, experiment.keys)
@@ -66,6 +75,7 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool
                 numbers = list(quality(its, scenarios))
                 results += numbers
                 cells[cell] = {r.metric: r.value.value for r in numbers if r.slice == "all"}
+            by_scenario.add(pieces)
             if pieces[0].p.holdout:
                 forgotten.add(pieces)
             else:
@@ -74,6 +84,7 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool
         raise DataError(f"{run}: holds no predictions; the run has not come to the period that it predicts")
     last = max(period for cells in measured.values() for _, period, _ in cells)
     results += prequential.results(measured, last)
+    results += by_scenario.results([*measured], last)
     results += recovery_results(experiment, prequential, last)
     arms = {who: cells for who, cells in measured.items() if who[0] != BEST_ATTAINABLE}
     results += holes(arms, stopped)

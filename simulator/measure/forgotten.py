@@ -56,7 +56,34 @@ class Forgotten:
 
     def intervals(self) -> dict[ArmAndSeed, Value]:
         """Give each arm's forgetting of the AUC with its interval, by seed."""
-        return {(arm, seed): self._value(self._lost(arm, [seed])) for arm in self.arms for seed in self.seeds}
+        return {(arm, seed): self.forgetting(arm, [seed]) for arm in self.arms for seed in self.seeds}
+
+    def forgetting(self, arm: str, seeds: list[int]) -> Value:
+        """Give an arm's forgetting of the AUC over these seeds."""
+        return self._value(self._lost(arm, seeds))
+
+    def since(self, arm: str, seeds: list[int], on: int, models: range) -> tuple[list[Value], Value]:
+        """Give the AUC of models of later periods on the holdouts up to period `on`, and what the last has lost there.
+
+        Means over holdouts; lost is what the model trained through `on` had more.
+        """
+        found = [self._over_holdouts(arm, seeds, model, on, [on, *models]) for model in (on, *models)]
+        before, after = found[0], found[-1]
+        lost = before - after if not isinstance(before, Value) and not isinstance(after, Value) else after
+        return [self._value(each) for each in found[1:]], self._value(lost)
+
+    def _over_holdouts(self, arm: str, seeds: list[int], model: int, on: int, everyone: list[int]) -> Floats | Value:
+        """[S, 1 + R], the mean AUC of a model on the holdouts up to period `on` that all models of `everyone` have."""
+        rows = []
+        for seed in seeds:
+            if (arm, seed) in self.stopped:
+                return undefined(self.stopped[arm, seed])
+            cells = self.cells.get((arm, seed), {})
+            aucs = [by_model[model] for j, by_model in cells.items() if j <= on and by_model.keys() >= {*everyone}]
+            if not aucs:
+                return undefined("no holdout up to then holds both classes of it")
+            rows.append(np.mean(aucs, axis=0))
+        return np.stack(rows)
 
     def results(self, last: int, gaps: Mapping[str, Gap]) -> Iterator[Result]:
         """Yield forgetting over all seeds where there are several, and how arms differ in it (`of` one another).

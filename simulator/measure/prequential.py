@@ -6,30 +6,22 @@ Every mean is over the periods after the first lesson, each predicted before it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import permutations, product
 
 import numpy as np
 
-from pkb.errors import DataError
 from simulator.measure.estimate import Estimate, holm
 from simulator.measure.gap import Gap, closed, gap_of
-from simulator.measure.redraw import redraws
 from simulator.measure.results import Result
+from simulator.measure.samples import Formula, Samples
 from simulator.measure.scored import Scored
-from simulator.measure.significance import delong_difference, percentile_interval
+from simulator.measure.significance import delong_difference
 from simulator.measure.tally import Floats
 from simulator.measure.value import Value, undefined
 from simulator.record.experiment import ArmAndSeed
-from simulator.record.predictions import Predictions
 
-Formula = Callable[[Floats, Floats], Floats]
 LEAST_ABOVE_CHANCE = 0.01  # AUC above 0.5 that a relative gain needs: over less, a gain of 0.01 would read "+100 %"
-
-
-def difference(auc: Floats, reference: Floats) -> Floats:
-    """Take the reference from the metric."""
-    return auc - reference
 
 
 def rel_impr_auc(auc: Floats, reference: Floats) -> Floats:
@@ -46,12 +38,10 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole != 0)
 
 
-class Prequential:
-    """Collects prequential predictions period by period; keeps metrics and their redraws only.
+class Prequential(Samples):
+    """Collects prequential predictions period by period, and holds arms against one another.
 
-    Where a metric is undefined in a period (its rows are of one class, for every arm alike) the mean is over the
-    others, and `n` says over how many. `seeds` are those of every arm; `singles` (yardsticks, the
-    best attainable) have one of their own each: arms are compared with them, and no family of tests holds them.
+    With `singles` arms are compared, and no family of tests holds them.
     """
 
     def __init__(
@@ -66,23 +56,17 @@ class Prequential:
         stopped: Mapping[ArmAndSeed, str],
         counted_from: int = 1,
     ) -> None:
-        self.replicates, self.seeds, self.singles = replicates, seeds, singles
+        super().__init__(
+            replicates=replicates, seeds=seeds, singles=singles, stopped=stopped, counted_from=counted_from
+        )
         self.references = references  # of each arm with knowledge, the same arm without it
         self.baselines = baselines  # of each arm, the one that it is tested against
         self.learners = learners  # of each arm with knowledge, those without that have learned all of the log
-        self.stopped = stopped
-        self.counted_from = counted_from  # the first period that somebody had learned something before
-        self.samples: dict[str, dict[ArmAndSeed, dict[int, Floats]]] = {}  # by metric; by period [1 + R]
-        self.defined: dict[str, set[int]] = {}  # by metric, the periods in which it is
 
     def add(self, pieces: list[Scored]) -> Iterator[Result]:
         """Take in one period's prequential predictions; yields how arms differ from their baselines in it."""
         sound = [its for its in pieces if its.finite]
-        for its in sound:
-            _same_rows(its.p, sound[0].p)
-        if sound and sound[0].p.evaluated_on >= self.counted_from:
-            for metric, values in redraws(sound, self.replicates, self.seeds[0]).items():
-                self._note(metric, [its.p for its in sound], values)
+        self.take(sound)
         by_who = {(its.p.arm, its.p.seed): its for its in sound}
         for (arm, seed), its in by_who.items():
             baseline = by_who.get((self.baselines.get(arm, ""), seed))
@@ -95,26 +79,26 @@ class Prequential:
         `last` is the period that the run was trained through.
         """
         names = sorted({arm for arm, _ in everyone})
-        for seed in self._seeds_told():
+        for seed in self.seeds_told:
             for arm, metric, of, value in self._told(names, seed):
                 yield Result(arm=arm, seed=seed, metric=metric, of=of, value=value, trained_through=last, holdout=False)
         yield from self._gaps_closed(last)
 
     def gaps(self) -> dict[str, Gap]:
         """Choose for each arm with knowledge what it may come up to, by the mean AUC over all seeds."""
-        seed = self._seeds_told()[-1]
+        seed = self.seeds_told[-1]
         everyone = {name for names in self.learners.values() for name in names}
-        auc = {name: self._mean("auc", name, seed).value for name in everyone}
+        auc = {name: self.mean("auc", name, seed).value for name in everyone}
         return {arm: gap_of(bare, self.learners.get(arm, []), auc) for arm, bare in self.references.items()}
 
     def _gaps_closed(self, last: int) -> Iterator[Result]:
         """Yield how much of its gap each arm with knowledge closes, by period and over the whole run."""
-        seed, periods = self._seeds_told()[-1], sorted(self.defined.get("auc", set()))
+        seed, periods = self.seeds_told[-1], sorted(self.defined.get("auc", set()))
         for arm, gap in self.gaps().items():
             names = (arm, gap.bare, gap.reference)
             for period in (None, *periods):
                 among = periods if period is None else [period]
-                means = (self._means("auc", name, seed, among) for name in names)
+                means = (self.means("auc", name, seed, among) for name in names)
                 value = undefined(gap.reason) if gap.reason else closed(gap, means, len(among), larger_is_better=True)
                 yield Result(
                     arm=arm,
@@ -127,52 +111,29 @@ class Prequential:
                     holdout=False,
                 )
 
-    def difference_in(self, period: int, arm: str, other: str, seed: int | None) -> Value:
-        """Take the other's AUC in one period from an arm's, over users and, where `seed` is None, over all seeds."""
-        samples = []
-        for each in self.seeds if seed is None else [seed]:
-            mine, its = (self.samples.get("auc", {}).get((name, each), {}).get(period) for name in (arm, other))
-            if mine is None or its is None:
-                return undefined(f"{arm} or {other} (seed {each}) has no sound predictions for period {period}")
-            samples.append(mine - its)
-        if period not in self.defined["auc"]:
-            return undefined(f"the rows of period {period} are of one class")
-        return Estimate.over_seeds(np.stack(samples), 1).interval((-1.0, 1.0))
-
-    def _note(self, metric: str, pieces: list[Predictions], values: Floats) -> None:
-        samples, defined = self.samples.setdefault(metric, {}), self.defined.setdefault(metric, set())
-        for p, sample in zip(pieces, values, strict=True):
-            samples.setdefault((p.arm, p.seed), {})[p.evaluated_on] = sample
-            if np.isfinite(sample[0]):
-                defined.add(p.evaluated_on)
-
-    def _seeds_told(self) -> list[int | None]:
-        return [*self.seeds, None] if len(self.seeds) > 1 else [*self.seeds]
-
     def _told(self, names: list[str], seed: int | None) -> Iterator[tuple[str, str, str | None, Value]]:
         """Arm, metric, of what, and the value."""
         arms, singles = [n for n in names if n not in self.singles], [n for n in names if n in self.singles]
         own_seed = seed in (self.seeds[0], None)  # who has one seed is told once for all
         for metric in ("auc", *(name for name in self.samples if name != "auc")):
             for arm in [*arms, *(singles if own_seed else [])]:
-                yield arm, f"{metric}_prequential", None, self._mean(metric, arm, seed)
+                yield arm, f"{metric}_prequential", None, self.mean(metric, arm, seed)
             pairs = [*permutations(arms, 2), *product(arms, singles)] if metric == "auc" else self.baselines.items()
             for arm, other in pairs:
                 if arm in arms and other in names:
-                    value = self._compare(metric, arm, other, seed, difference)
-                    yield arm, f"{metric}_prequential_difference", other, value
+                    yield arm, f"{metric}_prequential_difference", other, self.compare(metric, arm, other, seed)
         for arm in arms:
             if arm in self.references:
                 for formula in (rel_impr_auc, rel_impr_auc_minus_half):
                     yield arm, formula.__name__, self.references[arm], self._improvement(arm, seed, formula)
-        if seed == self._seeds_told()[-1]:
+        if seed == self.seeds_told[-1]:
             yield from self._tests([arm for arm in arms if self.baselines.get(arm) in arms], seed)
 
     def _tests(self, arms: list[str], seed: int | None) -> Iterator[tuple[str, str, str | None, Value]]:
         """Whether arms differ from their baselines in mean AUC: one family of tests, an arm each."""
         p_values: dict[str, Value] = {}
         for arm in arms:
-            samples = self._differences("auc", arm, self.baselines[arm], seed, difference)
+            samples = self.differences("auc", arm, self.baselines[arm], seed)
             estimate = samples if isinstance(samples, Value) else Estimate.over_seeds(samples, len(self.defined["auc"]))
             p_values[arm] = estimate if isinstance(estimate, Value) else estimate.p_value()
             detectable = estimate if isinstance(estimate, Value) else estimate.detectable()
@@ -188,62 +149,9 @@ class Prequential:
         reference = self.references[arm]
         if reference is None:
             return undefined("no arm has the same backbone and policy without knowledge")
-        if formula is rel_impr_auc_minus_half and (chance := _at_chance(reference, self._mean("auc", reference, seed))):
+        if formula is rel_impr_auc_minus_half and (chance := _at_chance(reference, self.mean("auc", reference, seed))):
             return chance
-        return self._compare("auc", arm, reference, seed, formula)
-
-    def _mean(self, metric: str, arm: str, seed: int | None) -> Value:
-        means = self._means(metric, arm, seed)
-        return means if isinstance(means, Value) else self._value(metric, means)
-
-    def _compare(self, metric: str, arm: str, other: str, seed: int | None, formula: Formula) -> Value:
-        samples = self._differences(metric, arm, other, seed, formula)
-        return samples if isinstance(samples, Value) else self._value(metric, samples)
-
-    def _differences(self, metric: str, arm: str, other: str, seed: int | None, formula: Formula) -> Floats | Value:
-        """[S, 1 + R] of the formula, seed by seed."""
-        means, reference = self._means(metric, arm, seed), self._means(metric, other, seed)
-        if isinstance(means, Value):
-            return means
-        return reference if isinstance(reference, Value) else formula(means, np.broadcast_to(reference, means.shape))
-
-    def _means(self, metric: str, arm: str, seed: int | None, among: Sequence[int] = ()) -> Floats | Value:
-        """[S, 1 + R], the mean of the metric and of each redraw for each seed, or why there is none.
-
-        Over all periods in which it is defined, unless some are named.
-        """
-        seeds = self.seeds if seed is None else [seed]
-        if arm in self.singles:
-            seeds = [self.singles[arm]]
-        rows = []
-        for each in seeds:
-            found = self._mean_sample(metric, (arm, each), among)
-            if isinstance(found, Value):
-                return found
-            rows.append(found)
-        return np.stack(rows)
-
-    def _mean_sample(self, metric: str, who: ArmAndSeed, among: Sequence[int]) -> Floats | Value:
-        if who in self.stopped:
-            return undefined(self.stopped[who])
-        periods = among or sorted(self.defined.get(metric, set()))
-        if not periods:
-            return undefined("no period after the first lesson holds both classes")
-        mine = self.samples[metric].get(who, {})
-        missing = [period for period in periods if period not in mine]
-        if missing:
-            return undefined(f"{who[0]} (seed {who[1]}) has no sound predictions for period {missing[0]}")
-        means: Floats = np.stack([mine[period] for period in periods]).mean(axis=0)
-        return means
-
-    def _value(self, metric: str, samples: Floats) -> Value:
-        n = len(self.defined[metric])
-        if np.isnan(samples[:, 0]).any():
-            return undefined("the reference stands at zero, so that nothing is relative to it", n)
-        if len(samples) > 1:
-            return Estimate.over_seeds(samples, n).interval()
-        low, high = percentile_interval(samples[0, 1:])
-        return Value(value=float(samples[0, 0]), low=low, high=high, n=n)
+        return self.compare("auc", arm, reference, seed, formula)
 
 
 def _at_chance(reference: str, auc: Value) -> Value | None:
@@ -273,12 +181,4 @@ def _period_difference(its: Scored, baseline: Scored) -> Iterator[Result]:
             trained_through=p.trained_through,
             evaluated_on=p.evaluated_on,
             holdout=False,
-        )
-
-
-def _same_rows(p: Predictions, first: Predictions) -> None:
-    if not p.same_rows(first):
-        raise DataError(
-            f"predictions of period {p.evaluated_on}: {p.arm} (seed {p.seed}) and {first.arm} "
-            f"(seed {first.seed}) hold different rows, so they cannot be compared; run again"
         )

@@ -42,6 +42,15 @@ class Lesson:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScenarioCosts:
+    """What one more scenario adds to a model: a row of every table that has one for it."""
+
+    scenarios: int  # that have weights of their own; 0 where nothing but embeddings belongs to one
+    parameters: int
+    bytes: int  # with the optimiser's state
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmCosts:
     """What one arm with one seed cost in a period; bytes are as of the period's end. The book fills in the rest."""
 
@@ -56,6 +65,7 @@ class ArmCosts:
     dense_builds: list[DenseBuild]
     notes: dict[str, float]  # figures about its knowledge base
     lesson: Lesson | None  # None: it learned nothing, or takes no steps
+    of_scenario: ScenarioCosts | None = None  # None where the log has none
     commit: str | None = None  # of the code that played it
     gap_seconds: float = 0.0  # waited for the rows
     wall_seconds: float = 0.0  # from the end of the period before

@@ -103,6 +103,19 @@ def read_period(files: Iterable[Path]) -> Iterator[list[Predictions]]:
         yield sorted(kinds.pop(kind), key=lambda piece: (piece.arm, piece.seed, piece.trained_through))
 
 
+def of_scenario(pieces: Iterable[Predictions], scenario: int) -> list[Predictions]:
+    """Take the rows of one scenario; a column that predictions have in common is in memory once."""
+    kept: dict[int, np.ndarray] = {}  # by the column that it is of
+    found = []
+    for p in pieces:
+        rows, columns = p.scenario == scenario, {k: v for k, v in vars(p).items() if isinstance(v, np.ndarray)}
+        for column in columns.values():
+            if id(column) not in kept:
+                kept[id(column)] = column[rows]
+        found.append(replace(p, **{name: kept[id(column)] for name, column in columns.items()}))
+    return found
+
+
 def prediction_files(run: RunFolder, keys: Iterable[str]) -> list[list[Path]]:
     """List the files of predictions of each complete period, in time order; DataError where none is complete."""
     keys = list(keys)

@@ -22,7 +22,7 @@ from simulator.record.provenance import read_environment
 from simulator.record.robustness import read_robustness
 from simulator.record.serving import read_serving
 from simulator.record.tuning import read_tuning
-from simulator.report import figures, loadtest, sheets
+from simulator.report import figures, loadtest, scenarios, sheets
 from simulator.report.lessons import lessons
 from simulator.report.numbers import Numbers
 from simulator.report.recovery import recovery
@@ -63,7 +63,9 @@ def write_report(run: RunFolder) -> Path:
             "yardsticks": sheets.yardsticks(numbers),
             "new": sheets.slices(numbers, sheets.NEW),
             "activity": sheets.slices(numbers, numbers.slices("activity_")),
-            "scenarios": sheets.slices(numbers, numbers.slices("scenario=")) if numbers.slices("scenario=") else None,
+            "scenarios": scenarios.by_scenario(numbers),
+            "scenarios_forgotten": scenarios.forgotten(numbers),
+            "scenarios_away": scenarios.away(numbers),
             "continual": sheets.continual(numbers),
             "costs": sheets.costs(numbers),
             "lessons": lessons(numbers, costs),

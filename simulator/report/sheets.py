@@ -263,7 +263,7 @@ def _slice_header(name: str) -> str:
     if name.startswith("activity_"):
         bounds = name.removeprefix("activity_").split("_")
         return f"{bounds[0]} to {int(bounds[1]) - 1}" if len(bounds) == 2 else f"{bounds[0]} and more"
-    return f"{name.replace('_', ' ')}s" if name.startswith(("new", "seen")) else name.replace("=", " ")
+    return f"{name.replace('_', ' ')}s" if name.startswith(("new", "seen")) else name
 
 
 def _sliced(numbers: Numbers, name: str, auc: Value) -> Cell:

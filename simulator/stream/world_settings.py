@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from pkb.errors import SettingError
 from simulator.config.checks import at_least, between
 
 
@@ -19,11 +20,13 @@ class DriftSettings:
     shifts: float = 0.0  # at one moment many effects change at once
     fashion: float = 0.0  # what brands, kinds and themes are worth changes a little every period
     holidays: float = 0.0  # for a few periods, after a long absence, groups of users like something else
+    scenarios: float = 0.0  # share of what items are worth that is a scenario's own, where the world has scenarios
     label_noise: float = 0.0  # share of labels that are drawn without regard to row and user
 
     def __post_init__(self) -> None:
         for part in fields(self):
             at_least(self, part.name, 0)
+        between(self, "scenarios", 0, 1)
         between(self, "label_noise", 0, 1)
 
 
@@ -60,6 +63,7 @@ class WorldSettings:
     click_rate: float | None = None  # in place of the data set's
     habit: float = 0.35  # spread of the users' own logits
     taste: float = TASTE  # spread of the users' own tastes
+    scenarios: int = 0  # of very different sizes, the field `scenario`; 0 leaves the preset's
     leak: float = 0.0  # share of the clicks that a field gives away, as if it had been written after them
     drift: DriftSettings = field(default_factory=DriftSettings)
     domains: DomainSettings = field(default_factory=DomainSettings)
@@ -74,6 +78,11 @@ class WorldSettings:
         between(self, "click_rate", 0.001, 0.999)
         at_least(self, "habit", 0)
         at_least(self, "taste", 0)
+        between(self, "scenarios", 0, 100)
+        if self.drift.scenarios and not self.scenarios:
+            raise SettingError(f"drift.scenarios={self.drift.scenarios}: needs scenarios, the number of them, above 0")
+        if self.scenarios and self.domains.impressions:
+            raise SettingError(f"scenarios={self.scenarios}: must be 0 in a world with a sub-domain")
         between(self, "leak", 0, 1)
 
     @property

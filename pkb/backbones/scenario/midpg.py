@@ -195,6 +195,15 @@ class MIDPG(ConditionedBackbone):
         return functional.relu((weighed_wholly if self.whole else weighed)(linear, h_BN, a_Bnm))
 
 
+class DPG(MIDPG):
+    """MI-DPG without its regularisation, which shows what that is worth."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(MIDPG.Settings):
+        mir: float = 0.0
+        mir_shuffled: float = 0.0
+
+
 def _divides(name: str, blocks: int, width: int, what: str) -> None:
     if width % blocks:
         raise SettingError(f"{name}={blocks}: must divide the {width} {what}; change {name} or hidden")

@@ -6,6 +6,7 @@
     drift          the named parts of what changes
     liking         what users make of items: the logit of a click
     domains        the sub-domain, where users like what they like elsewhere, more or less
+    scenarios      scenarios of very different sizes
     impressions    who is shown what, and how probable a click is
     clicks         what users have clicked lately
     generation     the raw files, a slice at a time

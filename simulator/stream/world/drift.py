@@ -7,6 +7,7 @@
     shifts       brands, kinds and what makes a kind liked change at one moment, and stay changed
     fashion      brands, kinds and what makes a kind liked take a step every period
     holidays     for a few periods segments like something else, long before they do so again
+    scenarios    items are worth something else in each scenario (`scenarios`)
     label_noise  some labels are drawn regardless of the row
 
 Parts that go by periods look at the number of the period only, so they are the same whatever follows.
@@ -17,7 +18,7 @@ Shapes: U users, G groups, P places, D width of a taste.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -195,8 +196,12 @@ class Attractions:
         if (epoch := epoch_of(period)) and strength:
             mixed, new = np.hypot(1, strength), drawn(menu, rng("attractions", epoch))
             values = [(old + strength * each) / mixed for old, each in zip(values, new, strict=True)]
+        return cls.of(values, rng("shops").standard_normal(int(menu.shop.max()) + 1, dtype=np.float32))
+
+    @classmethod
+    def of(cls, values: Sequence[np.ndarray], shop: np.ndarray) -> Attractions:
+        """From standard normal effects, as `drawn` gives them, and of shops."""
         brand, kind, theme, taste = values
-        shop = rng("shops").standard_normal(int(menu.shop.max()) + 1, dtype=np.float32)
         return cls(shop=0.2 * shop, brand=0.35 * brand, kind=0.35 * kind, theme=0.35 * theme, taste_of_kind=taste)
 
     def of_places(self, menu: Menu, item: np.ndarray, salt: int) -> np.ndarray:

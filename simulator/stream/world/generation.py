@@ -26,6 +26,7 @@ from simulator.stream.world.impressions import Impressions, Market
 from simulator.stream.world.liking import sigmoid
 from simulator.stream.world.population import SHOWN
 from simulator.stream.world.presets import PRESETS, Preset
+from simulator.stream.world.scenarios import NAME, with_scenarios
 from simulator.stream.world_settings import WorldSettings
 
 SLICE = 100_000  # requests
@@ -83,7 +84,11 @@ class World:
         self._preset, self._settings, self._utc_offset = preset, settings, utc_offset
         self._market = Market(preset, settings, width)
         self._clicks = Clicks.none()
-        self.schema = with_domain(preset.schema) if settings.domains.impressions else preset.schema
+        self.schema = preset.schema
+        if settings.domains.impressions:
+            self.schema = with_domain(self.schema)
+        if settings.scenarios:
+            self.schema = with_scenarios(self.schema)
 
     def period(self, index: int) -> Iterator[pa.Table]:
         """The raw rows of a period in order of time, a slice at a time."""
@@ -126,7 +131,9 @@ class World:
         by_request = self._preset.context(requests, users) | {
             name: values[requests.user] for name, values in users.columns.items()
         }
-        by_request[self._preset.schema.user] = requests.user
+        by_request[self.schema.user] = requests.user
+        if requests.scenario is not None:
+            by_request[NAME] = requests.scenario
         item = shown.item.reshape(-1)[:rows]
         columns = {name: _rows(values, rows) for name, values in by_request.items()} | menu.item_columns(item)
         columns[self._preset.leaks][leaked] = LEAKED

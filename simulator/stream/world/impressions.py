@@ -95,11 +95,13 @@ class Market:
         """Who asks when, and the places [R, K] that are shown."""
         gaps = rng.standard_exponential(count + 1)
         quantiles = begin + (end - begin) * np.cumsum(gaps)[:-1] / gaps.sum()  # sorted uniform numbers
+        scenarios = self.liking.scenarios
         requests = Requests(
             user=zipf_rank(rng.random(count), self.users.count, USER_EXPONENT),
             time=times(quantiles, self._width, self._period),
             slot=rng.integers(self._preset.slots, size=count, dtype=np.int8),
             holiday=self.liking.holiday is not None,
+            scenario=None if scenarios is None else scenarios.draw(self._period, count, rng.spawn(1)[0]),
         )
         return requests, self._shown(rng, self.users.market[requests.user])
 

@@ -9,7 +9,7 @@ It is a sum of
     promotion    of the item's brand to VIPs, in a few periods
     holiday      of the user's segment for the theme, in a few periods
 
-and of an intercept that sets the click rate.
+and of an intercept that sets the click rate. Where the world has scenarios, quality and liking are partly a scenario's.
 
 Shapes: R requests, K items shown in each, P places on the menu, D width of a taste.
 """
@@ -22,6 +22,7 @@ from simulator.stream.world.clock import MEAL_OF_HOUR, hour_of, weekday_of
 from simulator.stream.world.drift import PULL, Attractions, Fashion, Holidays, Occasions, Rng, Tastes, promoted_brands
 from simulator.stream.world.population import THEMES, Menu, Users
 from simulator.stream.world.presets import Preset, Requests
+from simulator.stream.world.scenarios import Scenarios
 from simulator.stream.world_settings import WorldSettings
 
 
@@ -39,6 +40,7 @@ class Liking:
         self._fashion = Fashion(menu, drift.fashion, rng)
         self.occasions = Occasions(menu, preset.slots, drift.regimes, rng("occasions"))
         self._holidays = Holidays(drift.holidays, rng("holidays"))
+        self.scenarios = Scenarios(settings.scenarios, drift.scenarios, menu, rng) if settings.scenarios else None
         self.intercept = 0.0
 
     def begin(self, period: int, item: np.ndarray) -> None:
@@ -48,6 +50,8 @@ class Liking:
             self._fashion.move(period)
         worth = Attractions.in_period(self._menu, period, self._fashion, self._drift.shifts, self._rng)
         self.worth = worth.of_places(self._menu, item, self.salt)
+        if self.scenarios is not None:
+            self.scenarios.begin(item, self.worth)
         self._effects = self.occasions.effects(period)
         self._promoted = promoted_brands(self._menu, period, self._rng)
         self.holiday = self._holidays.effects(period)
@@ -65,7 +69,10 @@ class Liking:
         """[R, K] logits in the present period, but for the intercept, of what stands at these places."""
         user, hour = requests.user, hour_of(requests.time)
         one = np.ones((len(user), 1), dtype=np.float32)
-        appeal: np.ndarray = np.einsum("rd,rkd->rk", np.hstack([one, self.taste(user)]), self.worth[place])
+        worth = self.worth[place]
+        if self.scenarios is not None and requests.scenario is not None:
+            worth = self.scenarios.worth(requests.scenario, place)
+        appeal: np.ndarray = np.einsum("rd,rkd->rk", np.hstack([one, self.taste(user)]), worth)
         weekend = weekday_of(requests.time) >= 5
         occasion = self.occasions.number(weekend, self._users.segment[user], MEAL_OF_HOUR[hour], requests.slot)
         appeal += self._effects[THEMES * occasion[:, None] + self._theme[place]]

@@ -30,6 +30,7 @@ class Requests:
     slot: np.ndarray  # of the page: the ad slot; 0 where there is one only
     holiday: bool  # whether all of them fell on one
     there: np.ndarray | None = None  # bool, in the sub-domain; None where there is none
+    scenario: np.ndarray | None = None  # where the world has scenarios
 
     def some(self, chosen: np.ndarray) -> Requests:
         """Those of a mask, [R] bool."""

@@ -14,11 +14,12 @@ from pkb.backbones.scenario.star import STAR
 from pkb.backbones.scenario.table import ScenarioTable
 from pkb.batch import Batch, Field
 from pkb.parameters import tables_of
+from pkb.seeding import generator
 from simulator.contender.checkpoint import load_contender, save_contender
 from simulator.contender.contender import Contender
 from simulator.contender.learning import fit, learn
 from simulator.contender.settings import ArmSettings
-from simulator.contender.sizes import memory_bytes
+from simulator.contender.sizes import memory_bytes, of_scenario
 from simulator.loop.budget import needed
 from simulator.plays import play_of, recipe_of
 from simulator.settings import Settings
@@ -114,3 +115,22 @@ def test_a_budget_of_bytes_counts_the_weights_of_the_last_periods_scenarios(tmp_
     recipe = recipe_of(settings, "star", 0)
     kept = sum(memory_bytes(c).values())
     assert kept == pytest.approx(needed(recipe, 4, play_of(settings), log), rel=0.01)
+
+
+def test_what_one_more_scenario_costs_is_what_the_model_grows_by(tmp_path: Path, log: Log) -> None:
+    first, *_ = log.periods
+    c = contender(settings_in(tmp_path))
+    fit(c, of_hours(log, first, 0, 6), first)
+    cost, before = of_scenario(c), memory_bytes(c)["model"]
+    assert cost is not None
+    c.model.backbone.meet(of_hours(log, first, 6, 7), generator(0, "one more"))
+    embeddings = [table for table in tables_of(c.model).values() if table.of_ids]
+    assert memory_bytes(c)["model"] - before == cost.bytes - sum(table.row_bytes for table in embeddings)
+    layers = 3 * 4 * 8 + 8 + 8 + 1  # of weights and biases; the embedding, the auxiliary network's and the norm's
+    assert (cost.scenarios, cost.parameters) == (6, layers + 4 + 4 + 2 * 3 * 4)
+    assert of_scenario(Contender(recipe_of(settings_in(tmp_path), "star", 0), SCENARIOS)) == replace(cost, scenarios=0)
+
+
+def test_a_log_without_scenarios_has_no_cost_of_one(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, arms={"plain": ArmSettings(backbone="dnn")})
+    assert of_scenario(Contender(recipe_of(settings, "plain", 0), SCHEMA)) is None

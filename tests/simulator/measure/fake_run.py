@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from simulator.record.costs import ArmCosts, PeriodFacts, StageCosts, write_arm_costs, write_period_facts
+from simulator.record.costs import ArmCosts, PeriodFacts, ScenarioCosts, StageCosts, write_arm_costs, write_period_facts
 from simulator.record.experiment import Arm, ArmAndSeed, Experiment, key_of, write_experiment
 from simulator.record.files import write_parquet, write_text
 from simulator.record.layout import RunFolder
@@ -74,6 +74,7 @@ class FakeRun:
     forgetting: float = 0.15  # more noise for each period since a holdout's own
     requests: bool = True
     scenarios: bool = True
+    away: dict[int, set[int]] = field(default_factory=dict)  # of a scenario, the periods without rows of it
     p_true: bool = True
     one_class: int | None = None  # a period without clicks
     stopped: dict[str, int] = field(default_factory=dict)  # arm: the period in which it diverges
@@ -166,6 +167,7 @@ class FakeRun:
             checkpoint_bytes=9_000_000,
             dense_builds=[],
             lesson=None,
+            of_scenario=ScenarioCosts(scenarios=3, parameters=1_016, bytes=12_340) if self.scenarios else None,
             notes=self.notes.get(arm, {}),
             gap_seconds=0.1,
             wall_seconds=9.0,
@@ -227,6 +229,9 @@ class _Rows:
         self.holdout = rng.random(n) < 0.25
         self.activity = np.where(self.new_user, 0, rng.integers(1, 500, n)).astype(np.int32)
         self.scenario = rng.integers(100, 103, n).astype(np.int32)
+        for scenario, periods in run.away.items():
+            if index in periods:
+                self.scenario[self.scenario == scenario] = 100
 
     def facts(self) -> PeriodFacts:
         return PeriodFacts(

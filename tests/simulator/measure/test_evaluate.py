@@ -30,7 +30,7 @@ def rows_of(table: pa.Table, **where: Any) -> list[Row]:
 
 
 def one(table: pa.Table, **where: Any) -> Row:
-    (row,) = rows_of(table, **where)
+    (row,) = rows_of(table, **({"slice": "all"} | where))
     return row
 
 

@@ -152,6 +152,16 @@ def test_a_log_without_scenarios_has_no_table_of_them(tmp_path: Path) -> None:
     assert "AUC by scenario" not in page.text
 
 
+def test_what_becomes_of_a_scenario_while_it_is_away_is_told(tmp_path: Path, page: Page) -> None:
+    assert "While a scenario was away" not in page.text
+    assert "Forgetting by scenario" in page.text
+    assert "parameters of one" in page.text
+    assert "1,016 12.3 kB" in page.text
+    away = report(FakeRun(noise={"finetune": 0.9}, served=False, away={102: {1, 2}}), tmp_path / "run")
+    assert "scenario 102, away in periods 1 to 2" in away.text
+    assert re.search(r"finetune 0\.\d{4} → 0\.\d{4} lost [+−]0\.\d{4}", away.text)
+
+
 def test_the_same_run_gives_the_same_page(run: Path, page: Page) -> None:
     before = (run / "report.html").read_bytes()
     write_report(RunFolder(run))
