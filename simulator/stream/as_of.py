@@ -89,7 +89,8 @@ class _Events:
         self._start = int(ts.min())
         self._span = max(int(visible.max()), int(ts.max()) + max(bounded, default=0)) - self._start + 3
         self._seen = np.sort(self._at(keys, ts)) if any(f in part.names for f in ("first", "last")) else None
-        self._come, self._gone = [], []
+        self._come: list[_Counted] = []
+        self._gone: list[_Counted | None] = []
         for window in part.windows:
             ever = slice(None) if window is None else visible <= ts + window
             self._come.append(_Counted(self._at(keys[ever], visible[ever]), click[ever]))
