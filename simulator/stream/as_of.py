@@ -41,9 +41,10 @@ class AsOf:
             return
         files = ", ".join(path(log.path(period)) for period in log.periods)
         held = "".join(f", {name(field)} AS {key}" for field, key in keys.items())
-        read = duckdb.sql(f"""
-            SELECT ts, {arrival(stream, log.schema)} AS arrived, {name(log.schema.labels[0])} AS click{held}
-            FROM read_parquet([{files}], hive_partitioning=false)""").to_arrow_table()
+        with duckdb.connect(":memory:") as engine:
+            read = engine.sql(f"""
+                SELECT ts, {arrival(stream, log.schema)} AS arrived, {name(log.schema.labels[0])} AS click{held}
+                FROM read_parquet([{files}], hive_partitioning=false)""").to_arrow_table()
         rows = {column: read.column(column).to_numpy().astype(np.int64) for column in read.column_names}
         rows["visible"] = np.maximum(rows["arrived"], rows["ts"] + STRICTLY)
         order = np.argsort(rows["visible"], kind="stable")
