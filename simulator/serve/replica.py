@@ -34,8 +34,8 @@ class Replica:
         return self._app
 
 
-def serve_on_ray(source: Source, settings: ServeSettings, token: str | None, *, follow: bool, tell: Tell) -> None:
-    """Serve until interrupted. Ray must be initialised; RunError if the contender does not come up."""
+def application(source: Source, token: str | None, *, follow: bool) -> serve.Application:
+    """The Serve application of one contender: one replica, which reserves a core."""
     deployment = serve.deployment(
         name="score",
         num_replicas=1,
@@ -46,8 +46,13 @@ def serve_on_ray(source: Source, settings: ServeSettings, token: str | None, *, 
         graceful_shutdown_timeout_s=1.0,
         graceful_shutdown_wait_loop_s=0.1,
     )(serve.ingress()(Replica))
-    application = deployment.bind(source, token, follow)
-    with running(source.run.name, settings, {(source.key, "/"): application}) as root:
+    return deployment.bind(source, token, follow)
+
+
+def serve_on_ray(source: Source, settings: ServeSettings, token: str | None, *, follow: bool, tell: Tell) -> None:
+    """Serve until interrupted. Ray must be initialised; RunError if the contender does not come up."""
+    applications = {(source.key, "/"): application(source, token, follow=follow)}
+    with running(source.run.name, settings, applications) as root:
         announce(source, root, tell)
         last = 0
         while True:

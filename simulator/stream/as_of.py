@@ -41,9 +41,10 @@ class AsOf:
             return
         files = ", ".join(path(log.path(period)) for period in log.periods)
         held = "".join(f", {name(field)} AS {key}" for field, key in keys.items())
-        read = duckdb.sql(f"""
-            SELECT ts, {arrival(stream, log.schema)} AS arrived, {name(log.schema.labels[0])} AS click{held}
-            FROM read_parquet([{files}], hive_partitioning=false)""").to_arrow_table()
+        with duckdb.connect(":memory:") as engine:
+            read = engine.sql(f"""
+                SELECT ts, {arrival(stream, log.schema)} AS arrived, {name(log.schema.labels[0])} AS click{held}
+                FROM read_parquet([{files}], hive_partitioning=false)""").to_arrow_table()
         rows = {column: read.column(column).to_numpy().astype(np.int64) for column in read.column_names}
         rows["visible"] = np.maximum(rows["arrived"], rows["ts"] + STRICTLY)
         order = np.argsort(rows["visible"], kind="stable")
@@ -89,7 +90,8 @@ class _Events:
         self._start = int(ts.min())
         self._span = max(int(visible.max()), int(ts.max()) + max(bounded, default=0)) - self._start + 3
         self._seen = np.sort(self._at(keys, ts)) if any(f in part.names for f in ("first", "last")) else None
-        self._come, self._gone = [], []
+        self._come: list[_Counted] = []
+        self._gone: list[_Counted | None] = []
         for window in part.windows:
             ever = slice(None) if window is None else visible <= ts + window
             self._come.append(_Counted(self._at(keys[ever], visible[ever]), click[ever]))

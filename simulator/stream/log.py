@@ -80,8 +80,8 @@ class Log:
     @cached_property
     def manifest(self) -> Manifest:
         raw = json.loads(self._text("manifest.json"))
-        told = {"periods": tuple(Period(**p) for p in raw.pop("periods")), "missing": tuple(raw.pop("missing", ("",)))}
-        return Manifest(**told, **raw)
+        periods, missing = tuple(Period(**p) for p in raw.pop("periods")), tuple(raw.pop("missing", ("",)))
+        return Manifest(periods=periods, missing=missing, **raw)
 
     @property
     def periods(self) -> tuple[Period, ...]:

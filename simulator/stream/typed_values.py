@@ -111,7 +111,7 @@ def seconds(column: Column, read: AskedTexts) -> NDArray[np.int64]:
     said = iter(read.seconds([value for value in values if type(value) is str]) if str in map(type, values) else ())
     found = np.empty(len(values), np.int64)
     for row, value in enumerate(values):
-        ts = next(said) if type(value) is str else value
+        ts: Any = next(said) if type(value) is str else value
         if type(ts) not in (int, float) or not 0 <= ts <= LATEST:
             raise DataError(
                 f"{column.where(row)}: {shown(value)} is no time; give seconds since 1970, or a text such as"
@@ -191,7 +191,7 @@ def _checked(array: pa.Array, where: Callable[[int], str]) -> pa.Array:
 
 def _array_of_lists(column: Column) -> pa.Array | list[Any]:
     """The lists; texts and nulls as values of Python."""
-    array = column.values
+    array: Any = column.values
     if is_list(array.type):
         return array
     if pa.types.is_string(array.type) or pa.types.is_null(array.type):

@@ -73,7 +73,8 @@ def test_a_thousand_rows_of_the_log_as_raw_requests_get_the_stored_probabilities
     row_id, stored = stored_predictions(played.run, DAYS - 1, "deepfm", 0, through=1, holdout=False)
     assert len(row_id) >= 1_000
     assert last.request is not None
-    served, unknown = {}, 0
+    served: dict[int, float] = {}
+    unknown = 0
     for request in last.request.unique():
         places = (last.request == request).nonzero().squeeze(1).tolist()
         shared = {name: raw[places[0]][name] for name in SHARED}
@@ -105,7 +106,8 @@ def as_arrow(rows: list[Row], **changed: Any) -> bytes:
     table = pa.table(columns)
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table, max_chunksize=7)
-    return sink.getvalue().to_pybytes()
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
 
 
 def test_an_arrow_stream_gets_the_scores_that_json_gets_and_may_be_answered_in_kind(
@@ -249,7 +251,8 @@ def packed(rows: list[Row], columns: Any = None, **options: Any) -> bytes:
     table = pa.table(columns or {"item": ["x" * 1_000_000]})
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as stream:
         stream.write_table(table)
-    return sink.getvalue().to_pybytes()
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""The same application on Ray Serve."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkb.errors import RunError
+from simulator.serve.deploy import running
+from simulator.serve.raw_rows import raw_rows
+from simulator.serve.replica import application
+from simulator.serve.settings import ServeSettings
+from tests.simulator.serve.played_run import played_run
+
+TOKEN = "a-secret-of-some-length"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def ask(url: str, body: Any = None, token: str = TOKEN) -> tuple[int, Any]:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
+    try:
+        with DIRECT.open(request, timeout=30) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.slow
+def test_ray_serve_answers_as_the_application_does_and_says_why_one_does_not_come_up(
+    tmp_path: Path, local_ray: None
+) -> None:
+    played = played_run(tmp_path, days=2, rows=150)
+    settings = ServeSettings(port=0)
+    unready = {("deepfm-0", "/"): application(played.source(), TOKEN, follow=False)}
+    with pytest.raises(RunError, match="has committed no period yet"), running("tiny", settings, unready):
+        pass
+    for index in range(2):
+        played.commit(index)
+    versions = played.versions()
+    rows = raw_rows(played.log, versions.reader, played.rows(1).select(slice(5)))
+    with running("tiny", settings, {("deepfm-0", "/"): application(played.source(), TOKEN, follow=True)}) as root:
+        status, answer = ask(f"{root}/v1/score", {"candidates": rows})
+        assert (status, answer["version"], len(answer["scores"])) == (200, 1, 5)
+        assert ask(f"{root}/v1/score?version=0", {"candidates": rows})[0] == 404
+        assert ask(f"{root}/v1/score", {"candidates": rows}, token="another-of-such-length")[0] == 401
+        assert ask(f"{root}/v1/score", {"candidates": []})[0] == 422
+        assert ask(f"{root}/healthz", token="")[0] == 200
+        [[number, line]] = ask(f"{root}/v1/versions")[1]["told"]
+        assert number == 1
+        assert line.startswith("deepfm-0: version 1 is served: loaded in")
