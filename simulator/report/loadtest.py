@@ -84,11 +84,8 @@ def latency_over_rate(test: LoadTest, numbers: Numbers) -> str:
         for axes, of, title in zip(panels, ("p50_ms", "p99_ms"), ("median, p50", "tail, p99"), strict=True):
             for arm in _known(test, numbers):
                 rates, values = _medians([load for load in test.loads if load.arm == arm.arm], of)
-                label, own, mark = (
-                    arm.arm if of == "p50_ms" else None,
-                    colour(numbers, arm.arm),
-                    marker_of(numbers, arm.arm),
-                )
+                own, mark = colour(numbers, arm.arm), marker_of(numbers, arm.arm)
+                label = arm.arm if of == "p50_ms" else None
                 axes.plot(rates, values, color=own, marker=mark, markersize=4, linewidth=1.3, label=label)
             if of == "p99_ms":
                 axes.axhline(test.settings["bound_ms"], color=QUIET, linestyle=DASHED, linewidth=1.2, label="bound")
