@@ -84,13 +84,14 @@ def latency_over_rate(test: LoadTest, numbers: Numbers) -> str:
         for axes, of, title in zip(panels, ("p50_ms", "p99_ms"), ("median, p50", "tail, p99"), strict=True):
             for arm in _known(test, numbers):
                 rates, values = _medians([load for load in test.loads if load.arm == arm.arm], of)
+                own, mark = colour(numbers, arm.arm), marker_of(numbers, arm.arm)
                 label = arm.arm if of == "p50_ms" else None
-                its = {"color": colour(numbers, arm.arm), "marker": marker_of(numbers, arm.arm)}
-                axes.plot(rates, values, markersize=4, linewidth=1.3, label=label, **its)
+                axes.plot(rates, values, color=own, marker=mark, markersize=4, linewidth=1.3, label=label)
             if of == "p99_ms":
                 axes.axhline(test.settings["bound_ms"], color=QUIET, linestyle=DASHED, linewidth=1.2, label="bound")
-            for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
-                scale("log")
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(lambda value, _: f"{value:g}")
                 axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "25" else "")
             axes.set_xlabel("offered requests/s")

@@ -54,7 +54,7 @@ def _texts(ids: Sequence[np.ndarray], log: Path) -> Callable[[int], str | None]:
     table = pq.read_table(
         file, columns=["id", "text"], filters=pc.field("id").isin(pa.array(wanted)), partitioning=None
     )
-    text: dict[int, str | None] = dict(zip(*(table.column(name).to_pylist() for name in ("id", "text")), strict=True))
+    text: dict[int, str | None] = dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
     if len(text) < len(wanted):
         raise DataError(f"{file}: lacks {len(wanted) - len(text)} of the values in the log; ingest the log again")
     return (text | {MISSING: None}).__getitem__

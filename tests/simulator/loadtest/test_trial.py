@@ -7,6 +7,7 @@ import pytest
 
 from pkb.errors import RunError
 from simulator.loadtest.arrivals import first_arrivals
+from simulator.loadtest.offering import Load
 from simulator.loadtest.settings import LoadSettings
 from simulator.loadtest.trial import Target, Trial
 from simulator.record.loadtest import LoadTest
@@ -75,7 +76,7 @@ def test_failures_are_late_and_a_server_that_often_fails_sustains_nothing() -> N
 
 def test_a_generator_that_lags_makes_the_result_invalid() -> None:
     class Lagging(Queues):
-        def offer(self, url: str, schedule: np.ndarray, timeout_s: float, *, first: int = 0):  # type: ignore[no-untyped-def]
+        def offer(self, url: str, schedule: np.ndarray, timeout_s: float, *, first: int = 0) -> Load:
             load = super().offer(url, schedule, timeout_s, first=first)
             load.lags[::50] = 0.0011
             return load
