@@ -45,7 +45,7 @@ ARMS = {
     "again": ArmSettings(restart_at=[2]),
     "replay": ArmSettings(policy="replay"),
 }
-AD = {"domain": "hour", "sub_domain": ["3", "5", "8"]}  # the hours that stand for the sub-domain
+AD: dict[str, Any] = {"domain": "hour", "sub_domain": ["3", "5", "8"]}  # the hours that stand for the sub-domain
 
 
 def with_words(log: Log) -> Log:

@@ -19,6 +19,7 @@ from tests.simulator.stream.tables import Row, clicks, log_of, write_csv
 
 FILES = {"shop": "shop/*.parquet", "ad": ["ad/*.csv"]}
 MORE: dict[str, Any] = {
+    "files": FILES,
     "context": ["device", "slot"],
     "further_labels": ["cart"],
     "histories": {"seen": "item"},
@@ -41,7 +42,7 @@ def write(folder: Path, *, ads: int = 60) -> None:
 
 
 def mixed(folder: Path, **table: Any) -> Log:
-    return log_of(folder, **({"files": FILES} | MORE | table))
+    return log_of(folder, **(MORE | table))
 
 
 def test_what_a_domain_s_files_do_not_have_is_missing_in_its_rows_and_a_label_is_0(tmp_path: Path) -> None:
