@@ -107,7 +107,7 @@ def retrained_on_all(experiment: Experiment) -> dict[str, str]:
     return {
         arm.backbone: name
         for name, arm in reversed(experiment.arms.items())
-        if arm.policy == "retrain_all" and arm.knowledge is None
+        if arm.policy == "retrain_all" and arm.knowledge is None and arm.domains is None
     }
 
 

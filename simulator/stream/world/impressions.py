@@ -81,7 +81,8 @@ class Market:
     def impressions(self, rng: np.random.Generator, begin: float, end: float, count: int) -> Impressions:
         """`count` requests between two quantiles of the period's requests."""
         requests, place = self._requests(rng, begin, end, count)
-        appeal, added = self.appeal(requests, place), np.float32(self.liking.intercept)
+        appeal = self.appeal(requests, place)
+        added: np.ndarray | np.float32 = np.float32(self.liking.intercept)
         if self.visits is not None:
             there = self.visits.drawn(requests, rng)
             requests = replace(requests, there=there)

@@ -45,7 +45,7 @@ ARMS = {
     "again": ArmSettings(restart_at=[2]),
     "replay": ArmSettings(policy="replay"),
 }
-AD = {"domain": "hour", "sub_domain": ["3", "5", "8"]}  # the hours that stand for the sub-domain
+AD: dict[str, Any] = {"domain": "hour", "sub_domain": ["3", "5", "8"]}  # the hours that stand for the sub-domain
 
 
 def with_words(log: Log) -> Log:
@@ -198,7 +198,9 @@ def test_a_sub_domain_may_begin_late(log: Log, tmp_path: Path) -> None:
     stream = settings_of(tmp_path, **AD).stream
     late = Log(Path(shutil.copytree(log.folder, tmp_path / "late")))
     table, hour = pq.read_table(log.path(log.periods[0]), partitioning=None), 2
-    ids = np.where(np.isin(table["hour"], sub_domain(log, stream).ids), SCHEMA.first_value_id + hour, table["hour"])
+    ids = np.where(
+        np.isin(table["hour"], sub_domain(log, stream).ids or ()), SCHEMA.first_value_id + hour, table["hour"]
+    )
     pq.write_table(
         table.set_column(table.column_names.index("hour"), "hour", pa.array(ids, pa.int32())),
         late.path(late.periods[0]),

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pkb.errors import DataError, SettingError
+from simulator.settings import load, to_yaml
 from simulator.stream.domains import rows_by_period, sub_domain, told
 from simulator.stream.log import Log
 from simulator.stream.settings import StreamSettings, TableSettings
@@ -18,6 +19,7 @@ from tests.simulator.stream.tables import Row, clicks, log_of, write_csv
 
 FILES = {"shop": "shop/*.parquet", "ad": ["ad/*.csv"]}
 MORE: dict[str, Any] = {
+    "files": FILES,
     "context": ["device", "slot"],
     "further_labels": ["cart"],
     "histories": {"seen": "item"},
@@ -40,7 +42,7 @@ def write(folder: Path, *, ads: int = 60) -> None:
 
 
 def mixed(folder: Path, **table: Any) -> Log:
-    return log_of(folder, **({"files": FILES} | MORE | table))
+    return log_of(folder, **(MORE | table))
 
 
 def test_what_a_domain_s_files_do_not_have_is_missing_in_its_rows_and_a_label_is_0(tmp_path: Path) -> None:
@@ -116,3 +118,16 @@ def test_a_file_is_of_one_domain_and_no_column_has_the_name_of_their_field(tmp_p
         mixed(tmp_path, context=["domain"])
     with pytest.raises(SettingError, match="files="):
         TableSettings(files={"ad": []})
+
+
+def test_settings_of_domains_are_read_as_they_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(
+        "stream: {source: table, sub_domain: [4756105, ad], table: {files: {shop: '*.csv', ad: [a/*.csv, b.csv]}}}\n"
+        "arms: {merged: {domains: all}}\n"
+    )
+    settings = load(file)
+    assert settings.stream.sub_domains == ("4756105", "ad")
+    assert settings.stream.table.by_domain == {"shop": ("*.csv",), "ad": ("a/*.csv", "b.csv")}
+    file.write_text(to_yaml(settings))
+    assert load(file) == settings

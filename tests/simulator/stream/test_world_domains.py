@@ -26,7 +26,8 @@ SIXTH = 1 / 6
 
 def settings_of(shared: float = 1.0, impressions: float = SIXTH, users: float = 0.5, **world: Any) -> WorldSettings:
     domains = DomainSettings(impressions=impressions, users=users, shared=shared)
-    return WorldSettings(domains=domains, **({"users": 4_000, "items": 1_500, "click_rate": 0.2} | world))
+    sizes: dict[str, Any] = {"users": 4_000, "items": 1_500, "click_rate": 0.2}
+    return WorldSettings(domains=domains, **(sizes | world))
 
 
 def market_of(settings: WorldSettings, *, period: int = 0) -> Market:
