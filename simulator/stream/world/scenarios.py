@@ -23,9 +23,9 @@ from simulator.stream.world.drift import Attractions, Rng, drawn
 from simulator.stream.world.population import Menu
 
 NAME = "scenario"  # of the field
-COMES_AND_GOES = 3  # every so manieth does
+EVERY = 3  # the last of so many comes and goes
 CYCLE, AWAY = 5, (3, 4)  # periods: away in two of five
-OWN_QUALITY = 3  # salt of a scenario's own quality of an item, of the first scenario
+OWN_QUALITY = 3  # salt of what items are worth to the first scenario by themselves; the others' follow
 
 
 def with_scenarios(schema: Schema) -> Schema:
@@ -37,7 +37,7 @@ def with_scenarios(schema: Schema) -> Schema:
 def present(count: int, period: int) -> np.ndarray:
     """[S] bool, whether each scenario has requests in a period."""
     number = np.arange(count)
-    goes = number % COMES_AND_GOES == COMES_AND_GOES - 1
+    goes = number % EVERY == EVERY - 1
     return ~(goes & np.isin((number + period) % CYCLE, AWAY))
 
 
