@@ -101,6 +101,7 @@ class _OneScenario:
         """What is left of the scenario at the end, and while it was away."""
         seeds = self.samples.seeds if seed is None else [seed]
         for arm in arms:
+            told: list[tuple[str, str | None, int, Value]]
             told = [("forgetting", "auc", last, self.forgotten.forgetting(arm, seeds))]
             for on, away in absences(self.there, self.forgotten.last):
                 aucs, lost = self.forgotten.since(arm, seeds, on, away)

@@ -23,9 +23,9 @@ from simulator.stream.world.drift import Attractions, Rng, drawn
 from simulator.stream.world.population import Menu
 
 NAME = "scenario"  # of the field
-COMES_AND_GOES = 3  # every so manieth does
+EVERY = 3  # the last of so many comes and goes
 CYCLE, AWAY = 5, (3, 4)  # periods: away in two of five
-OWN_QUALITY = 3  # salt of a scenario's own quality of an item, of the first scenario
+OWN_QUALITY = 3  # salt of what items are worth to the first scenario by themselves; the others' follow
 
 
 def with_scenarios(schema: Schema) -> Schema:
@@ -37,19 +37,20 @@ def with_scenarios(schema: Schema) -> Schema:
 def present(count: int, period: int) -> np.ndarray:
     """[S] bool, whether each scenario has requests in a period."""
     number = np.arange(count)
-    goes = number % COMES_AND_GOES == COMES_AND_GOES - 1
-    return ~(goes & np.isin((number + period) % CYCLE, AWAY))
+    goes = number % EVERY == EVERY - 1
+    there: np.ndarray = ~(goes & np.isin((number + period) % CYCLE, AWAY))
+    return there
 
 
 class Scenarios:
     def __init__(self, count: int, strength: float, menu: Menu, rng: Rng) -> None:
         self._count, self._strength, self._menu = count, strength, menu
-        self._own = []
+        self._own: list[Attractions] = []
         for number in range(count if strength else 0):
             draw = rng("scenario", number)
             values, shop = drawn(menu, draw), draw.standard_normal(int(menu.shop.max()) + 1, dtype=np.float32)
             self._own.append(Attractions.of(values, shop))
-        self._worth = np.empty((0, 0, 0), np.float32)
+        self._worth: np.ndarray = np.empty(0, np.float32)  # [S, P, 1 + D]; [1, P, 1 + D] where all are the same
 
     def begin(self, item: np.ndarray, shared: np.ndarray) -> None:
         """Go on to a period with these items at the places, worth `shared`, [P, 1 + D], to all scenarios."""
@@ -62,8 +63,9 @@ class Scenarios:
     def draw(self, period: int, requests: int, rng: np.random.Generator) -> np.ndarray:
         """[R] the scenario of each request."""
         share = 0.5 ** np.arange(self._count) * present(self._count, period)
-        drawn: np.ndarray = np.searchsorted(np.cumsum(share / share.sum()), rng.random(requests), side="right")
-        return np.minimum(drawn, np.flatnonzero(share)[-1]).astype(np.int32)
+        number = np.searchsorted(np.cumsum(share / share.sum()), rng.random(requests), side="right")
+        scenario: np.ndarray = np.minimum(number, np.flatnonzero(share)[-1]).astype(np.int32)
+        return scenario
 
     def worth(self, scenario: np.ndarray, place: np.ndarray) -> np.ndarray:
         """[R, K, 1 + D], of what stands at these places [R, K], to who is in a scenario [R]."""
