@@ -27,6 +27,8 @@ def refuse_what_unfolds(body: bytes) -> None:
     """RequestError if a stream has columns that are not plain, or is compressed; ArrowInvalid if it is no stream."""
     for number, message in enumerate(pa.ipc.MessageReader.open_stream(body)):
         if number == 0:
+            if message.type != "schema":  # read as one, it would end the process
+                raise pa.ArrowInvalid("it does not begin with a schema")
             _refuse_kinds(pa.ipc.read_schema(message))
         elif message.type != "record batch":
             raise RequestError(f"the body holds a {message.type}; send record batches alone")

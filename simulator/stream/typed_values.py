@@ -68,7 +68,7 @@ def numbers(column: Column, missing: NDArray[np.float32], read: AskedTexts) -> N
     if isinstance(values, pa.Array):
         values = _plain_numbers(values, column)
     if isinstance(values, pa.Array):
-        wide = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        wide = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         given = ~np.isnan(wide)  # of an array NaN is a missing value, as in a file
     else:
         values = _with_numbers_of_texts(values, column, read)
@@ -130,7 +130,9 @@ def _vectors_of_array(array: pa.Array, length: int, column: Column) -> NDArray[n
     for row in np.flatnonzero((lengths != 0) & (lengths != length)).tolist():
         raise no_vector(column.where(row), [], length)
     found = np.full((len(array), length), np.nan, np.float32)
-    found[lengths > 0] = _narrow(array.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)).reshape(-1, length)
+    found[lengths > 0] = _narrow(array.flatten().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)).reshape(
+        -1, length
+    )
     for row in np.flatnonzero((lengths > 0) & ~np.isfinite(found).all(axis=1)).tolist():
         raise no_number(column.where(row), "null, NaN or too large a number")
     return found
