@@ -116,7 +116,7 @@ class Schema:
 
     def number_ids(self, numbers_BN: Tensor) -> Tensor:
         """The ids of numbers, by the bins that hold them, [B, N] int32."""
-        return torch.from_numpy(ids_of(self.numbers, numbers_BN.numpy(), len(self.fields)))
+        return ids_of(self.numbers, numbers_BN, len(self.fields))
 
     def ids(
         self, values_BV: Tensor, lists: Mapping[str, Tensor], numbers_BN: Tensor | None, vectors: Mapping[str, Tensor]

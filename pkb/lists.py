@@ -35,9 +35,9 @@ class ListReader(nn.Module):
         """The values behind the first of each list, list after list and in each row after row."""
         behind = [batch.lists[name][:, 1:] for name in self.names]
         there = [ids_BL != MISSING for ids_BL in behind]
-        found = [ids_BL[there_BL] for ids_BL, there_BL in zip(behind, there, strict=True)]
-        rows = [there_BL.nonzero()[:, 0] for there_BL in there]
-        place_E = torch.cat([row * len(self.names) + number for number, row in enumerate(rows)])
+        places = [there_BL.nonzero(as_tuple=True) for there_BL in there]  # row and position of each
+        found = [ids_BL[place] for ids_BL, place in zip(behind, places, strict=True)]
+        place_E = torch.cat([row * len(self.names) + number for number, (row, _) in enumerate(places)])
         count_BM = torch.stack([there_BL.sum(dim=1) for there_BL in there], dim=1)
         in_all_BM = count_BM + (batch.ids_BF[:, self.place] != MISSING)
         return Further(

@@ -24,9 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pkb.errors import DataError
@@ -55,20 +53,18 @@ class Number:
         """How many it has: one for each bin, and that of the missing value."""
         return 1 + len(self.knots)
 
-    def bins(self, values: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The bin of each value, from 1 on; 0 for NaN, which is a missing one."""
-        passed = np.searchsorted(np.array(self.knots, np.float32), values, side="right")
-        bins = np.clip(passed, min(1, len(self.knots)), None)
-        bins[np.isnan(values)] = 0
-        return bins.astype(np.int32)
+    def bins(self, values: Tensor) -> Tensor:
+        """The bin of each value, from 1 on; 0 for NaN, which is a missing one; float32 -> int32."""
+        knots = torch.tensor(self.knots, dtype=torch.float32)
+        passed = torch.searchsorted(knots, values.contiguous(), right=True, out_int32=True)
+        return torch.where(values.isnan(), 0, passed.clamp(min=min(1, len(self.knots))))
 
 
-def ids_of(numbers: Sequence[Number], values_BN: NDArray[np.float32], fields: int) -> NDArray[np.int32]:
-    """The ids of numbers, the last of so many fields, [B, N]."""
-    ids_BN = np.empty(values_BN.shape, np.int32)
-    for column, (number, first) in enumerate(zip(numbers, _firsts(numbers, fields), strict=True)):
-        ids_BN[:, column] = first + number.bins(values_BN[:, column])
-    return ids_BN
+def ids_of(numbers: Sequence[Number], values_BN: Tensor, fields: int) -> Tensor:
+    """The ids of numbers, the last of so many fields, [B, N] int32."""
+    firsts = _firsts(numbers, fields)
+    columns = zip(numbers, firsts, values_BN.unbind(dim=1), strict=True)
+    return torch.stack([first + number.bins(values_B) for number, first, values_B in columns], dim=1)
 
 
 def _firsts(numbers: Sequence[Number], fields: int) -> list[int]:

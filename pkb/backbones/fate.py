@@ -42,7 +42,7 @@ class Graph:
         else:
             self.values_N, self.place_BF = ids_BF.unique(return_inverse=True)
         columns = torch.arange(ids_BF.shape[1], device=ids_BF.device).expand_as(ids_BF).flatten()
-        self.column_N = columns.new_zeros(len(self.values_N)).scatter_reduce(
+        self.column_N = columns.new_zeros(self.values_N.shape[0]).scatter_reduce(
             0, self.place_BF.flatten(), columns, "amax"
         )
         self.edges_BF = (ids_BF != MISSING).float()
@@ -59,7 +59,7 @@ class Graph:
     def to_values(self, of_rows_BD: Tensor, edges_BF: Tensor) -> Tensor:
         """Mean over the rows of each value, [N, D]; zeros without edges."""
         messages = (edges_BF.unsqueeze(2) * of_rows_BD.unsqueeze(1)).flatten(0, 1)
-        place, values = self.place_BF.flatten(), len(self.values_N)
+        place, values = self.place_BF.flatten(), self.values_N.shape[0]
         gathered = messages.new_zeros(values, messages.shape[1]).index_add(0, place, messages)
         edges_N1 = edges_BF.new_zeros(values).index_add(0, place, edges_BF.flatten()).unsqueeze(1)
         return gathered / edges_N1.clamp(min=1)
@@ -73,7 +73,7 @@ class Extrapolation(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(2 * width, width, bias=False) for _ in range(layers))
 
     def forward(self, values_ND: Tensor, graph: Graph, edges_BF: Tensor) -> Tensor:
-        rows_BD = values_ND.new_zeros(len(edges_BF), values_ND.shape[1])
+        rows_BD = values_ND.new_zeros(edges_BF.shape[0], values_ND.shape[1])
         for layer in self.layers:
             to_rows_BD, to_values_ND = graph.to_rows(values_ND, edges_BF), graph.to_values(rows_BD, edges_BF)
             rows_BD = layer(torch.cat([rows_BD, to_rows_BD], dim=1))

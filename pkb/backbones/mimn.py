@@ -68,7 +68,7 @@ class ChannelMemory(Interest):
         return interest, self.penalty * memory.written_BS.var(dim=1, correction=0).mean()
 
     def _empty(self, like_BD: Tensor) -> Memory:
-        slots_BSD = self.first_slots_SD.expand(len(like_BD), -1, -1)
+        slots_BSD = self.first_slots_SD.expand(like_BD.shape[0], -1, -1)
         zeros_BD = torch.zeros_like(like_BD)
         return Memory(
             slots_BSD=slots_BSD,

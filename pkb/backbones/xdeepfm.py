@@ -42,7 +42,9 @@ class CIN(nn.Module):
         self.last = nn.Linear(sum(maps), 1, bias=False)
 
     def forward(self, v_BFD: Tensor) -> Tensor:
-        pooled_BH = torch.cat([self.pooled(block_BFD) for block_BFD in v_BFD.split(self.block)])
+        # An exported program has one number of blocks, whatever that of rows.
+        blocks = (v_BFD,) if torch.compiler.is_exporting() else v_BFD.split(self.block)
+        pooled_BH = torch.cat([self.pooled(block_BFD) for block_BFD in blocks])
         logit_B1: Tensor = self.last(pooled_BH)
         return logit_B1.squeeze(1)
 

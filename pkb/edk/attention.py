@@ -47,7 +47,8 @@ class _Attend(torch.autograd.Function):
     def forward(ctx: Any, queries: Tensor, tokens: Tensor) -> Tensor:
         logits = torch.bmm(tokens.transpose(1, 2), queries)
         bound = queries.shape[1] * largest(queries) * largest(tokens)
-        if not bound < SAFE_LOGIT:  # the usual shift costs a fifth of the pass, and is rarely needed
+        # The usual shift costs a fifth of the pass, and is rarely needed; an exported program cannot tell.
+        if torch.compiler.is_exporting() or not bound < SAFE_LOGIT:
             logits -= logits.amax(dim=1, keepdim=True)
         weights = logits.exp_()
         ones = tokens.new_ones(tokens.shape[0], 1, tokens.shape[2])
@@ -85,12 +86,12 @@ class SelfAttention(nn.Module):
         """W_K W_Q^T x / sqrt(d) of every head, [N, d, h, F]: its product with a token is a logit."""
         merged = torch.bmm(self.query, self.key.transpose(1, 2)) / math.sqrt(self.width)  # [h, in, d]
         matrix = merged.permute(2, 0, 1).flatten(0, 1)  # [d h, in]
-        queries = torch.bmm(matrix.expand(len(tokens_NdF), -1, -1), tokens_NdF)
-        return queries.view(len(tokens_NdF), self.width, self.heads, -1)
+        queries = torch.bmm(matrix.expand(tokens_NdF.shape[0], -1, -1), tokens_NdF)
+        return queries.view(tokens_NdF.shape[0], self.width, self.heads, -1)
 
     def forward(self, tokens_NdF: Tensor, queries_NdhF: Tensor | None = None) -> Tensor:
         read = self._read(tokens_NdF, queries_NdhF)
-        return tokens_NdF + torch.bmm(self._output_matrix().expand(len(read), -1, -1), read)
+        return tokens_NdF + torch.bmm(self._output_matrix().expand(read.shape[0], -1, -1), read)
 
     def pooled(self, tokens_NdF: Tensor, queries_NdhF: Tensor | None = None) -> Tensor:
         """The mean over tokens of `forward`, [N, d]; it commutes with the output map, so it comes first."""
@@ -102,7 +103,7 @@ class SelfAttention(nn.Module):
         if queries_NdhF is None:
             queries_NdhF = self.queries(tokens_NdF)
         read: Tensor = _Attend.apply(queries_NdhF.flatten(2), tokens_NdF)  # type: ignore[no-untyped-call]
-        return read.view(len(tokens_NdF), self.width * self.heads, -1)
+        return read.view(tokens_NdF.shape[0], self.width * self.heads, -1)
 
     def _output_matrix(self) -> Tensor:
         """W_V W_O of all heads as one matrix on what they read, [d, d h]."""

@@ -34,6 +34,9 @@ class Encoder(nn.Module):
     def forward(self, embeddings_BFd: Tensor, masks_BKF: Tensor) -> Tensor:
         """H' of eq. 25 and the masks -> knowledge vectors, [B, K, d]."""
         embeddings_BdF = embeddings_BFd.transpose(1, 2).contiguous()
+        if torch.compiler.is_exporting():  # a program has one number of parts, whatever that of rows
+            whole_BKd: Tensor = self.mlp(self._pooled(embeddings_BdF, masks_BKF))
+            return whole_BKd
         rows = self._rows_at_a_time(masks_BKF)
         parts = zip(embeddings_BdF.split(rows), masks_BKF.split(rows), strict=True)
         knowledge_BKd: Tensor = self.mlp(torch.cat([self._pooled(*part) for part in parts]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,24 @@ def replacing(file: Path) -> Iterator[Path]:
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(file.parent)
+
+
+@contextmanager
+def becoming(folder: Path, aside: Path | None = None) -> Iterator[Path]:
+    """Give a folder beside `folder`, renamed to it once the block has ended well, and removed if it has not."""
+    aside = aside or folder.with_name(f".{folder.name}.{token_hex(4)}.partial")
+    aside.mkdir()
+    try:
+        yield aside
+        for file in aside.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(aside)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from pkb.errors import DataError, SettingError
 from simulator.config.typed import plain
-from simulator.record.files import sync_folder
+from simulator.record.files import becoming
 from simulator.record.full_disk import full_disk
 from simulator.stream import world
 from simulator.stream.by_definition import guard
@@ -113,7 +113,9 @@ def ingest(stream: StreamSettings, limits: IngestSettings, report: Callable[[str
     folder = data / f"{name}-{fingerprint[:8]}"
     with _alone_in(data, report), _told_of_full_disk(data, files):
         if not folder.exists():
-            with _becoming(folder) as partial, _staged(source, files, partial, stream, limits, cut) as (raw, staged):
+            aside = folder.with_name(f"{folder.name}.partial")  # which the next ingest knows, should this one be killed
+            with becoming(folder, aside) as partial, _staged(source, files, partial, stream, limits, cut) as staged_raw:
+                raw, staged = staged_raw
                 rows_in, rejected = staged.count()
                 for why, rows in sorted(staged.left_out.items()):
                     report(f"{rows} raw rows are left out: {why}")
@@ -249,24 +251,6 @@ def _staged(
     with staging(raw, work, limits, query) as staged:
         yield raw, staged
     shutil.rmtree(work)
-
-
-@contextmanager
-def _becoming(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, renamed to it once the block has ended well, and removed if it has not."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        for file in partial.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        sync_folder(partial)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    sync_folder(folder.parent)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def test_what_lies_outside_falls_into_the_first_or_the_last_bin() -> None:
 
 @given(st.lists(small, unique=True, max_size=8).map(sorted), st.lists(small | st.just(float("nan")), max_size=30))
 def test_bins_are_those_that_bisection_finds(knots: list[float], values: list[float]) -> None:
-    found = Number(knots=tuple(knots)).bins(np.array(values, np.float32))
+    found = Number(knots=tuple(knots)).bins(torch.tensor(values, dtype=torch.float32))
     expected = [0 if not knots or np.isnan(v) else max(1, bisect_right(knots, v)) for v in values]
     assert found.tolist() == expected
 

@@ -116,6 +116,8 @@ class ScenarioTable(EmbeddingTable):
 
     def here(self, ids_B: Tensor) -> Here:
         """Which scenarios a batch has; the same for all tables of a model, which met the same ones."""
+        if torch.compiler.is_exporting():  # a program has one number of scenarios, whatever its rows are of
+            return Here(rows_K=torch.arange(self.size), unknown=True, which_B=self.rows_of(ids_B))
         rows_U, which_B = self.rows_of(ids_B).unique(return_inverse=True)
         unknown = bool(len(rows_U)) and int(rows_U[-1]) == self.size
         return Here(rows_K=rows_U[:-1] if unknown else rows_U, unknown=unknown, which_B=which_B)

@@ -194,7 +194,7 @@ def test_what_grows_has_knots_beyond_the_first_period(tmp_path: Path) -> None:
     assert age.knots[7] <= DAY < age.knots[-1]
     last = log.read(log.periods[-1])
     assert last.numbers_BN is not None
-    assert len(set(age.bins(last.numbers_BN[:, 0].numpy()).tolist()) - set(range(9))) >= 1  # missing, and eight bins
+    assert len(set(age.bins(last.numbers_BN[:, 0]).tolist()) - set(range(9))) >= 1  # missing, and eight bins
 
 
 def test_later_rows_change_nothing_of_earlier_periods(tmp_path: Path) -> None:
