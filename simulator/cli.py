@@ -6,6 +6,8 @@ python -m simulator report RUN                   measure again from the stored p
 python -m simulator compare RUN RUN ...          put runs side by side
 python -m simulator robustness RUN RUN ...       see which findings of the first run stand in the others
 python -m simulator inspect FILES                look at a log, and propose the YAML that replays it
+python -m simulator export RUN --arm A           write an arm as a program that another server can load
+python -m simulator loadtest RUN|URL [key=value] find the rate that arms sustain, and their latency under load
 """
 
 from __future__ import annotations
@@ -49,8 +51,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inspect = commands.add_parser("inspect", help="look at a log of your own, and propose the YAML that replays it")
     inspect.add_argument("files", nargs="+", metavar="FILES", help="paths, a folder, or a pattern in quotes")
     inspect.add_argument("-o", "--output", type=_path, help="write the YAML there instead of printing it")
+    export = commands.add_parser("export", help="write an arm of a run for another server, as a torch.export program")
+    export.add_argument("run", type=_path, help="folder of the run: runs/NAME")
+    export.add_argument("--arm", required=True)
+    export.add_argument("--seed", type=int, help="one of the run's; its first if left out")
+    export.add_argument("-o", "--output", type=_path, help="folder to write; RUN/exports/ARM-SEED if left out")
+    load = commands.add_parser("loadtest", help="find the rate that a run's arms, or a URL, sustain within a bound")
+    load.add_argument("target", metavar="RUN|URL", help="a run's folder, or the URL of a server that scores")
+    load.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="such as bound_ms=20; simulator/loadtest/settings.py"
+    )
+    load.add_argument("--requests", type=_path, help="for a URL: a run, or a file with one request's JSON a line")
+    load.add_argument("-o", "--output", type=_path, help="for a URL: file to write the JSON to")
     given, rest = parser.parse_known_args(arguments)  # `rest`: overrides that stand behind an option
-    unknown = [word for word in rest if word.startswith("-") or given.command != "run"]
+    unknown = [word for word in rest if word.startswith("-") or given.command not in ("run", "loadtest")]
     if unknown:
         parser.error(f"unknown {'option' if unknown[0].startswith('-') else 'argument'} {unknown[0]}")
     console = Console(width=None if sys.stdout.isatty() else 110)  # a file or a pipe has no width of its own
@@ -144,6 +158,14 @@ def perform(given: argparse.Namespace, overrides: Sequence[str], console: Consol
         from simulator.inspect.command import inspect
 
         inspect(given.files, given.output, console)
+    elif given.command == "export":
+        from simulator.played import export
+
+        export(given.run, given.arm, given.seed, given.output, console)
+    elif given.command == "loadtest":
+        from simulator.played import loadtest
+
+        loadtest(given.target, [*given.overrides, *overrides], given.requests, given.output, console)
     else:
         from simulator.report.commands import compare_runs
 

@@ -17,9 +17,9 @@ MAY_IMPORT = {
 }
 ROOMS = (  # from the ground up: a room imports from those before it
     *("config", "record", "measure", "stream", "inspect", "train", "policies", "contender"),
-    *("loop", "serve", "cluster", "tune", "report"),
+    *("export", "loadtest", "loop", "serve", "cluster", "tune", "report"),
 )
-TOP = ("settings", "describe", "plays", "multirun", "run", "cli", "__main__")  # files above all rooms
+TOP = ("settings", "describe", "plays", "multirun", "run", "played", "cli", "__main__")  # files above all rooms
 KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune"}
 KNOW_TORCH_NOT = {"config", "record", "measure", "report"}
 READS_DATASETS = {"read_table", "read_parquet", "dataset", "ParquetDataset", "parquet_dataset"}

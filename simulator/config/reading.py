@@ -33,6 +33,14 @@ def read(top: type[T], file: Path, overrides: Sequence[str] = ()) -> T:
     return typed(top, values, interpolate=True)
 
 
+def from_overrides(top: type[T], overrides: Sequence[str]) -> T:
+    """The settings of a command line alone; SettingError says in one line what is wrong."""
+    values: Values = {}
+    for text in overrides:
+        values = _overridden(top, values, text)
+    return typed(top, values)
+
+
 def _overridden(top: type[Any], values: Values, text: str) -> Values:
     override = parse(top, text)
     if override.is_sweep_override():

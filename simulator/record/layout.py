@@ -16,7 +16,9 @@
     contenders/<key>/period-00003/                its checkpoints, of the last two periods
     contenders/<key>/committed                    the number of the last period that it has committed
     memory/<process>                              the peak of its memory, bytes (`record.memory`)
-    serving.json                                  what the load test saw (`record.serving`)
+    serving.json                                  what was seen of the arms served (`record.serving`)
+    loadtest.json                                 what a load test saw of them (`record.loadtest`)
+    exports/<key>/                                an arm as another server can load it (`simulator.export`)
     results.parquet, report.html                  what was measured of all this
     robustness.json                               which findings other runs turn round (`record.robustness`)
 
@@ -86,6 +88,10 @@ class RunFolder:
         return self.path / "serving.json"
 
     @property
+    def loadtest(self) -> Path:
+        return self.path / "loadtest.json"
+
+    @property
     def results(self) -> Path:
         return self.path / "results.parquet"
 
@@ -121,6 +127,9 @@ class RunFolder:
 
     def checkpoint(self, key: str, period: int) -> Path:
         return self.contender(key) / _named(period)
+
+    def export(self, key: str) -> Path:
+        return self.path / "exports" / key
 
     def committed_file(self, key: str) -> Path:
         return self.contender(key) / "committed"

@@ -61,7 +61,7 @@ def auc_over_periods(numbers: Numbers) -> str:
     """Draw the prequential AUC of each arm and period, with intervals for few arms; empty for less than two."""
     if len(numbers.periods) < 2 or not _has_auc(numbers):
         return ""
-    with _figure(11.2, 4.0) as (figure, svg):
+    with canvas(11.2, 4.0) as (figure, svg):
         axes = figure.subplots()
         if numbers.has_best_attainable:
             x, middle, _, _ = _series(numbers, "auc", BEST_ATTAINABLE)
@@ -89,7 +89,7 @@ def headline(numbers: Numbers) -> str:
     if not _has_auc(numbers):
         return ""
     arms = [*numbers.ranked, *numbers.yardsticks]
-    with _figure(11.2, 0.9 + 0.3 * len(arms)) as (figure, svg):
+    with canvas(11.2, 0.9 + 0.3 * len(arms)) as (figure, svg):
         axes = figure.subplots()
         for place, arm in enumerate(arms):
             value, own = numbers.mean("auc_prequential", arm), colour(numbers, arm)
@@ -99,7 +99,7 @@ def headline(numbers: Numbers) -> str:
                 axes.plot([value.low, value.high], [place, place], color=own, linewidth=2.2, alpha=0.55)
             if arm in numbers.yardsticks:
                 axes.axvline(value.value, color=QUIET, linestyle=_dashes(numbers, arm), linewidth=1.1)
-            axes.plot([value.value], [place], color=own, marker=_marker(numbers, arm), markersize=6)
+            axes.plot([value.value], [place], color=own, marker=marker_of(numbers, arm), markersize=6)
             seeds = [row["value"] for row in numbers.rows("auc_prequential", arm)]
             if len(seeds) > 1:
                 beside = [place + 0.26] * len(seeds)
@@ -116,7 +116,7 @@ def gain_over_periods(numbers: Numbers) -> str:
     arms = [arm for arm in numbers.arms if numbers.reference(arm) and numbers.rows("auc_difference", arm)]
     if not arms or len(numbers.periods) < 2 or not _has_auc(numbers):
         return ""
-    with _figure(11.2, 2.9) as (figure, svg):
+    with canvas(11.2, 2.9) as (figure, svg):
         axes = figure.subplots()
         axes.axhline(0, color=QUIET, linewidth=1)
         for place, arm in enumerate(arms):
@@ -127,7 +127,7 @@ def gain_over_periods(numbers: Numbers) -> str:
                 middle,
                 yerr=[np.subtract(middle, low), np.subtract(high, middle)],
                 color=colour(numbers, arm),
-                marker=_marker(numbers, arm),
+                marker=marker_of(numbers, arm),
                 markersize=4.5,
                 linestyle="none",
                 elinewidth=1.4,
@@ -145,7 +145,7 @@ def gap_closed_over_periods(numbers: Numbers) -> str:
     shares = {a: [numbers.mean("auc_gap_closed", a, evaluated_on=p).value for p in periods] for a in numbers.arms}
     if not (arms := [a for a in numbers.arms if any(v is not None for v in shares[a])]) or len(periods) < 2:
         return ""
-    with _figure(11.2, 2.9) as (figure, svg):
+    with canvas(11.2, 2.9) as (figure, svg):
         axes = figure.subplots()
         for arm in arms:
             y = (100 * np.array(shares[arm], dtype=float)).tolist()
@@ -165,7 +165,7 @@ def forgetting_matrix(numbers: Numbers, arm: str) -> str:
             value = numbers.mean("auc", arm, holdout=True, trained_through=i, evaluated_on=j).value
             cells[i, j] = np.nan if value is None else value
     low, high = _scale(numbers)
-    with _figure(5.5, 5.0) as (figure, svg):
+    with canvas(5.5, 5.0) as (figure, svg):
         axes = figure.subplots()
         mesh = axes.pcolormesh(cells, cmap=SHADES, vmin=low, vmax=high, edgecolors="white", linewidth=0.8)
         for i in range(size):
@@ -195,7 +195,7 @@ def latency_curve(numbers: Numbers, slo_ms: float | None) -> str:
     """Draw median and 99th percentile of latency against the offered rate; empty where nothing was served."""
     if not numbers.rates():
         return ""
-    with _figure(11.2, 3.6) as (figure, svg):
+    with canvas(11.2, 3.6) as (figure, svg):
         panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
         for axes, quantile, title in zip(panels, ("p50", "p99"), ("median, p50", "tail, p99"), strict=True):
             for arm in numbers.arms:
@@ -217,7 +217,7 @@ def latency_curve(numbers: Numbers, slo_ms: float | None) -> str:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.StringIO]]:
+def canvas(width: float, height: float) -> Iterator[tuple[Figure, io.StringIO]]:
     """A figure of so many inches; its <svg> element is in the stream once the block has ended."""
     svg = io.StringIO()
     with mpl.rc_context(STYLE):
@@ -243,7 +243,7 @@ def _series(numbers: Numbers, metric: str, arm: str) -> tuple[list[int], list[fl
 
 
 def _line(axes: Axes, numbers: Numbers, arm: str, x: Sequence[float], y: Sequence[float], *, label: str | None) -> None:
-    own, marker = colour(numbers, arm), _marker(numbers, arm)
+    own, marker = colour(numbers, arm), marker_of(numbers, arm)
     style = "-" if numbers.arms.index(arm) < len(COLOURS) else ":"
     axes.plot(x, y, color=own, marker=marker, markersize=4.5, linewidth=1.6, linestyle=style, label=label)
 
@@ -253,7 +253,7 @@ def _dashes(numbers: Numbers, name: str) -> LineStyleType:
     return DASHES[numbers.yardsticks.index(name) % len(DASHES)]
 
 
-def _marker(numbers: Numbers, arm: str) -> str:
+def marker_of(numbers: Numbers, arm: str) -> str:
     return "|" if arm in numbers.yardsticks else MARKERS[numbers.arms.index(arm) % len(MARKERS)]
 
 

@@ -16,12 +16,13 @@ from simulator.record.experiment import read_experiment
 from simulator.record.files import write_text
 from simulator.record.groups import Groups, read_groups
 from simulator.record.layout import RunFolder
+from simulator.record.loadtest import read_loadtest
 from simulator.record.memory import read_peaks
 from simulator.record.provenance import read_environment
 from simulator.record.robustness import read_robustness
 from simulator.record.serving import read_serving
 from simulator.record.tuning import read_tuning
-from simulator.report import figures, sheets
+from simulator.report import figures, loadtest, sheets
 from simulator.report.lessons import lessons
 from simulator.report.numbers import Numbers
 from simulator.report.recovery import recovery
@@ -38,7 +39,7 @@ def write_report(run: RunFolder) -> Path:
     experiment, served = read_experiment(run), read_serving(run)
     costs = read_costs(run, experiment.keys)
     groups, robustness, tuning = read_groups(run), read_robustness(run), read_tuning(run)
-    offset = experiment.utc_offset_hours
+    offset, loaded = experiment.utc_offset_hours, read_loadtest(run)
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -69,6 +70,7 @@ def write_report(run: RunFolder) -> Path:
             "tuned": None if tuning is None else tuned(numbers, tuning),
             "imitation": sheets.imitation(numbers),
             "serving": sheets.serving(numbers),
+            "load": None if loaded is None else loadtest.sheet(loaded, numbers),
         },
         figures={
             "headline": Markup(figures.headline(numbers)),
@@ -79,9 +81,12 @@ def write_report(run: RunFolder) -> Path:
                 Markup(figures.forgetting_matrix(numbers, arm)) for arm in numbers.arms if numbers.has_holdouts
             ],
             "latency": Markup(figures.latency_curve(numbers, served.slo_ms if served else None)),
+            "load": "" if loaded is None else Markup(loadtest.latency_over_rate(loaded, numbers)),
+            "trade_off": "" if loaded is None else Markup(loadtest.trade_off(loaded, numbers)),
         },
         shaded=len(numbers.arms) <= figures.MOST_SHADED,
         served=served,
+        loaded=loaded,
         tuning=tuning,
         environment=flat(read_environment(run) | ({"groups": groups.chosen} if groups else {})),
         config=run.config.read_text(encoding="utf-8", errors="replace") if run.config.exists() else "",

@@ -17,12 +17,13 @@ from pkb.batch import Batch, Schema
 from pkb.errors import RunError, SettingError
 from pkb.seeding import derived_seed
 from retrieval.indexed_pool import ROUNDED
+from simulator.loadtest.arrivals import poisson_arrivals
+from simulator.loadtest.offering import Load, offer, open_session, percentile, precise_loop
 from simulator.record.costs import ArmCosts, read_arm_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Measured, Serving, write_serving
 from simulator.serve.app import Loader
-from simulator.serve.arrivals import Load, offer, open_session, percentile, poisson_arrivals
 from simulator.serve.check import TOLERANCE, largest_difference, stored_predictions
 from simulator.serve.deploy import Endpoint, deployed, free_port
 from simulator.serve.request import MAX_BODY_BYTES
@@ -63,7 +64,8 @@ def serve_and_measure(
         everyone = [arm.who for arm in arms]
         with deployed(run.name, settings, run.path.resolve(), everyone, load) as endpoints:
             client = _Client(run, settings, log.schema, stream, period.index, holdout, endpoints, report, seed)
-            checks, measured = asyncio.run(client.check_and_measure())
+            with asyncio.Runner(loop_factory=precise_loop) as loop:
+                checks, measured = loop.run(client.check_and_measure())
     serving = Serving(
         measured=measured,
         checks=checks,

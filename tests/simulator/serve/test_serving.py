@@ -18,11 +18,11 @@ from ray import serve
 
 from pkb.errors import RunError, SettingError
 from retrieval.indexed_pool import ROUNDED
+from simulator.loadtest.offering import open_session
 from simulator.record.costs import read_arm_costs, write_arm_costs
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Serving, read_serving
 from simulator.serve import serving
-from simulator.serve.arrivals import open_session
 from simulator.serve.check import TOLERANCE
 from simulator.serve.deploy import deployed, free_port
 from simulator.serve.loading import load_servable

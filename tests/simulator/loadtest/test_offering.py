@@ -13,7 +13,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.serve.arrivals import Load, offer, open_session, percentile, poisson_arrivals
+from simulator.loadtest.arrivals import poisson_arrivals
+from simulator.loadtest.offering import Load, offer, open_session, percentile
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -1,14 +1,15 @@
-"""An open-loop load generator: Poisson arrivals, latency counted from the scheduled send.
+"""Requests on a schedule that is kept whatever the server does, and what came of them.
 
-A closed loop waits for an answer before it sends again, so a stall of the server delays the very requests
-that would have shown it (coordinated omission). Here the schedule is drawn beforehand and kept whatever the
-server does; a request that fails counts as infinitely late.
+A closed loop waits for an answer before it sends again, so a stall of the server delays the very requests that would
+have shown it (coordinated omission). Here latency counts from the scheduled send, and a request that fails counts as
+infinitely late.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import selectors
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import aiohttp
 import numpy as np
 
-from pkb.seeding import derived_seed
+MOST_CONNECTIONS = 512  # of one process, so that `select` can watch them; what finds none free is an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +36,9 @@ class Load:
     def completed(self) -> int:
         return int(np.isfinite(self.latencies).sum())
 
-
-def poisson_arrivals(rate: float, seconds: float, seed: int) -> np.ndarray:
-    """Draw times in [0, seconds) of a Poisson process of `rate` per second, ascending; the seed decides them."""
-    rng = np.random.default_rng(derived_seed(seed, "arrivals"))
-    times = np.empty(0)
-    last = 0.0
-    while last < seconds:
-        gaps = rng.exponential(1 / rate, size=max(16, math.ceil(rate * seconds)))
-        times = np.concatenate([times, last + gaps.cumsum()])
-        last = times[-1]
-    return times[times < seconds]
+    def later_than(self, seconds: float) -> int:
+        """Count the requests that took longer, or failed."""
+        return int((self.latencies > seconds).sum())
 
 
 def percentile(values: np.ndarray, percent: float) -> float | None:
@@ -60,19 +53,31 @@ def percentile(values: np.ndarray, percent: float) -> float | None:
 
 
 async def offer(
-    session: aiohttp.ClientSession, url: str, bodies: Sequence[bytes], schedule: np.ndarray, timeout_s: float
+    session: aiohttp.ClientSession,
+    url: str,
+    bodies: Sequence[bytes],
+    schedule: np.ndarray,
+    timeout_s: float,
+    start: float | None = None,
 ) -> Load:
-    """POST each body at its time on the schedule (seconds from now), and wait for every answer.
+    """POST each body at its time on the schedule, and wait for every answer.
 
-    An error is a status other than 200, a failed connection, or no answer `timeout_s` after the schedule.
+    Times are seconds from `start` on the loop's clock, or from now. An error is a status other than 200, a failed
+    connection, none of `MOST_CONNECTIONS` free, or no answer `timeout_s` after the schedule.
     """
     clock = asyncio.get_running_loop().time
     latencies = np.full(len(schedule), np.inf)
     lags = np.zeros(len(schedule))
     errors: Counter[str] = Counter()
+    open_now = 0
 
     async def send(index: int, due: float) -> None:
+        nonlocal open_now
         lags[index] = clock() - due
+        if open_now == MOST_CONNECTIONS:
+            errors["no connection free"] += 1
+            return
+        open_now += 1
         try:
             async with asyncio.timeout_at(due + timeout_s), session.post(url, data=bodies[index]) as response:
                 await response.read()
@@ -85,14 +90,21 @@ async def offer(
                 latencies[index] = clock() - due
             else:
                 errors[f"status {response.status}"] += 1
+        finally:
+            open_now -= 1
 
-    start = clock()
+    start = clock() if start is None else start
     async with asyncio.TaskGroup() as tasks:
         for index, offset in enumerate(schedule):
             due = start + float(offset)
             await asyncio.sleep(max(0.0, due - clock()))  # even when late: lets the sends that wait go out
             tasks.create_task(send(index, due))
     return Load(latencies=latencies, lags=lags, errors=dict(sorted(errors.items())))
+
+
+def precise_loop() -> asyncio.AbstractEventLoop:
+    """Make an event loop that wakes up in time: `epoll` and `poll` round what they wait up to a whole millisecond."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def open_session() -> aiohttp.ClientSession:
