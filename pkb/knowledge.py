@@ -30,6 +30,8 @@ class Part:
     width: int  # d
     fields: tuple[str, ...]  # columns that decide it: impressions that are equal in these have it in common
     of_fields: bool = False  # one vector for each field of the schema, in their order, not for the whole impression
+    # Names of the knowledge of the user and of the item whose product it is, number by number, in the base's own units.
+    factors: tuple[str, str] | None = None
 
 
 class KnowledgeBase(nn.Module, ABC):
