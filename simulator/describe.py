@@ -48,6 +48,9 @@ def describe_arm(arm: ArmSettings) -> Arm:
         control=arm.control,
         restart_at=list(arm.restart_at),
         plug_from=arm.plug_from,
+        compress_from=arm.compress_from,
+        beside=arm.beside,
+        beside_from=arm.beside_from,
         base_is_control=base is not None and base.control,
         remedies={} if base is None else dict(base.remedies),
     )
