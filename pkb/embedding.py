@@ -226,8 +226,7 @@ class EmbeddingTable(nn.Module):
         self.size = rows["weight"].shape[0]
         self.weight = nn.Parameter(rows["weight"].to(self.weight.device, copy=True))
         self.second_moment = rows["second_moment"].to(self.weight.device, copy=True)
-        if "ids" in rows:
-            self.owners = RowOwners(rows["ids"].clone(), rows["last_seen"].clone())
+        self.owners = RowOwners(rows["ids"].clone(), rows["last_seen"].clone()) if "ids" in rows else None
 
 
 class RowOwners:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from pkb.embedding import EmbeddingTable
 
@@ -16,6 +16,12 @@ def dense_parameters(module: nn.Module) -> list[nn.Parameter]:
     """List the parameters outside embedding tables, in the module's order."""
     inside = {id(p) for table in tables_of(module).values() for p in table.parameters()}
     return [p for p in module.parameters() if id(p) not in inside]
+
+
+def dense_state(module: nn.Module) -> dict[str, Tensor]:
+    """Name parameters and buffers outside the embedding tables, detached."""
+    inside = tuple(f"{name}." for name in tables_of(module))
+    return {k: v for k, v in module.state_dict().items() if not k.startswith(inside)} if inside else module.state_dict()
 
 
 def nbytes(module: nn.Module) -> int:

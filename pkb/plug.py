@@ -9,6 +9,11 @@ A plug turns knowledge into something of the backbone's own shape; a socket is t
     gate      scales the output of hidden layer m, by factors between 0 and 2       (PEPNet's gate, fed with knowledge)
     columns   the vectors as they are, the only one for models that are fitted without optimiser steps
 
+Where a model in use gets knowledge, `hidden` and `gate` leave its own weights in their shapes; the others are new
+inputs, and the layers that read them start anew (concatenation, which KEEP argues against in section 4.3). Or nothing
+is plugged in: with `weights` the base's own network goes on as the click model (fine-tuning of what was pre-trained,
+which KEEP argues against in section 1).
+
 `fields+join` is both at once (ROK, section 4.4). Parts that hold a vector for each field enter by `join` alone, the
 others by every way.
 
@@ -162,6 +167,30 @@ class Both(Plug):
         return replace(one, **filled)
 
 
+class SecondPlug(Plug):
+    """Another plug beside the first, for parts that begin with `LATER`: closed until their knowledge is there."""
+
+    opened: Tensor
+
+    def __init__(self, first: Plug, second: Plug) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        self.register_buffer("opened", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, knowledge: Knowledge) -> Plugged:
+        one: Plugged = self.first(knowledge)
+        if not self.opened:
+            return one
+        other: Plugged = self.second(knowledge)
+        if one.added_BH is not None and other.added_BH is not None:
+            return Plugged(added_BH=one.added_BH + other.added_BH)
+        assert one.gate_BH is not None
+        assert other.gate_BH is not None
+        return Plugged(gate_BH=one.gate_BH * other.gate_BH)
+
+
+LATER = "beside_"  # begins the names of a second base's parts
+WEIGHTS = "weights"  # no plug: the base's network becomes the click model
 PLUGS = ("fields", "join", "hidden", "gate", "fields+join")
 INTO_USE = ("hidden", "gate")  # those that leave a backbone's own weights in their shapes
 
@@ -179,6 +208,11 @@ def sockets_for(plug: str, parts: Sequence[Part], layer: int) -> Sockets:
 
 def make_plug(plug: str, parts: Sequence[Part], *, fields: int, embedding_width: int, hidden_width: int) -> Plug:
     """Make a plug by its name, for knowledge of these parts and a backbone of these widths."""
+    later = [part for part in parts if part.name.startswith(LATER)]
+    if later:
+        early = [part for part in parts if part not in later]
+        widths = {"fields": fields, "embedding_width": embedding_width, "hidden_width": hidden_width}
+        return SecondPlug(make_plug(plug, early, **widths), make_plug(plug, later, **widths))
     if "+" in plug:
         one, other = (
             make_plug(way, parts, fields=fields, embedding_width=embedding_width, hidden_width=hidden_width)

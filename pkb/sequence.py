@@ -74,6 +74,19 @@ class Similarity(nn.Module):
         return score_BS1.squeeze(2)
 
 
+class TargetAttention(Interest):
+    """What behaviours add up to by how they meet the target (DIN, eq. 3); [B, D], zeros without behaviours."""
+
+    def __init__(self, width: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.width = width
+        self.similarity = Similarity(width, hidden)
+
+    def forward(self, past: Past) -> tuple[Tensor, Tensor | None]:
+        weights_BH = self.similarity(past.behaviours_BHD, past.target_BD) * past.present_BH
+        return weighted_sum(weights_BH, past.behaviours_BHD), None
+
+
 def masked_softmax(scores_BS: Tensor, present_BS: Tensor) -> Tensor:
     """Softmax over what is present; zeros in a row where nothing is."""
     weights: Tensor = scores_BS.masked_fill(~present_BS, torch.finfo(scores_BS.dtype).min).softmax(dim=1)
@@ -83,6 +96,11 @@ def masked_softmax(scores_BS: Tensor, present_BS: Tensor) -> Tensor:
 def weighted_sum(weights_BS: Tensor, values_BSD: Tensor) -> Tensor:
     """sum_s w_s v_s, [B, D]."""
     return torch.bmm(weights_BS.unsqueeze(1), values_BSD).squeeze(1)
+
+
+def mean_behaviour(past: Past) -> Tensor:
+    """[B, D], zeros without behaviours."""
+    return past.behaviours_BHD.sum(dim=1) / past.present_BH.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def state_after(states_BHD: Tensor, length_B: Tensor) -> Tensor:

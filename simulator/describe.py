@@ -49,6 +49,9 @@ def describe_arm(arm: ArmSettings) -> Arm:
         restart_at=list(arm.restart_at),
         plug_from=arm.plug_from,
         domains=None if arm.domains == "sub" else arm.domains,
+        compress_from=arm.compress_from,
+        beside=arm.beside,
+        beside_from=arm.beside_from,
         base_is_control=base is not None and base.control,
         remedies={} if base is None else dict(base.remedies),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from pkb.bases import KNOWLEDGE_BASES
+from pkb.plug import WEIGHTS
 from simulator.contender.recipe import Recipe
 from simulator.contender.yardsticks import YARDSTICKS
 from simulator.loop.budget import widest
@@ -39,8 +40,12 @@ def play_of(settings: Settings, chosen: Mapping[str, Values] | None = None) -> P
 def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
     """Resolve one arm with one seed."""
     arm = settings.arms[name]
-    backbone = getattr(settings.backbones, arm.backbone)
+    backbone: Any = getattr(settings.backbones, arm.backbone)
     base: Any = knowledge_settings(settings, name) if arm.knowledge is not None else None
+    if arm.plug == WEIGHTS:
+        backbone = replace(
+            backbone, **{f.name: getattr(base, f.name) for f in fields(backbone) if hasattr(base, f.name)}
+        )
     teacher = None
     if arm.knowledge is not None and KNOWLEDGE_BASES[arm.knowledge].taught:
         teacher = getattr(settings.backbones, base.teacher)
@@ -51,6 +56,7 @@ def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
         backbone=backbone if arm.width is None else replace(backbone, width=arm.width),
         policy=getattr(settings.policies, arm.policy),
         base=base,
+        beside=None if arm.beside is None else knowledge_settings(settings, name, second=True),
         teacher=teacher,
         train=settings.train,
         compress=settings.compress,

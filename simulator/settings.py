@@ -14,6 +14,7 @@ from typing import Any
 from pkb.backbones.base import FittedBackbone
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.errors import SettingError
+from pkb.plug import INTO_USE, WEIGHTS
 from retrieval.indexed_pool import RetrievalSettings
 from retrieval.models import RETRIEVAL_MODELS
 from simulator.config.checks import among, expand_home
@@ -117,11 +118,12 @@ def to_yaml(settings: Settings) -> str:
     return yaml_of(settings)
 
 
-def knowledge_settings(settings: Settings, arm: str) -> Any:
-    """Resolve the settings of an arm's knowledge base; SettingError names an option that it does not have."""
+def knowledge_settings(settings: Settings, arm: str, *, second: bool = False) -> Any:
+    """Resolve the settings of an arm's knowledge base, or of its second one; SettingError names a wrong option."""
     choice = settings.arms[arm]
-    common = getattr(settings.knowledge, choice.knowledge or "")
-    return typed(type(common), plain(common) | choice.options, at=f"arms.{arm}.options")
+    name, options = (choice.beside, choice.beside_options) if second else (choice.knowledge, choice.options)
+    common = getattr(settings.knowledge, name or "")
+    return typed(type(common), plain(common) | options, at=f"arms.{arm}.{'beside_' if second else ''}options")
 
 
 def _check_layers(key: str, backbone: Any) -> None:
@@ -164,9 +166,38 @@ def _check_arm(settings: Settings, name: str) -> None:
             )
     if arm.knowledge is not None:
         among(f"{key}.knowledge", arm.knowledge, KNOWLEDGE_BASES)
-        if not model.takes_knowledge:
+        if not model.takes_knowledge and arm.plug != WEIGHTS:
             raise SettingError(f"{key}.knowledge={arm.knowledge}: {arm.backbone} has no place for any; leave it out")
         _check_knowledge(settings, name)
+
+
+def _check_weights(settings: Settings, name: str) -> None:
+    """Hold an arm whose base's network becomes its click model to what can be."""
+    arm, key = settings.arms[name], f"arms.{name}.plug={WEIGHTS}"
+    own = MODELS[arm.backbone].network_of
+    if own != arm.knowledge:
+        of_base = [model for model, cls in MODELS.items() if cls.network_of == arm.knowledge]
+        remedy = f"choose backbone {of_base[0]}" if of_base else "no backbone is"
+        raise SettingError(f"{key}: {arm.backbone} is not the network of {arm.knowledge}; {remedy}")
+    for setting in ("budget.bytes", "retrieval.histories"):
+        section, field_name = setting.split(".")
+        if getattr(getattr(settings, section), field_name):
+            raise SettingError(f"{key}: the model has the base's shapes; leave {setting} out")
+
+
+def _check_second(settings: Settings, name: str) -> None:
+    """Hold an arm's second base to what can stand beside another."""
+    arm, key = settings.arms[name], f"arms.{name}.beside"
+    assert arm.beside is not None
+    among(key, arm.beside, KNOWLEDGE_BASES)
+    second = knowledge_settings(settings, name, second=True)
+    for one, options in ((arm.knowledge or "", knowledge_settings(settings, name)), (arm.beside, second)):
+        base = KNOWLEDGE_BASES[one]
+        if base.taught or base.searches or base.learns_on_with(options):
+            raise SettingError(
+                f"{key}={arm.beside}: {one} learns of more than old rows, and stands alone; choose another"
+            )
+    _check_change(settings, name, "beside_from", arm.beside_from, arm.beside_from or 0)
 
 
 def _check_change(settings: Settings, name: str, setting: str, value: Any, first: int) -> None:
@@ -186,6 +217,8 @@ def check_changes(settings: Settings, periods: int) -> None:
         for setting, value, last in (
             ("restart_at", arm.restart_at, max(arm.restart_at, default=0)),
             ("plug_from", arm.plug_from, arm.plug_from or 0),
+            ("compress_from", arm.compress_from, arm.compress_from),
+            ("beside_from", arm.beside_from, arm.beside_from or 0),
         ):
             if last >= periods:
                 raise SettingError(f"arms.{name}.{setting}={value}: the log's periods are 0 to {periods - 1}")
@@ -200,6 +233,16 @@ def _check_knowledge(settings: Settings, name: str) -> None:
         among(f"{section}.teacher", options.teacher, RETRIEVAL_MODELS)
         if encodes(MODELS[arm.backbone]) and encodes(RETRIEVAL_MODELS[options.teacher]):
             raise SettingError(f"{key}: {arm.backbone} and its teacher each search by an encoder; choose one")
+    if arm.plug == WEIGHTS:
+        _check_weights(settings, name)
+    if arm.beside is not None:
+        _check_second(settings, name)
+    if arm.compress_from and settings.stream.protocol == "split":
+        raise SettingError(f"{key}.compress_from={arm.compress_from}: leave it out where stream.protocol=split")
+    if POLICIES[arm.policy].adds_to_loss and arm.plug_from is not None and arm.plug not in INTO_USE:
+        raise SettingError(
+            f"{key}.policy={arm.policy}: holds the model that plug {arm.plug} changes; choose another one"
+        )
     if POLICIES[arm.policy].adds_to_loss and base.learns_on_with(options):
         raise SettingError(
             f"{key}.policy={arm.policy}: holds the model alone, but with its options parts of {arm.knowledge} learn on;"

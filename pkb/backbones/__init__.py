@@ -3,6 +3,8 @@
 from pkb.backbones.autoint import AutoInt
 from pkb.backbones.base import Backbone
 from pkb.backbones.can import CAN
+from pkb.backbones.conet import CoNet
+from pkb.backbones.darec import DARec
 from pkb.backbones.dcn import DCN
 from pkb.backbones.dcnv2 import DCNv2
 from pkb.backbones.deepfm import DeepFM
@@ -13,11 +15,13 @@ from pkb.backbones.fate import FATE
 from pkb.backbones.fm import FM
 from pkb.backbones.gbdt import GBDT
 from pkb.backbones.hpmn import HPMN
+from pkb.backbones.keep import KEEPNetwork
 from pkb.backbones.logistic import Logistic
 from pkb.backbones.lr import LR
 from pkb.backbones.mimn import MIMN
 from pkb.backbones.pnn import PNN
 from pkb.backbones.popularity import Popularity
+from pkb.backbones.pretrained import BERT4RecNetwork, S3RecNetwork
 from pkb.backbones.scenario.adasparse import AdaSparse
 from pkb.backbones.scenario.apg import APG
 from pkb.backbones.scenario.midpg import DPG, MIDPG
@@ -44,6 +48,11 @@ BACKBONES: dict[str, type[Backbone]] = {
     "mimn": MIMN,
     "can": CAN,
     "fate": FATE,
+    "keep": KEEPNetwork,
+    "bert4rec": BERT4RecNetwork,
+    "s3rec": S3RecNetwork,
+    "conet": CoNet,
+    "darec": DARec,
     "dnn_without_scenario": DNNWithoutScenario,
     "dnn_per_scenario": DNNPerScenario,
     "star": STAR,

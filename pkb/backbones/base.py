@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
-from pkb.knowledge import Knowledge, Part
+from pkb.knowledge import Knowledge, KnowledgeBase, Part
 from pkb.layers import dense
 from pkb.plug import EMPTY, Plug, Plugged, Sockets, make_plug, sockets_for
 
@@ -28,6 +28,7 @@ class Backbone(nn.Module, ABC):
     uses_histories: ClassVar[bool] = False
     retriever: ClassVar[str | None] = None  # whose neighbours it reads: `batch.neighbours[retriever]`
     takes_knowledge: ClassVar[bool] = True  # whether it has a place for any
+    network_of: ClassVar[str | None] = None  # base whose network it has, so that it can go on from what that learned
     embedding_width: int  # D
     hidden_width: int  # H, of the layer at which knowledge is added or gates
 
@@ -46,6 +47,10 @@ class Backbone(nn.Module, ABC):
 
     def meet(self, rows: Batch, generator: torch.Generator) -> None:
         """Make room for what rows bring beside their ids, before they are learned: a scenario's own weights."""
+
+    def go_on_from(self, base: KnowledgeBase) -> bool:
+        """Take the weights of the base that it is the network of; tells whether that is all of it, the logit too."""
+        raise NotImplementedError(f"{type(self).__name__} is the network of no base")
 
     def stepped(self) -> None:
         """Take note of an optimiser's step, alike on every rank."""

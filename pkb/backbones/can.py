@@ -29,7 +29,7 @@ from pkb.backbones.sequential import SequentialSettings, history_columns
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.plug import EMPTY, Plugged, Sockets
-from pkb.sequence import Past, read_past
+from pkb.sequence import Past, mean_behaviour, read_past
 
 
 def small_networks(inputs_BNE: Tensor, weights_BW: Tensor, units: Sequence[int]) -> Tensor:
@@ -86,8 +86,3 @@ class CAN(Backbone):
         powers_BPHE = torch.stack([behaviours_BHE**power for power in range(1, self.powers + 1)], dim=1)
         outputs_BNU = small_networks(powers_BPHE.reshape(rows, -1, width), past.target_BD, self.units)
         return outputs_BNU.reshape(rows, self.powers, -1, outputs_BNU.shape[2]).sum(dim=2).flatten(1)
-
-
-def mean_behaviour(past: Past) -> Tensor:
-    """[B, D], zeros without behaviours."""
-    return past.behaviours_BHD.sum(dim=1) / past.present_BH.sum(dim=1, keepdim=True).clamp(min=1)

@@ -9,26 +9,10 @@ Shapes: B rows, H history length, D embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from pkb.backbones.sequential import SequentialBackbone, SequentialSettings
-from pkb.sequence import Interest, Past, Similarity, weighted_sum
-
-
-class TargetAttention(Interest):
-    """eq. 3; [B, D], zeros without behaviours."""
-
-    def __init__(self, width: int, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.width = width
-        self.similarity = Similarity(width, hidden)
-
-    def forward(self, past: Past) -> tuple[Tensor, Tensor | None]:
-        weights_BH = self.similarity(past.behaviours_BHD, past.target_BD) * past.present_BH
-        return weighted_sum(weights_BH, past.behaviours_BHD), None
+from pkb.sequence import TargetAttention
 
 
 class DIN(SequentialBackbone):

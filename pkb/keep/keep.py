@@ -23,24 +23,40 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pkb.backbones.din import TargetAttention
 from pkb.batch import Batch, Schema
 from pkb.embedding import EmbeddingTable
 from pkb.errors import SettingError
+from pkb.keep.approximate import (
+    CATEGORY,
+    ITEM,
+    PRODUCT,
+    USER,
+    Approximation,
+    Decomposed,
+    Degenerate,
+    Read,
+    Shapes,
+    tower,
+)
 from pkb.keep.pairs import pairwise_loss
 from pkb.knowledge import Knowledge, KnowledgeBase, Part, evaluating
-from pkb.layers import dense
-from pkb.sequence import read_past
+from pkb.sequence import TargetAttention, read_past
 from pkb.space import Between
 
 INTERACTION = "interaction_"  # begins the name of a task's K_ui
+LABELS, DISTILLING = "labels", "distilling"
+FORMS: dict[str, tuple[type[Approximation], ...]] = {
+    "exact": (),
+    "decomposed": (Decomposed,),
+    "degenerate": (Degenerate,),
+    "decomposed+degenerate": (Decomposed, Degenerate),
+}
 
 
 class KEEP(KnowledgeBase):
@@ -53,9 +69,10 @@ class KEEP(KnowledgeBase):
         """The paper's own sizes (section 6.2); "ours" has no source."""
 
         tasks: tuple[str, ...] = ()  # labels that are predicted; all of the log's if none is named (table 4)
-        parts: tuple[
-            str, ...
-        ] = ()  # of user, item, interaction_<task>, those to plug in; all if none is named (table 3)
+        parts: tuple[str, ...] = ()  # those to plug in, of the form's; all if none is named (table 3)
+        form: str = "exact"  # exact, or what a cache can hold: decomposed, degenerate, decomposed+degenerate (table 8)
+        learned_by: str = LABELS  # how what stands for K_ui is learned; or by distilling
+        category: str = ""  # field that degeneration puts in the place of all of the item's: its one further field
         user_width: int = 48  # of the user's embedding
         width: int = 16  # of all others
         hidden: tuple[int, ...] = (512, 256, 128, 64)  # of each task's MLP; the last one is the width of its K_ui
@@ -69,6 +86,9 @@ class KEEP(KnowledgeBase):
             for name in ("hidden", "attention"):
                 if min(getattr(self, name), default=0) < 1:
                     raise SettingError(f"{name}={getattr(self, name)}: name at least one width, each at least 1")
+            for name, choices in (("form", tuple(FORMS)), ("learned_by", (LABELS, DISTILLING))):
+                if getattr(self, name) not in choices:
+                    raise SettingError(f"{name}={getattr(self, name)}: is not one of {', '.join(choices)}")
             if self.alpha < 0:
                 raise SettingError(f"alpha={self.alpha}: must be at least 0")
             for name in ("tasks", "parts"):
@@ -79,7 +99,9 @@ class KEEP(KnowledgeBase):
         tasks = settings.tasks or schema.labels
         of_item = [f.name for f in schema.fields if f.role == "item" or f.name == schema.item]
         histories = [h for h in schema.histories if h.field in of_item]
-        super().__init__(schema, _parts(schema, settings, of_item, [h.name for h in histories], tasks), tasks)
+        category = of_item.index(_category(schema, settings, of_item)) if Degenerate in FORMS[settings.form] else 0
+        of_user = (schema.user, *(h.name for h in histories))
+        super().__init__(schema, _parts(settings, of_user, of_item, of_item[category], tasks), tasks)
         self.settings, self.first_label, self.user_column = settings, schema.labels[0], schema.user_column
         self.item_columns = [schema.names.index(name) for name in of_item]
         self.histories = [(h.name, of_item.index(h.field)) for h in histories]
@@ -88,8 +110,22 @@ class KEEP(KnowledgeBase):
         self.table = EmbeddingTable(schema.fields, widest)
         self.interests = nn.ModuleList(TargetAttention(settings.width, settings.attention) for _ in histories)
         inputs = settings.user_width + (len(of_item) + len(histories)) * settings.width
-        self.towers = nn.ModuleList(_tower([inputs, *settings.hidden]) for _ in tasks)
+        self.towers = nn.ModuleList(tower([inputs, *settings.hidden]) for _ in tasks)
         self.heads = nn.ModuleList(nn.Linear(settings.hidden[-1], 1) for _ in tasks)
+        shapes = Shapes(
+            user=settings.user_width,
+            other=settings.width,
+            items=len(of_item),
+            category=category,
+            histories=len(histories),
+            hidden=settings.hidden,
+            attention=settings.attention,
+            heads=settings.learned_by == LABELS,
+        )
+        kinds = FORMS[settings.form]
+        self.approximations = nn.ModuleList(kind(shapes, tasks) for kind in kinds)
+        if settings.learned_by == DISTILLING:
+            self.estimators = tuple(f"distil_{kind.stands}{task}" for kind in kinds for task in tasks)  # type: ignore[misc]
 
     def grow(self, size: int, generator: torch.Generator) -> None:
         self.table.grow(size, generator)
@@ -99,87 +135,155 @@ class KEEP(KnowledgeBase):
         names = [part.name for part in self.parts]
         told = [INTERACTION + task in names for task in self.labels]
         unused = [tower for tower, needed in zip(self.towers, told, strict=True) if not needed]
-        return [self.heads, *unused, *([] if any(told) else [self.interests])]
+        heads = [each.heads for each in self.stand_ins]
+        return [self.heads, *heads, *unused, *([] if any(told) else [self.interests])]
 
-    def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """K_u, [B, U], and K_i, [B, I, D]."""
-        rows_BFX = self.table(batch)
-        return (
-            rows_BFX[:, self.user_column, : self.settings.user_width],
-            rows_BFX[:, self.item_columns, : self.settings.width],
-        )
+    @property
+    def stand_ins(self) -> list[Approximation]:
+        """What stands for K_ui, of the form's kinds."""
+        return cast(list[Approximation], list(self.approximations))
 
-    def _inputs(self, batch: Batch, user_BU: Tensor, item_BID: Tensor) -> Tensor:
-        """What all tasks' MLPs read, [B, X]."""
-        inputs, width = [user_BU, item_BID.flatten(1)], self.settings.width
-        for interest, (name, place) in zip(self.interests, self.histories, strict=True):
+    def _read(self, batch: Batch) -> Read:
+        rows_BFX, width = self.table(batch), self.settings.width
+        item_BID, pasts = rows_BFX[:, self.item_columns, :width], []
+        for name, place in self.histories:
             past = read_past(self.table, batch.histories[name], self.item_columns[place], item_BID[:, place])
-            inputs.append(interest(replace(past, behaviours_BHD=past.behaviours_BHD[..., :width]))[0])
-        return torch.cat(inputs, dim=1)
+            pasts.append(replace(past, behaviours_BHD=past.behaviours_BHD[..., :width]))
+        return Read(user_BU=rows_BFX[:, self.user_column, : self.settings.user_width], item_BID=item_BID, pasts=pasts)
+
+    def _inputs(self, read: Read) -> Tensor:
+        """What all tasks' MLPs read, [B, X]."""
+        interests = (interest(past)[0] for interest, past in zip(self.interests, read.pasts, strict=True))
+        return torch.cat([read.user_BU, read.item_BID.flatten(1), *interests], dim=1)
+
+    def score(self, batch: Batch, task: str) -> Tensor:
+        """Compute one task's logits, [B]."""
+        number = self.labels.index(task)
+        logit_B1: Tensor = self.heads[number](self.towers[number](self._inputs(self._read(batch))))
+        return logit_B1.squeeze(1)
 
     def _knowledge(self, batch: Batch) -> Knowledge:
-        user_BU, item_BID = self._embedded(batch)
-        known = {"user": user_BU.unsqueeze(1), "item": item_BID}
+        read = self._read(batch)
+        known = {"user": read.user_BU.unsqueeze(1), "item": read.item_BID}
         names = [part.name for part in self.parts]
-        if any(name not in known for name in names):
-            inputs_BX = self._inputs(batch, user_BU, item_BID)
-            for task, tower in zip(self.labels, self.towers, strict=True):
+        if any(name.startswith(INTERACTION) for name in names):
+            inputs_BX = self._inputs(read)
+            for task, of_task in zip(self.labels, self.towers, strict=True):
                 if INTERACTION + task in names:
-                    known[INTERACTION + task] = tower(inputs_BX).unsqueeze(1)
-        return {name: known[name] for name in names}
+                    known[INTERACTION + task] = of_task(inputs_BX).unsqueeze(1)
+        for approximation in self.stand_ins:
+            known |= {name: part_BH.unsqueeze(1) for name, part_BH in approximation(read).items()}
+        factors = [name for part in self.parts for name in part.factors or ()]  # which a cache makes products of
+        return {name: known[name] for name in dict.fromkeys([*names, *factors])}
 
-    def _told(self, batch: Batch) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-        """Give each task with its logits, labels and users, [C] each: all rows, or those that have the first label."""
-        inputs_BX, user_B = self._inputs(batch, *self._embedded(batch)), batch.ids_BF[:, self.user_column]
-        for task, tower, head in zip(self.labels, self.towers, self.heads, strict=True):
-            if task == self.first_label:
-                yield task, head(tower(inputs_BX)).squeeze(1), batch.label, user_B
-            else:
-                has = batch.label > 0
-                yield task, head(tower(inputs_BX[has])).squeeze(1), batch.further_labels[task][has], user_B[has]
+    def _told(self, batch: Batch, read: Read) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+        """Give each network that learns labels with its logits, labels and users, [C] each.
+
+        All rows, or of further tasks those that have the first label. A network's name is its task's, of one that
+        stands for the extractor behind `product_` or `category_`.
+        """
+        inputs_BX, user_B = self._inputs(read), batch.ids_BF[:, self.user_column]
+        learners = [each for each in self.stand_ins if each.heads]
+        said = [(each.stands, each.heads, each(read)) for each in learners]
+        for number, task in enumerate(self.labels):
+            some: Tensor | slice = slice(None)
+            label_C = batch.label
+            if task != self.first_label:
+                some = batch.label > 0
+                label_C = batch.further_labels[task][some]
+            logit_C1 = self.heads[number](self.towers[number](inputs_BX[some]))
+            yield task, logit_C1.squeeze(1), label_C, user_B[some]
+            for stands, heads, parts in said:
+                logit_C1 = heads[number](parts[stands + task][some])
+                yield stands + task, logit_C1.squeeze(1), label_C, user_B[some]
+
+    def _distilled(self, read: Read) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Give each network that imitates K_ui with what it says and what it should say, [B, H] both."""
+        learners = [each for each in self.stand_ins if not each.heads]
+        if learners:
+            with torch.no_grad():
+                inputs_BX = self._inputs(read)
+                wanted = {task: of_task(inputs_BX) for task, of_task in zip(self.labels, self.towers, strict=True)}
+            read = read.detached()
+            for each in learners:
+                parts = each(read)
+                for task in self.labels:
+                    yield f"{each.stands}{task}", parts[f"{each.stands}{task}"], wanted[task]
 
     def compression_losses(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        """Eq. 3 over all tasks, and both parts of each."""
-        losses: dict[str, Tensor] = {}
-        for task, logit_C, label_C, user_C in self._told(batch):
+        """Eq. 3 over all tasks and what stands for their K_ui, and both parts of each; or the imitation's losses."""
+        losses, read = {}, self._read(batch)
+        for name, logit_C, label_C, user_C in self._told(batch, read):
             point = functional.binary_cross_entropy_with_logits(logit_C, label_C, reduction="sum")
-            losses[f"point_{task}"] = point / len(batch)
-            losses[f"pair_{task}"] = pairwise_loss(logit_C, user_C, label_C) / len(batch)
+            losses[f"point_{name}"] = point / len(batch)
+            losses[f"pair_{name}"] = pairwise_loss(logit_C, user_C, label_C) / len(batch)
+        for name, said_BH, wanted_BH in self._distilled(read):
+            losses[f"distil_{name}"] = (said_BH - wanted_BH).square().sum() / len(batch)
         weighted = [loss * (self.settings.alpha if name.startswith("pair_") else 1) for name, loss in losses.items()]
         return {"total": torch.stack(weighted).sum(), **losses}
 
     @torch.no_grad()
     def health(self, batch: Batch) -> dict[str, float]:
-        """Each task's cross entropy over that of its mean rate: 1 says that nothing is told.
+        """How well labels are told, and K_ui imitated: 1 says not at all, 0 perfectly.
 
-        `entropy_<task>`, of the rows that it is trained on; missing where all of these have one label.
+        `entropy_<network>`: the cross entropy over that of the mean rate, of the rows that are learned; missing where
+        all of these have one label. `unlike_<network>`: the squared distance to K_ui over its variance.
         """
         figures = {}
         with evaluating(self):
-            for task, logit_C, label_C, _ in self._told(batch):
+            read = self._read(batch)
+            for name, logit_C, label_C, _ in self._told(batch, read):
                 if 0 < (rate := float(label_C.mean())) < 1:
                     least = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
-                    figures[f"entropy_{task}"] = (
+                    figures[f"entropy_{name}"] = (
                         float(functional.binary_cross_entropy_with_logits(logit_C, label_C)) / least
                     )
+            for name, said_BH, wanted_BH in self._distilled(read):
+                if varied := float(wanted_BH.var(dim=0, correction=0).sum()):
+                    figures[f"unlike_{name}"] = float((said_BH - wanted_BH).square().sum(dim=1).mean()) / varied
         return figures
 
 
-def _tower(widths: Sequence[int]) -> nn.Sequential:
-    """Dense layers, of which the last one's output is K_ui; [C, X] -> [C, H]."""
-    return nn.Sequential(*(dense(width, following) for width, following in pairwise(widths)))
+def _category(schema: Schema, settings: KEEP.Settings, of_item: Sequence[str]) -> str:
+    """Name the field that stands for the item; SettingError where it is not told and not plain."""
+    further = [name for name in of_item if name != schema.item]
+    if settings.category in further or (not settings.category and len(further) == 1):
+        return settings.category or further[0]
+    told = f"is {settings.category}" if settings.category else "is not named"
+    raise SettingError(
+        f"KEEP's form={settings.form}: the category {told}, but must be one of the item's further fields: "
+        f"{', '.join(further) or 'the log has none'}"
+    )
 
 
 def _parts(
-    schema: Schema, settings: KEEP.Settings, of_item: list[str], histories: list[str], tasks: Sequence[str]
+    settings: KEEP.Settings, of_user: Sequence[str], of_item: Sequence[str], category: str, tasks: Sequence[str]
 ) -> list[Part]:
-    """Name the parts that are plugged in, in the order of eq. 4; SettingError for one that there is not."""
-    pair = (schema.user, *of_item, *histories)
-    there = [
-        Part(name="user", vectors=1, width=settings.user_width, fields=(schema.user,)),
-        Part(name="item", vectors=len(of_item), width=settings.width, fields=tuple(of_item)),
-        *(Part(name=INTERACTION + task, vectors=1, width=settings.hidden[-1], fields=pair) for task in tasks),
-    ]
+    """Name the parts that are plugged in, in the order of eq. 4 or 6; SettingError for one that there is not."""
+    user, *histories = of_user
+    kinds, last = FORMS[settings.form], settings.hidden[-1]
+
+    def of_tasks(begins: str, *fields: str) -> list[Part]:
+        return [Part(name=begins + task, vectors=1, width=last, fields=fields) for task in tasks]
+
+    def product(part: Part, task: str) -> Part:
+        return replace(part, factors=(USER + task, ITEM + task))
+
+    if Decomposed in kinds:
+        there = [
+            *of_tasks(USER, *of_user),
+            *of_tasks(ITEM, *of_item),
+            *map(product, of_tasks(PRODUCT, *of_user, *of_item), tasks),
+        ]
+    else:
+        there = [
+            Part(name="user", vectors=1, width=settings.user_width, fields=(user,)),
+            Part(name="item", vectors=len(of_item), width=settings.width, fields=tuple(of_item)),
+        ]
+    if Degenerate in kinds:
+        there += of_tasks(CATEGORY, *of_user, category)
+    if not kinds:
+        there += of_tasks(INTERACTION, user, *of_item, *histories)
     for name in settings.parts:
         if name not in {part.name for part in there}:
             raise SettingError(

@@ -12,9 +12,12 @@ from torch import nn
 from pkb.backbones.base import ClickModel, FittedBackbone, make_click_model
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Schema
+from pkb.beside import Beside
 from pkb.device import Device
+from pkb.errors import SettingError
 from pkb.knowledge import KnowledgeBase, Part
 from pkb.parameters import dense_parameters
+from pkb.plug import LATER, WEIGHTS
 from pkb.ranks import Ranks
 from pkb.seeding import derived_seed, generator
 from pkb.source import Live, Source
@@ -42,6 +45,15 @@ def make_base(recipe: Recipe, schema: Schema) -> KnowledgeBase | None:
     cls: Any = KNOWLEDGE_BASES[name]
     taught_by = [RETRIEVAL_MODELS[recipe.base.teacher](schema, recipe.teacher)] if cls.taught else []
     base: KnowledgeBase = cls(schema, recipe.base, *taught_by)
+    if recipe.arm.plug == WEIGHTS and schema.labels[0] not in base.labels:
+        raise SettingError(
+            f"arms.{recipe.name}.plug={WEIGHTS}: {name} learns {', '.join(base.labels)}, but not {schema.labels[0]}, "
+            "which click models predict; add it to its tasks"
+        )
+    if recipe.arm.beside is not None:
+        torch.manual_seed(derived_seed(recipe.seed, "weights", LATER, recipe.arm.beside))
+        second: Any = KNOWLEDGE_BASES[recipe.arm.beside]
+        base = Beside(schema, base, second(schema, recipe.beside))
     base.grow(schema.first_value_id, generator(recipe.seed, "new rows", name))
     return base
 

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from pkb.batch import Schema
 from pkb.errors import CheckpointError
-from pkb.parameters import tables_of
+from pkb.parameters import dense_state, tables_of
 from pkb.ranks import Ranks
 from pkb.step import Optimiser
 from simulator.contender.contender import Contender
+from simulator.contender.plugging import plug_in
 from simulator.contender.recipe import Recipe
 from simulator.record.files import write_text
 
@@ -106,7 +107,7 @@ def _state_of(contender: Contender) -> dict[str, Tensor]:
         for name, table in tables_of(module).items():
             for kind, rows in table.rows_in_use().items():
                 state[f"{part}.table.{name}.{kind}"] = rows.clone()
-        for name, value in _dense_state(module).items():
+        for name, value in dense_state(module).items():
             state[f"{part}.dense.{name}"] = value.clone()
         for index, parameter in enumerate(optimiser.dense):
             for kind, value in optimiser.adam.state.get(parameter, {}).items():
@@ -117,11 +118,13 @@ def _state_of(contender: Contender) -> dict[str, Tensor]:
 
 
 def _restore(contender: Contender, state: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    if progress["plugged"] and not contender.plugged:
+        plug_in(contender)
     for part, (module, optimiser) in _parts(contender).items():
         for name, table in tables_of(module).items():
             prefix = f"{part}.table.{name}."
             table.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        dense = {name: state[f"{part}.dense.{name}"] for name in _dense_state(module)}
+        dense = {name: state[f"{part}.dense.{name}"] for name in dense_state(module)}
         module.load_state_dict(dense, strict=False)  # all but the tables, which are restored above
         for key, value in state.items():
             if key.startswith(f"{part}.adam."):
@@ -134,9 +137,3 @@ def _restore(contender: Contender, state: dict[str, Tensor], progress: dict[str,
     contender.resume(**{name: progress[name] for name in PROGRESS})
     if contender.live is not None:
         contender.live.resume(progress["compressed_through"], progress["knowledge_built_until"])
-
-
-def _dense_state(module: nn.Module) -> dict[str, Tensor]:
-    """Name parameters and buffers outside the embedding tables, detached."""
-    inside = tuple(f"{name}." for name in tables_of(module))
-    return {k: v for k, v in module.state_dict().items() if not k.startswith(inside)} if inside else module.state_dict()

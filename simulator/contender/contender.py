@@ -16,6 +16,7 @@ from pkb.batch import Batch, Schema
 from pkb.dated import Dated
 from pkb.knowledge import Knowledge
 from pkb.parameters import tables_of
+from pkb.plug import INTO_USE
 from pkb.ranks import Ranks
 from pkb.source import Live, Source
 from retrieval.indexed_pool import pool_histories
@@ -53,7 +54,7 @@ class Contender:
         self.lesson: Lesson | None = None  # how the latest period was learned, by steps
         self.trainings = 0  # starts, fits and compressions so far, by this process
         self.known = 0  # ids below it are not new, though the model may have started afresh
-        self.plugged = recipe.arm.plug_from is None  # whether knowledge takes part, once there is any
+        self.plugged = recipe.arm.plug_from is None  # whether knowledge takes part, once there is any (`plugging`)
         self._start()
         self.histories = pool_histories(recipe.histories if self.model.backbone.uses_histories else ())
         self.reads = reads_of(recipe)
@@ -84,10 +85,6 @@ class Contender:
         self.live.compressed(old.index, old.end)
         self.trainings += 1
 
-    def plug_in(self) -> None:
-        """Let knowledge take part from now on: a new plug leaves scores, weights and optimiser as they are."""
-        self.plugged = True
-
     def stop(self, reason: str) -> None:
         """Take no further part."""
         self.stopped = reason
@@ -109,7 +106,8 @@ class Contender:
 
     def new_model(self) -> ClickModel:
         """Draw the click model anew, as it was before it learned anything."""
-        parts = () if self.source is None else self.source.parts
+        takes = self.plugged or self.recipe.arm.plug in INTO_USE  # a new input changes its layers' shapes
+        parts = self.source.parts if takes and self.source is not None else ()
         return make_model(self.recipe, self.schema, parts).to(self.device.name)
 
     @property

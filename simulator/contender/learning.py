@@ -19,6 +19,7 @@ from pkb.seeding import derived_seed, generator
 from pkb.step import Addition, DivergedError, Optimiser, click_loss
 from simulator.contender.contender import Contender
 from simulator.contender.pace import MOST_PASSES, Gains, batch_size, newest
+from simulator.contender.plugging import plug_in, plug_in_second
 from simulator.contender.prediction import Progress
 from simulator.policies.base import Rows
 from simulator.record.costs import Lesson
@@ -45,7 +46,9 @@ def learn(
         contender.start_afresh()
         contender.policy.forget_model()
     if not contender.plugged and now.index >= (contender.recipe.arm.plug_from or 0):
-        contender.plug_in()
+        plug_in(contender)
+    if now.index >= (contender.recipe.arm.beside_from or 0):
+        plug_in_second(contender)
     lesson = contender.policy.lesson(contender, window, rows)
     if lesson is None:
         return

@@ -26,6 +26,7 @@ class Recipe:
     backbone: Any  # Settings of the click model, at the arm's width
     policy: Any  # Settings of the policy
     base: Any = None  # Settings of the knowledge base, with the arm's options
+    beside: Any = None  # Settings of the second base
     teacher: Any = None  # Settings of the retrieval model that teaches it, if one does
     train: TrainSettings
     compress: CompressSettings
@@ -48,7 +49,8 @@ class Recipe:
     @property
     def reads_histories(self) -> bool:
         """Whether its click model or its base reads those of the log, if it has any."""
-        return self.uses_histories or bool(self.arm.knowledge and KNOWLEDGE_BASES[self.arm.knowledge].uses_histories)
+        bases = [KNOWLEDGE_BASES[name] for name in (self.arm.knowledge, self.arm.beside) if name is not None]
+        return self.uses_histories or any(base.uses_histories for base in bases)
 
     @property
     def epochs(self) -> int:
@@ -62,12 +64,15 @@ class Recipe:
     def from_json(cls, text: str) -> Recipe:
         raw = json.loads(text)
         arm = typed(ArmSettings, raw.pop("arm"))
-        teacher, base = raw.pop("teacher"), raw.pop("base")
+        teacher, base, beside = raw.pop("teacher"), raw.pop("base"), raw.pop("beside")
         if arm.knowledge is not None:
             base = typed(KNOWLEDGE_BASES[arm.knowledge].Settings, base)
             teacher = None if teacher is None else typed(RETRIEVAL_MODELS[base.teacher].Settings, teacher)
+        if arm.beside is not None:
+            beside = typed(KNOWLEDGE_BASES[arm.beside].Settings, beside)
         return cls(
             arm=arm,
+            beside=beside,
             backbone=typed(MODELS[arm.backbone].Settings, raw.pop("backbone")),
             policy=typed(POLICIES[arm.policy].Settings, raw.pop("policy")),
             base=base,

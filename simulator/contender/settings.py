@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pkb.center.writing import MOST_VERSIONS
 from pkb.errors import SettingError
-from pkb.plug import INTO_USE, PLUGS
+from pkb.plug import INTO_USE, PLUGS, WEIGHTS
 from pkb.space import Between, OneOf
 from simulator.config.checks import above_zero, at_least, between, one_of
 
@@ -39,7 +39,7 @@ class ArmSettings:
 
     backbone: str = "deepfm"
     knowledge: str | None = None
-    plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate, fields+join (pkb/plug.py)
+    plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate, fields+join, weights (pkb/plug.py)
     layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
     source: str = (
         "live"  # of its knowledge: the base itself (live), or versions of what it knows (center; docs/keep.md)
@@ -54,11 +54,16 @@ class ArmSettings:
     # says and goes on from there. The former model has still predicted it; the knowledge base stays (docs/restart.md).
     restart_at: list[int] = field(default_factory=list)
     # Period that is the first to be learned with knowledge: before it the arm is its bare arm, though its base
-    # compresses; then knowledge is plugged into the model in use, which goes on from its weights (docs/keep.md).
+    # compresses; then knowledge is plugged into the model in use, which goes on from its weights; where the plug is a
+    # new input, the layers that read it start anew (docs/keep.md).
     plug_from: int | None = None
+    beside: str | None = None  # a second base, plugged in beside the first by a plug of its own (docs/keep.md)
+    beside_options: dict[str, Any] = field(default_factory=dict)  # of the second base
+    beside_from: int | None = None  # period that is the first to be learned with the second base's knowledge
+    compress_from: int = 0  # period that is the first its base takes in; earlier ones reach it no more than its model
 
     def __post_init__(self) -> None:
-        one_of(self, "plug", PLUGS)
+        one_of(self, "plug", (*PLUGS, WEIGHTS))
         one_of(self, "domains", ("sub", "all"))
         one_of(self, "source", SOURCES)
         at_least(self, "layer", 1)
@@ -71,17 +76,37 @@ class ArmSettings:
                 "what learns period 0 starts from nothing anyway"
             )
         at_least(self, "plug_from", 1)
-        if self.plug_from is not None and self.plug not in INTO_USE:
-            raise SettingError(
-                f"plug_from={self.plug_from}: plug {self.plug} is one more input, for which a model in use has no "
-                f"weights; choose {' or '.join(INTO_USE)}"
-            )
+        at_least(self, "compress_from", 0)
+        at_least(self, "beside_from", self.plug_from or 1)
+        if self.plug == WEIGHTS:
+            self._check_weights()
         if self.knowledge is None:
             if self.source != LIVE:
                 raise SettingError(f"source={self.source}: the arm has no knowledge; name one, or leave it out")
-            for name in ("options", "control", "plug_from"):
+            for name in ("options", "control", "plug_from", "compress_from", "beside"):
                 if value := getattr(self, name):
                     raise SettingError(f"{name}={value}: the arm has no knowledge for it; name one, or leave it out")
+        if self.beside is None and (self.beside_options or self.beside_from):
+            raise SettingError("beside_options and beside_from: there is no second base; name it (beside)")
+        if self.beside is not None and (self.beside_from is None or self.plug not in INTO_USE):
+            raise SettingError(
+                f"beside={self.beside}: say from which period on (beside_from), and plug both in by "
+                f"{' or '.join(INTO_USE)}, which leave room for another"
+            )
+
+    def _check_weights(self) -> None:
+        """Hold an arm whose base's network becomes its click model to what can be."""
+        if self.knowledge is None or self.plug_from is None:
+            raise SettingError(
+                f"plug={WEIGHTS}: a base becomes the click model; name the base (knowledge) and the period (plug_from)"
+            )
+        if self.width is not None:
+            raise SettingError(f"width={self.width}: leave it out with plug={WEIGHTS}, where it is the base's")
+        if max(self.restart_at, default=0) > self.plug_from:
+            raise SettingError(
+                f"restart_at={self.restart_at}: name no period after plug_from={self.plug_from} with plug={WEIGHTS}: "
+                "the base that became the model is no more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,9 @@ def base_of(recipe: Recipe) -> str | None:
     decides = {
         "seed": recipe.seed,
         "base": (arm.knowledge, arm.control, plain(recipe.base), recipe.teacher and plain(recipe.teacher)),
+        "second": (arm.beside, recipe.beside and plain(recipe.beside)),
         "learned by": (plain(recipe.compress), plain(recipe.train), issubclass(MODELS[arm.backbone], FittedBackbone)),
-        "rows": (recipe.histories, recipe.label_delay),
+        "rows": (recipe.histories, recipe.label_delay, arm.compress_from),
     }
     return json.dumps(decides)
 
@@ -41,7 +42,7 @@ def share_bases(contenders: Sequence[Contender]) -> None:
     first: dict[tuple[str, int], Contender] = {}
     for contender in contenders:
         name = base_of(contender.recipe)
-        if name is None or contender.stopped is not None:
+        if name is None or contender.stopped is not None or contender.base is None:
             continue
         other = first.setdefault((name, contender.compressed_through), contender)
         contender.base, contender.live = other.base, other.live

@@ -15,6 +15,7 @@ from pkb.errors import SettingError
 from pkb.parameters import dense_parameters, nbytes, tables_of
 from pkb.seeding import generator
 from simulator.contender.contender import Contender
+from simulator.contender.plugging import plug_in
 from simulator.contender.recipe import Recipe
 from simulator.loop.finder import Finder
 from simulator.loop.play import Play
@@ -42,6 +43,8 @@ def widest(recipe: Recipe, budget: int, play: Play, log: Log) -> int:
 def needed(recipe: Recipe, width: int, play: Play, log: Log) -> int:
     """Count the bytes that an arm of this width will keep after the last period, with that one's scenarios."""
     contender = Contender(replace(recipe, backbone=replace(recipe.backbone, width=width)), log.schema)
+    if not contender.plugged:
+        plug_in(contender)
     rows = log.periods[-1].vocabulary_size
     if not all(table.of_ids for table in tables_of(contender.model).values()):
         contender.model.backbone.meet(log.read(log.periods[-1]), generator(recipe.seed, "budget"))

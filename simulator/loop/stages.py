@@ -83,7 +83,8 @@ class Stages:
         base, past = first.base, self.past
         assert base is not None, f"{first.key} has no base"
         olds = self.todo.to_compress(base.compresses)
-        for old in (index for index in olds if index > first.compressed_through):
+        since = max(first.compressed_through + 1, first.recipe.arm.compress_from)
+        for old in (index for index in olds if index >= since):
             for _ in self._rounds(first, [old]):
                 with self.charged("compress", *sharers) as done:
                     rows = past.old(old, first)

@@ -49,6 +49,15 @@ class Arm:
     restart_at: list[int] = field(default_factory=list)  # periods of which what learns them starts from nothing
     plug_from: int | None = None  # period that is the first to be learned with knowledge; None: all
     domains: str | None = None  # all: its click model learns every domain's rows, not those of the sub-domain alone
+    compress_from: int = 0  # period that is the first its base takes in
+    beside: str | None = None  # its second base
+    beside_from: int | None = None  # period that is the first to be learned with the second base's knowledge
+
+    @property
+    def moments(self) -> dict[str, Any]:
+        """What of it changes on the way, or begins late, by setting; None where nothing does."""
+        names = ("restart_at", "plug_from", "compress_from", "beside", "beside_from")
+        return {name: getattr(self, name) or None for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)

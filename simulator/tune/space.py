@@ -67,4 +67,5 @@ def _compresses(recipe: Recipe, play: Play, first: Log) -> bool:
         return False
     base = KNOWLEDGE_BASES[arm.knowledge]
     plans = (plan(play.stream, play.compress, first.periods, period.index) for period in first.periods[:-1])
-    return bool(base.stages) and any(todo.to_compress(base.compresses) for todo in plans)
+    old = (index for todo in plans for index in todo.to_compress(base.compresses))
+    return bool(base.stages) and any(index >= arm.compress_from for index in old)

@@ -64,6 +64,8 @@ class Average(Teacher):
 CHEAP: dict[str, dict[str, Any]] = {
     "edk": {"patterns": 3, "width": 4, "depth": 1, "heads": 2, "hidden": 8},
     "rok": {"hidden": (16,), "projector": 8},
+    "bert4rec": {"width": 8, "layers": 1, "passes": 1, "negatives": 16},
+    "s3rec": {"width": 8, "layers": 1, "passes": 1, "negatives": 16},
     "keep": {"user_width": 6, "width": 4, "hidden": (16, 8), "attention": (8,)},
 }
 VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -73,6 +75,8 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("keep", CHEAP["keep"] | {"tasks": ("click",), "user_width": 3, "alpha": 0.0}),
     ("keep", CHEAP["keep"] | {"parts": ("item", "user")}),
     ("keep", CHEAP["keep"] | {"parts": ("interaction_cart",)}),
+    ("keep", CHEAP["keep"] | {"form": "decomposed+degenerate"}),
+    ("keep", CHEAP["keep"] | {"form": "decomposed+degenerate", "learned_by": "distilling"}),
 )
 
 

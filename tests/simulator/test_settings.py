@@ -101,10 +101,38 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("arms.finetune={policy: frozen, restart_at: [3]}", "restart_at=[3]: policy frozen never goes on from a model"),
         ("arms.finetune={policy: retrain_all, restart_at: [3]}", "policy retrain_all never goes on from a model"),
         ("arms.finetune={policy: retrain_window, restart_at: [3]}", "policy retrain_window never goes on from a model"),
-        ("arms.finetune.plug_from=3", "arms.finetune.plug_from=3: plug fields is one more input"),
+        ("arms.finetune.plug_from=3", "arms.finetune.plug_from=3: the arm has no knowledge for it"),
         ("arms.finetune={plug: hidden, plug_from: 3}", "arms.finetune.plug_from=3: the arm has no knowledge for it"),
         ("arms.finetune={knowledge: keep, plug: hidden, plug_from: 0}", "plug_from=0: must be at least 1"),
-        ("arms.finetune={knowledge: keep, plug: join, plug_from: 3}", "choose hidden or gate"),
+        ("arms.finetune={knowledge: keep, plug: hidden, beside: edk}", "beside=edk: say from which period on"),
+        ("arms.finetune={knowledge: keep, beside: edk, beside_from: 2}", "plug both in by hidden or gate"),
+        (
+            "arms.finetune={knowledge: keep, plug: hidden, plug_from: 3, beside: edk, beside_from: 2}",
+            "arms.finetune.beside_from=2: must be at least 3",
+        ),
+        (
+            "arms.finetune={knowledge: keep, plug: hidden, beside: rok, beside_from: 2}",
+            "arms.finetune.beside=rok: rok learns of more than old rows",
+        ),
+        ("arms.finetune.compress_from=2", "arms.finetune.compress_from=2: the arm has no knowledge for it"),
+        ("arms.finetune={knowledge: keep, compress_from: -1}", "arms.finetune.compress_from=-1: must be at least 0"),
+        ("arms.finetune={knowledge: keep, plug: join, plug_from: 3, policy: ewc}", "holds the model that plug join"),
+        (
+            "arms.finetune={knowledge: keep, plug: weights}",
+            "arms.finetune.plug=weights: a base becomes the click model",
+        ),
+        (
+            "arms.finetune={knowledge: keep, plug: weights, plug_from: 3}",
+            "deepfm is not the network of keep; choose backbone keep",
+        ),
+        (
+            "arms.finetune={knowledge: edk, plug: weights, plug_from: 3}",
+            "deepfm is not the network of edk; no backbone",
+        ),
+        (
+            "arms.finetune={backbone: keep, knowledge: keep, plug: weights, plug_from: 3, restart_at: [4]}",
+            "arms.finetune.restart_at=[4]: name no period after plug_from=3 with plug=weights",
+        ),
         (
             "arms.finetune={knowledge: keep, plug: gate, plug_from: 3, policy: frozen}",
             "plug_from=3: policy frozen never goes on from a model",

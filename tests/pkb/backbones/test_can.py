@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from pkb.backbones.can import CAN, mean_behaviour, small_networks
-from pkb.sequence import read_past
+from pkb.backbones.can import CAN, small_networks
+from pkb.sequence import mean_behaviour, read_past
 from tests.pkb.backbones.check_backbone import IDS, SCHEMA, make_rows
 from tests.pkb.backbones.pasts import make_past
 

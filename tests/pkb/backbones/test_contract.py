@@ -28,6 +28,9 @@ SMALL: dict[str, Any] = {"hidden": (16, 8)}
 FOR_FEW_ROWS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(["dnn_per_scenario", "ple", "pepnet", "midpg", "adasparse"], SMALL),
     "star": {"hidden": (32, 16)},
+    "keep": {"hidden": (32, 16)},
+    **dict.fromkeys(["conet", "darec"], SMALL),
+    **dict.fromkeys(["bert4rec", "s3rec"], SMALL | {"width": 16, "layers": 1}),
     "apg": SMALL | {"rank": 4, "inner": 8},
     "logistic": {"l2": 1.0},
     "gbdt": {"trees": 200, "leaves": 31, "learning_rate": 0.1},

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from pkb.backbones.din import TargetAttention
+from pkb.sequence import TargetAttention
 from tests.pkb.backbones.pasts import make_past
 
 

@@ -9,17 +9,23 @@ import numpy as np
 import pytest
 import torch
 
+from pkb import keep
+from pkb.backbones.base import ClickModel
 from pkb.batch import Batch, concatenate
+from pkb.parameters import tables_of
 from simulator.contender.checkpoint import load_contender, save_contender
 from simulator.contender.compression import compress
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
+from simulator.contender.plugging import plug_in, plug_in_second
 from simulator.contender.settings import ArmSettings
+from simulator.contender.sizes import memory_bytes
 from simulator.plays import recipe_of
 from simulator.policies import POLICIES
 from simulator.stream.log import Log
 from tests.simulator.tiny import contender_of, tiny_log, tiny_settings
 
+HOLDING = [name for name, policy in POLICIES.items() if policy.adds_to_loss]
 GOING_ON = [name for name, policy in POLICIES.items() if policy.goes_on]
 AT = 2
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,12 +69,26 @@ def state(c: Contender) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in (c.model.state_dict() | moments).items()}
 
 
+def weights(model: ClickModel) -> dict[str, torch.Tensor]:
+    """Copy parameters and buffers; of tables the rows in use."""
+    inside = tuple(f"{name}." for name in tables_of(model))
+    held = {name: value.clone() for name, value in model.state_dict().items() if not name.startswith(inside)}
+    for name, table in tables_of(model).items():
+        held |= {f"{name}.{kind}": rows.clone() for kind, rows in table.rows_in_use().items()}
+    return held
+
+
 def _moments(c: Contender, parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
     return dict(c.model_optimiser.adam.state.get(parameter, {}))
 
 
-@pytest.mark.parametrize("policy", GOING_ON)
-@pytest.mark.parametrize("plug", ["hidden", "gate"])
+@pytest.mark.parametrize(
+    ("policy", "plug"),
+    [
+        *((policy, plug) for policy in GOING_ON for plug in ("hidden", "gate")),
+        *((policy, "fields") for policy in GOING_ON if policy not in HOLDING),
+    ],
+)
 def test_an_arm_is_its_bare_arm_until_its_moment_and_learns_on_with_knowledge(
     tmp_path: Path, log: Log, policy: str, plug: str
 ) -> None:
@@ -89,7 +109,7 @@ def test_at_its_moment_scores_weights_and_optimiser_stay_to_the_bit(tmp_path: Pa
     take_in(warm, log, AT)
     before, scores = state(warm), warm.predict(rows)
     assert warm.knowledge(rows) is None
-    warm.plug_in()
+    plug_in(warm)
     assert warm.knowledge(rows) is not None
     assert np.array_equal(warm.predict(rows), scores)
     after = state(warm)
@@ -116,6 +136,87 @@ def test_a_model_that_is_replaced_later_keeps_its_knowledge(tmp_path: Path, log:
         play(c, log, range(AT + 1))
     rows = log.read(log.periods[AT + 1])
     assert np.array_equal(warm.predict(rows), always.predict(rows)), "from its restart on nothing tells them apart"
+
+
+@pytest.mark.parametrize("backbone", ["deepfm", "dcnv2", "autoint"])
+def test_with_a_new_input_the_layers_that_read_it_start_anew_and_all_others_go_on(
+    tmp_path: Path, log: Log, backbone: str
+) -> None:
+    warm = made(tmp_path, replace(KEEP, backbone=backbone, plug="fields", plug_from=AT))
+    play(warm, log, range(AT))
+    take_in(warm, log, AT)
+    before = weights(warm.model)
+    former = dict(warm.model_optimiser.module.named_parameters())
+    moments = {name: its["exp_avg"] for name, p in former.items() if (its := warm.model_optimiser.adam.state.get(p))}
+    plug_in(warm)
+    after = weights(warm.model)
+    changed = {name.rpartition(".")[0] for name, value in before.items() if after[name].shape != value.shape}
+    kept = [name for name in before if name.rpartition(".")[0] not in changed]
+    anew = [name for name in before if name not in kept]
+    assert "backbone.tower.layers.0.0.weight" in anew, "the first layer reads more"
+    assert "backbone.tower.layers.0.0.bias" in anew
+    assert {"backbone.tower.layers.1.0.weight", "backbone.table.weight", "prior"} <= set(kept)
+    assert all(torch.equal(after[name], before[name]) for name in kept)
+    assert not any(torch.equal(after[name], before[name]) for name in anew)
+    dense = [f"0.{name}" for name in kept if not name.startswith(tuple(f"{t}." for t in tables_of(warm.model)))]
+    adam, ours = warm.model_optimiser.adam.state, dict(warm.model_optimiser.module.named_parameters())
+    assert {name for name, parameter in ours.items() if adam.get(parameter)} == {name for name in dense if name in ours}
+    assert all(torch.equal(adam[ours[name]]["exp_avg"], moments[name]) for name in dense if name in ours)
+    [_, said] = play(warm, log, range(AT, AT + 2))
+    assert np.isfinite(said).all()
+
+
+def test_what_was_pre_trained_goes_on_as_the_click_model_and_the_base_is_no_more(tmp_path: Path, log: Log) -> None:
+    tuned = made(tmp_path, replace(KEEP, backbone="keep", plug="weights", plug_from=AT))
+    bare = made(tmp_path, ArmSettings(backbone="keep"))
+    assert sum(p.numel() for p in bare.model.parameters()) > sum(p.numel() for p in tuned.model.parameters())
+    play(tuned, log, range(AT))
+    take_in(tuned, log, AT)
+    base, rows = tuned.base, log.read(log.periods[AT])
+    assert isinstance(base, keep.KEEP)
+    with torch.no_grad():
+        expected = torch.sigmoid(base.eval().score(rows, "click")).numpy()
+    plug_in(tuned)
+    assert np.array_equal(tuned.predict(rows), expected)
+    assert tuned.base is tuned.source is None
+    assert memory_bytes(tuned)["knowledge"] == 0
+    play(tuned, log, range(AT, AT + 1))
+    assert not np.array_equal(tuned.predict(rows), expected), "it learns on"
+
+
+@pytest.mark.parametrize(("backbone", "plug"), [("deepfm", "join"), ("keep", "weights")])
+@pytest.mark.parametrize("after", [AT - 1, AT])
+def test_a_model_whose_shapes_change_goes_on_from_a_checkpoint_too(
+    tmp_path: Path, log: Log, backbone: str, plug: str, after: int
+) -> None:
+    kept = made(tmp_path, replace(KEEP, backbone=backbone, plug=plug, plug_from=AT))
+    play(kept, log, range(after + 1))
+    save_contender(tmp_path / "checkpoint", kept, after)
+    one, other = (play(c, log, range(after + 1, 5)) for c in (kept, load_contender(tmp_path / "checkpoint")))
+    assert all(np.array_equal(mine, its) for mine, its in zip(one, other, strict=True))
+
+
+def test_a_second_base_is_plugged_in_beside_the_first_and_nothing_changes_at_that_moment(
+    tmp_path: Path, log: Log
+) -> None:
+    arm = replace(KEEP, plug_from=1)
+    later = made(tmp_path, replace(arm, beside="edk", beside_options={"patterns": 2, "width": 4}, beside_from=AT + 1))
+    play(later, log, range(AT + 1))
+    take_in(later, log, AT + 1)
+    rows = log.read(log.periods[AT + 1])
+    known = later.knowledge(rows)
+    assert known is not None
+    assert {name.partition("_")[0] for name in known} >= {"user", "item", "beside"}
+    scores, before = later.predict(rows), state(later)
+    plug_in_second(later)
+    assert np.array_equal(later.predict(rows), scores)
+    after = state(later)
+    changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    assert changed == ["plug.opened"]
+    save_contender(tmp_path / "checkpoint", later, AT)
+    one, other = (play(c, log, range(AT + 1, 5)) for c in (later, load_contender(tmp_path / "checkpoint")))
+    assert all(np.array_equal(mine, its) for mine, its in zip(one, other, strict=True))
+    assert any((v - before[name]).any() for name, v in state(later).items() if name.startswith("plug.second."))
 
 
 @pytest.mark.parametrize("after", [AT - 1, AT])

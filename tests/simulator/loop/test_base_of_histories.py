@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from safetensors.torch import load_file
 
 from pkb.batch import History
@@ -42,7 +43,8 @@ def full_log(folder: Path) -> Log:
 
 def test_histories_and_further_labels_reach_a_base_beside_models_that_read_neither(tmp_path: Path) -> None:
     log = full_log(tmp_path / "log")
-    arms = {"bare": ArmSettings(), "keep": KEEP, "warm": replace(KEEP, plug_from=1)}
+    later = replace(KEEP, compress_from=1)
+    arms = {"bare": ArmSettings(), "keep": KEEP, "warm": replace(KEEP, plug_from=1), "later": later}
     play, run = play_of(tiny_settings(tmp_path, arms=arms)), RunFolder(tmp_path / "run")
     SharedFiles(run, len(log.schema.fields)).clear()
     commons = Commons(play, log, run)
@@ -50,13 +52,19 @@ def test_histories_and_further_labels_reach_a_base_beside_models_that_read_neith
         commons.provide_period(period, log.read(period, histories=commons.histories))
     keys = [key_of((arm, 0)) for arm in arms]
     simulate(play, 0, keys, log, run, _silent)
-    _, keep, warm = (load_file(run.checkpoint(key, PERIODS - 1) / "state.safetensors") for key in keys)
+    _, keep, warm, later_state = (load_file(run.checkpoint(key, PERIODS - 1) / "state.safetensors") for key in keys)
     learned = {name for name in keep if name.startswith("knowledge.dense.interests.0")}
     assert learned
     assert {f"knowledge.dense.towers.{task}.0.0.weight" for task in range(2)} <= set(keep)
     moments = {name for name, value in keep.items() if name.startswith("knowledge.adam.") and value.any()}
     assert len(moments) == len([name for name in keep if name.startswith("knowledge.adam.")]), "all of it has learned"
     assert all(value.equal(warm[name]) for name, value in keep.items() if name.startswith("knowledge."))
+    first, second = (log.read(log.periods[index], histories=True).unique_ids() for index in range(2))
+    gone = first[~torch.isin(first, second)].long()
+    moment = "knowledge.table.table.second_moment"
+    assert keep[moment][gone].any(), "what period 0 had and period 1 had not"
+    assert not later_state[moment][gone].any()
+    assert later_state[moment][second.long()].any()
 
 
 def _silent(**_: Any) -> None:

@@ -1,0 +1,1 @@
+"""Encoders of click sequences that are pre-trained on these alone, then fine-tuned: KEEP's rivals."""
