@@ -20,7 +20,8 @@ from simulator.cluster.session import ray_session
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log, to_batch
 from simulator.stream.replay import replay
-from simulator.stream.settings import IngestSettings, StreamSettings, WorldSettings
+from simulator.stream.settings import IngestSettings, StreamSettings
+from simulator.stream.world_settings import WorldSettings
 
 PERIOD_ROWS = 1_000_000
 LEARNING = 1.0  # seconds that a period is taken to be at work; no model here learns a million rows so fast

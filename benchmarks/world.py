@@ -10,10 +10,10 @@ import sys
 
 import matplotlib.pyplot as plt
 
-from simulator.stream.settings import DriftSettings, WorldSettings
 from simulator.stream.world.impressions import Market
 from simulator.stream.world.presets import PRESETS
 from simulator.stream.world.truth import best_auc, expected_auc
+from simulator.stream.world_settings import DriftSettings, WorldSettings
 
 PERIODS, REQUESTS, DAY = 16, 40_000, 86_400
 STRENGTH = {

@@ -139,7 +139,7 @@ def neighbours(pool: Pool, rows_BK: Tensor, *, until: int) -> Neighbours:
     assert taken.ts is not None
     age_BK = (until - taken.ts).clamp(max=2**31 - 1).view(shape) * present_BK
     return Neighbours(
-        ids_BKF=taken.ids_BF.view(*shape, -1),
+        ids_BKF=taken.ids_BF.view(*shape, taken.ids_BF.shape[1]),  # of no rows -1 would be anything
         label_BK=taken.label.view(shape),
         age_BK=age_BK.int(),
         present_BK=present_BK,

@@ -51,6 +51,7 @@ def describe_arm(arm: ArmSettings) -> Arm:
         compress_from=arm.compress_from,
         beside=arm.beside,
         beside_from=arm.beside_from,
+        domains=None if arm.domains == "sub" else arm.domains,
         base_is_control=base is not None and base.control,
         remedies={} if base is None else dict(base.remedies),
     )

@@ -64,6 +64,7 @@ def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
         label_delay=settings.stream.label_delay_seconds or 0,
         row_updates=settings.budget.row_updates,
         predict_batch_size=settings.measure.predict_batch_size,
+        learns_sub_domain=bool(settings.stream.sub_domains) and arm.domains == "sub",
     )
 
 
@@ -83,6 +84,7 @@ def yardstick_of(settings: Settings, name: str) -> Recipe:
         compress=settings.compress,
         label_delay=settings.stream.label_delay_seconds or 0,
         predict_batch_size=settings.measure.predict_batch_size,
+        learns_sub_domain=bool(settings.stream.sub_domains),
     )
 
 

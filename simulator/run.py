@@ -29,6 +29,7 @@ from simulator.report.commands import conclude, conclude_serving, conclude_what_
 from simulator.serve.loading import load_servable
 from simulator.serve.serving import check_servable, serve_and_measure
 from simulator.settings import Settings, check_changes, load, to_yaml
+from simulator.stream.domains import told
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
 
@@ -42,6 +43,8 @@ def run(settings: Settings, console: Console, address: str | None = None) -> Pat
     log = ingest(settings.stream, settings.ingest, tell)
     if log.manifest.source == "world" != settings.stream.source:  # what stands in for a real log says so in its name
         settings = replace(settings, name=f"{settings.name}-synthetic")
+    if line := told(log, settings.stream):
+        tell(line)
     settings.tune.check_leaves_some(len(log.periods))
     check_changes(settings, len(log.periods))
     settings = within_budget(settings, log)

@@ -151,6 +151,10 @@ def _check_arm(settings: Settings, name: str) -> None:
         raise SettingError(f"{key}.policy={arm.policy}: holds rows by their place; set train.evict_after=0")
     if arm.width is not None and not hasattr(model.Settings(), "width"):
         raise SettingError(f"{key}.width={arm.width}: {arm.backbone} has no embedding width")
+    if arm.domains == "all" and not settings.stream.sub_domains:
+        raise SettingError(
+            f"{key}.domains=all: without stream.sub_domain every arm learns all rows; set it, or leave this out"
+        )
     if arm.restart_at:
         _check_change(settings, name, "restart_at", arm.restart_at, arm.restart_at[0])
     if arm.plug_from is not None:

@@ -38,19 +38,21 @@ def above_zero(section: Any, name: str) -> None:
 def expand_home(section: Any, *names: str) -> None:
     """Put the home folder in place of `~` at the beginning of these paths; SettingError where there is none.
 
-    A field may be a list of paths.
+    A field may be a list of paths, or a mapping to either.
     """
 
-    def expanded(name: str, written: str) -> str:
+    def expanded(name: str, written: Any) -> Any:
+        if isinstance(written, list):
+            return [expanded(name, path) for path in written]
+        if isinstance(written, dict):
+            return {key: expanded(name, path) for key, path in written.items()}
         path = os.path.expanduser(written)  # noqa: PTH111  it leaves what is no home as it is
         if path.startswith("~"):
             raise SettingError(f"{name}={written}: begins with no home folder; write the path out, or ./~ for a name")
         return path
 
     for name in names:
-        given = getattr(section, name)
-        paths = [expanded(name, path) for path in given] if isinstance(given, list) else expanded(name, given)
-        object.__setattr__(section, name, paths)
+        object.__setattr__(section, name, expanded(name, getattr(section, name)))
 
 
 def one_of(section: Any, name: str, allowed: Iterable[str]) -> None:

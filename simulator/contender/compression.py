@@ -54,6 +54,8 @@ def examine(contender: Contender, old: Batch, new: Batch) -> dict[str, float]:
         return {}
     figures: dict[str, float] = {}
     for name, rows in (("old", old), ("next", new)):
+        if not len(rows):  # the sub-domain may have none in a period
+            continue
         sample = some_of(rows)
         found = contender.base.health(contender.device.place(sample))
         teacher = getattr(contender.base, "teacher", None)

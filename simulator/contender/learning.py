@@ -26,6 +26,7 @@ from simulator.record.costs import Lesson
 from simulator.stream.log import Period
 from simulator.train.early_stopping import EarlyStopping
 
+FOREVER = 2**30  # periods
 Ledger = Callable[[Tensor], None]  # hears the ids of the rows that this rank learns
 
 
@@ -197,9 +198,12 @@ def make_room(
 ) -> None:
     """Give every id of the rows a table row of its own, and every scenario its weights.
 
-    What is long unseen loses them if the settings say so.
+    What is long unseen loses them if the settings say so. Who learns a sub-domain alone has rows of what it has seen
+    there, so that what other domains alone have shown is new to it.
     """
     keep = contender.recipe.train.evict_after
+    if isinstance(module, ClickModel) and contender.recipe.learns_sub_domain:
+        keep = keep or FOREVER
     if keep:
         ids = rows.unique_ids()
         for table in tables_of(module).values():

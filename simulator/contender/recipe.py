@@ -34,6 +34,7 @@ class Recipe:
     label_delay: int = 0  # seconds
     row_updates: int = 0  # that a period may take; 0 is no bound
     predict_batch_size: int = 8192
+    learns_sub_domain: bool = False  # and no rows of other domains
 
     @property
     def key(self) -> str:

@@ -41,6 +41,7 @@ class ArmSettings:
     layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
     policy: str = "finetune"
     width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
+    domains: str = "sub"  # whose rows its click model learns, where the stream has a sub-domain: sub, all
     epochs: int | None = None  # passes over the rows of a lesson, in place of `train.epochs`
     options: dict[str, Any] = field(default_factory=dict)  # of its knowledge base, in place of `knowledge.<name>`
     control: str | None = None  # what knowledge must beat: untrained (the base learns nothing), shuffled (its labels)
@@ -58,6 +59,7 @@ class ArmSettings:
 
     def __post_init__(self) -> None:
         one_of(self, "plug", (*PLUGS, WEIGHTS))
+        one_of(self, "domains", ("sub", "all"))
         at_least(self, "layer", 1)
         between(self, "width", 1, WIDEST)
         at_least(self, "epochs", 1)

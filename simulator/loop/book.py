@@ -101,8 +101,8 @@ class Book:
             end=self.period.end,
             rows=len(present.rows),
             positives=int(present.rows.label.sum()),
-            new_user_share=float(present.new_user.mean()),
-            new_item_share=float(present.new_item.mean()),
+            new_user_share=float(present.new_user.mean()) if len(present.rows) else None,
+            new_item_share=float(present.new_item.mean()) if len(present.rows) else None,
         )
         write_period_facts(self.run, facts)
         known = replace(

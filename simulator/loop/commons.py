@@ -17,6 +17,7 @@ from simulator.loop.play import Play
 from simulator.loop.shared_files import SharedFiles
 from simulator.record.layout import RunFolder
 from simulator.record.memory import note_peak
+from simulator.stream.domains import sub_domain
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.learnable import Learnable
 from simulator.stream.log import Log, Period
@@ -37,6 +38,7 @@ class Commons:
         self.histories = any(recipe.reads_histories for recipe in play.recipes)
         self.finder = Finder(play.retrieval, log.schema, self.names)
         self.learnable = Learnable(log, play.stream)
+        self.served = sub_domain(log, play.stream)
         self.holdouts: dict[int, Batch] = {}  # of the latest periods, as R asks for them
 
     def provide(self) -> None:
@@ -78,7 +80,8 @@ class Commons:
 
     def _keep_holdout(self, period: Period, rows: Batch) -> None:
         if self.learnable.holdout_share:
-            self.holdouts[period.index] = rows.select(holdout_mask(rows, self.learnable.holdout_share))
+            served = self.served.of(rows)
+            self.holdouts[period.index] = served.select(holdout_mask(served, self.learnable.holdout_share))
             self.holdouts.pop(period.index - (self.play.measure.holdout_periods or len(self.log.periods)), None)
 
     def _join_pool(self, period: Period, rows: Batch) -> None:

@@ -1,7 +1,9 @@
 """The present period and earlier ones, as contenders may see them.
 
-What is given to a contender carries the neighbours that the contender reads: of rows that are learned, or predicted
-for the first time, what they found when their period was the present one; of holdouts, what they find now.
+Contenders predict the sub-domain's rows, where there is one, and learn these unless their arm says otherwise; bases
+and the search pool get those of all domains. What is given to a contender carries the neighbours that the contender
+reads: of rows that are learned, or predicted for the first time, what they found when their period was the present
+one; of holdouts, what they find now.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from simulator.loop.neighbour_files import Spent, read_neighbours, write_neighbo
 from simulator.loop.play import Play
 from simulator.loop.shared_files import SharedFiles
 from simulator.record.layout import RunFolder
+from simulator.stream.domains import SubDomain, sub_domain
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.learnable import Learnable, as_known
 from simulator.stream.log import Log, Period
@@ -38,6 +41,7 @@ class Past:
         own = {DENSE for contender in contenders if contender.encoder is not None}
         self.finder = Finder(play.retrieval, log.schema, own, self.ranks)
         self.learnable = Learnable(log, play.stream)
+        self.served = sub_domain(log, play.stream)
         self.histories = any(recipe.reads_histories for recipe in play.recipes)
         self.kept = play.measure.holdout_periods or len(log.periods)
         self.activity = Activity()
@@ -49,8 +53,9 @@ class Past:
     def arrive(self, period: Period, rows: Batch) -> None:
         """Make `period` the present one."""
         vocabulary, activity = self.log.vocabulary_before(period), self.activity.counts()
-        self.period, self.held = period, holdout_mask(rows, self.learnable.holdout_share)
-        self.present_rows = shown(rows, self.log.schema, period.start, vocabulary, activity)
+        served = self.served.of(rows)
+        self.period, self.all_rows, self.held = period, rows, holdout_mask(served, self.learnable.holdout_share)
+        self.present_rows = shown(served, self.log.schema, period.start, vocabulary, activity)
         self.own: dict[str, Neighbours] = {}  # what rows of now find by encoders of contenders
         self.activity.add(self.present_rows.user, period.end)
         if self.learnable.holdout_share:
@@ -60,13 +65,14 @@ class Past:
     def find(self, name: str) -> Spent:
         """Give the rows of the present period what a shared retriever found for them; says what that took."""
         found, spent = self.shared.found(name, self.period)
-        rows = self.present_rows.rows
-        self.present_rows = replace(self.present_rows, rows=replace(rows, neighbours=rows.neighbours | {name: found}))
+        rows = self.all_rows
+        self.all_rows = replace(rows, neighbours=rows.neighbours | {name: found})
+        self.present_rows = replace(self.present_rows, rows=self.served.of(self.all_rows))
         return spent
 
     def find_own(self, contender: Contender) -> None:
         """Let rows of the present period find older ones by the contender's own encoder."""
-        found = self.finder.find_own(contender, self.present_rows.rows, until=self.period.start)
+        found = self.finder.find_own(contender, self.all_rows, until=self.period.start)
         self.own[contender.key] = found
         self._store(contender, self.period, found)
 
@@ -77,9 +83,7 @@ class Past:
             found = self.finder.find_own(contender, rows, until=period.start, encoder_of=self.period.end)
             self._store(contender, period, found)
         until, learned = self.period.start, self.period.end
-        self.own[contender.key] = self.finder.find_own(
-            contender, self.present_rows.rows, until=until, encoder_of=learned
-        )
+        self.own[contender.key] = self.finder.find_own(contender, self.all_rows, until=until, encoder_of=learned)
 
     def join_pool(self) -> None:
         """Let later rows find those whose labels arrived in the present period."""
@@ -102,8 +106,8 @@ class Past:
         return self.shared.sizes(self.period) if contender.reads.shared else self.finder.sizes()
 
     def rows(self, contender: Contender) -> Batch:
-        """Give the rows of the present period."""
-        return self._rows_for(contender, self.period)
+        """Give the rows of the present period that contenders serve."""
+        return self.served.of(self._rows_for(contender, self.period))
 
     def holdout(self, index: int, contender: Contender) -> Batch:
         """Give the holdout of a period, with the neighbours of now."""
@@ -111,7 +115,7 @@ class Past:
         return self.finder.with_own(contender, rows, until=self.period.end)
 
     def old(self, index: int, contender: Contender) -> Batch:
-        """Give the rows of an earlier period outside its holdout, with the labels that are known now."""
+        """Give all rows of an earlier period outside its holdout, with the labels that are known now."""
         rows = self._rows_for(contender, self.log.periods[index])
         return as_known(rows.select(~holdout_mask(rows, self.learnable.holdout_share)), self.period.start)
 
@@ -121,7 +125,8 @@ class Past:
 
     def known(self, contender: Contender, periods: range) -> Batch:
         """Give the rows, outside holdouts, whose labels arrived in these periods."""
-        return self.learnable.rows(periods, lambda period: self._rows_for(contender, period))
+        learns = self.served if contender.recipe.learns_sub_domain else SubDomain()
+        return self.learnable.rows(periods, lambda period: learns.of(self._rows_for(contender, period)))
 
     def _rows_for(self, contender: Contender, period: Period) -> Batch:
         """Give all rows of a period, with what they found when it was the present one."""
@@ -143,7 +148,7 @@ class Past:
             write_neighbours(self.run.neighbours(contender.key, period.index), found, (0.0, 0.0))
 
     def _rows_of(self, period: Period) -> Batch:
-        return self.present_rows.rows if period.index == self.period.index else self._read(period)
+        return self.all_rows if period.index == self.period.index else self._read(period)
 
     def _read(self, period: Period) -> Batch:
         return self.log.read(period, histories=self.histories)

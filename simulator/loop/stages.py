@@ -56,13 +56,13 @@ class Stages:
             seconds, cpu_seconds = past.find(name)
             for contender in contenders:
                 if name in contender.reads.shared:
-                    rows = len(past.present_rows.rows)
+                    rows = len(past.all_rows)
                     self.book.charge(who(contender), "retrieve", seconds, cpu_seconds, rows)
         for contender in contenders:
             if contender.encoder is not None:
                 with self.charged("retrieve", contender) as done:
                     past.find_own(contender)
-                    done(len(past.present_rows.rows))
+                    done(len(past.all_rows))
 
     def predict_period(self, contender: Contender) -> None:
         """Predict the period before anything has learned it."""
@@ -94,7 +94,7 @@ class Stages:
                 return
             for contender in sharers:
                 with self.charged("measure", contender):
-                    self.notes[contender.key] = examine(contender, rows, past.rows(contender))
+                    self.notes[contender.key] = examine(contender, past.served.of(rows), past.rows(contender))
 
     def learn_period(self, contender: Contender, *, ledger: bool) -> None:
         """Learn what the policy says at the end of the period."""

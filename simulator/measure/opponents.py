@@ -9,10 +9,11 @@ from simulator.record.tuning import untuned
 
 LEARN_ALL = ("finetune", "retrain_all")  # policies whose model has learned all of the log so far
 AFRESH = ("retrain_window",)  # policies whose model has learned the newest rows alone
+Kind = tuple[str, str, str | None, bool, tuple[int, ...]]
 
 
 def references(experiment: Experiment) -> dict[str, str | None]:
-    """Find for each arm with knowledge its bare arm, or None: that of the same backbone, policy and restarts."""
+    """Find for each arm with knowledge its bare arm, or None: of the same backbone, policy, restarts and domains."""
     bare, arms = _bare(experiment), experiment.arms.items()
     return {name: bare.get(_kind(arm)) for name, arm in arms if arm.knowledge is not None}
 
@@ -24,12 +25,14 @@ def learners_of_all(experiment: Experiment) -> dict[str, list[str]]:
     """
     bare, arms = _bare(experiment), experiment.arms.items()
     kinds = {
-        name: [(arm.backbone, policy, arm.untuned, ()) for policy in LEARN_ALL] for name, arm in arms if arm.knowledge
+        name: [_kind(replace(arm, policy=policy, restart_at=[])) for policy in LEARN_ALL]
+        for name, arm in arms
+        if arm.knowledge
     }
     return {name: [bare[kind] for kind in its if kind in bare] for name, its in kinds.items()}
 
 
-def _bare(experiment: Experiment) -> dict[tuple[str, str, bool, tuple[int, ...]], str]:
+def _bare(experiment: Experiment) -> dict[Kind, str]:
     """The arm without knowledge of each kind.
 
     Of several it is the one with the fewest of `epochs` and `width` of its own (with a budget every arm has a width),
@@ -104,7 +107,7 @@ def retrained_on_all(experiment: Experiment) -> dict[str, str]:
     return {
         arm.backbone: name
         for name, arm in reversed(experiment.arms.items())
-        if arm.policy == "retrain_all" and arm.knowledge is None
+        if arm.policy == "retrain_all" and arm.knowledge is None and arm.domains is None
     }
 
 
@@ -118,6 +121,6 @@ def _first(experiment: Experiment) -> str:
     return min(experiment.arms, key=lambda name: bool(experiment.arms[name].restart_at))
 
 
-def _kind(arm: Arm) -> tuple[str, str, bool, tuple[int, ...]]:
+def _kind(arm: Arm) -> Kind:
     """What an arm shares with the same one without knowledge."""
-    return arm.backbone, arm.policy, arm.untuned, tuple(arm.restart_at)
+    return arm.backbone, arm.policy, arm.domains, arm.untuned, tuple(arm.restart_at)

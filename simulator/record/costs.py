@@ -74,8 +74,8 @@ class PeriodFacts:
     end: int
     rows: int
     positives: int
-    new_user_share: float
-    new_item_share: float
+    new_user_share: float | None  # None of a period without rows, as a sub-domain may have
+    new_item_share: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ def periods(costs: Sequence[PeriodCosts], utc_offset_hours: int, *, by_row: bool
                 cells=_cells(
                     *bounds,
                     count(period.rows),
-                    percent(period.positives / period.rows),
+                    percent(period.positives / period.rows if period.rows else None),
                     percent(period.new_user_share, 1),
                     percent(period.new_item_share, 1),
                 ),

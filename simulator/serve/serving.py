@@ -28,6 +28,7 @@ from simulator.serve.deploy import Endpoint, deployed, free_port
 from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
 from simulator.serve.traffic import sampled_requests
+from simulator.stream.domains import sub_domain
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
 from simulator.stream.protocol import holdout_share, last_prediction
@@ -79,9 +80,12 @@ def serve_and_measure(
 
 
 def rows_to_ask_for(stream: StreamSettings, log: Log) -> Batch:
-    """Give the last period's holdout, or all of its rows where there are no holdouts; RunError if it is empty."""
+    """Give the last period's holdout, or all of its rows where there are no holdouts; RunError if it is empty.
+
+    Of a sub-domain, its rows.
+    """
     period, share = log.periods[-1], holdout_share(stream)
-    rows = log.read(period, histories=bool(log.schema.histories))
+    rows = sub_domain(log, stream).of(log.read(period, histories=bool(log.schema.histories)))
     holdout = rows.select(holdout_mask(rows, share)) if share else rows
     if not len(holdout):
         raise RunError(

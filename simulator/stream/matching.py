@@ -59,17 +59,30 @@ def numbered_files(root: str, pattern: str) -> tuple[Path, ...]:
 def matching_files(stream: StreamSettings) -> tuple[Path, ...]:
     """The files that `stream.table.files` matches, each once, whatever links lead to it: pattern by pattern, sorted.
 
-    DataError if one is a link to nothing, or if one of several patterns matches nothing.
+    DataError if one is a link to nothing, if one of several patterns matches nothing, or if a file is of two domains.
     """
-    found: dict[tuple[int, int], Path] = {}
-    patterns = stream.table.patterns
-    for pattern in patterns:
-        files = fetched(pattern, Path(stream.data)) if is_remote(pattern) else _local(pattern, stream)
-        if not files and len(patterns) > 1:
-            raise DataError(f"stream.table.files: {pattern!r} matches no file; take it out of the list, or mend it")
-        for file in files:
-            found.setdefault((file.stat().st_dev, file.stat().st_ino), file)
-    return tuple(found.values())
+    return tuple(file for file, _ in _found(stream))
+
+
+def domains_of(stream: StreamSettings) -> dict[Path, str]:
+    """The domain of each file; of none where `stream.table.files` names no domains."""
+    return {file: domain for file, domain in _found(stream) if domain}
+
+
+def _found(stream: StreamSettings) -> list[tuple[Path, str]]:
+    """The files and their domains."""
+    found: dict[tuple[int, int], tuple[Path, str]] = {}
+    several = len(stream.table.patterns) > 1
+    for domain, patterns in stream.table.by_domain.items():
+        for pattern in patterns:
+            files = fetched(pattern, Path(stream.data)) if is_remote(pattern) else _local(pattern, stream)
+            if not files and several:
+                raise DataError(f"stream.table.files: {pattern!r} matches no file; take it out of the list, or mend it")
+            for file in files:
+                first = found.setdefault((file.stat().st_dev, file.stat().st_ino), (file, domain))
+                if first[1] != domain:
+                    raise DataError(f"{file}: is of two domains of stream.table.files, {first[1]} and {domain}")
+    return list(found.values())
 
 
 def _local(pattern: str, stream: StreamSettings) -> list[Path]:

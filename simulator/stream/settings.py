@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from pkb.errors import SettingError
@@ -11,6 +11,7 @@ from simulator.config.checks import among, at_least, between, expand_home, one_o
 from simulator.stream.addresses import is_remote, refuse_credentials
 from simulator.stream.features import COUNTED, OF_CLOCK, OF_LIST, Feature, parsed
 from simulator.stream.times import SECONDS
+from simulator.stream.world_settings import WorldSettings
 
 SOURCES = (
     *("alidisplay", "alipay", "ebnerd", "eleme", "iaac", "marketbias"),
@@ -20,52 +21,6 @@ SOURCES = (
 
 HAVE_NEGATIVES = ("alipay", "taobao", "tmall", "world")  # sources that draw them as their papers do
 BY_ROW = "row"  # in place of a column of times: the order of rows in the files
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriftSettings:
-    """Strength of each part of the synthetic world's drift; 0 leaves it out (docs/world.md)."""
-
-    wander: float = 1.0  # users' tastes change a little every period
-    turnover: float = 1.0  # items appear and retire
-    regimes: float = 1.0  # meal times and weekends come back after an absence
-    promotions: float = 1.0  # a spurious pattern is profitable for a few periods
-    shifts: float = 0.0  # at one moment many effects change at once
-    fashion: float = 0.0  # what brands, kinds and themes are worth changes a little every period
-    holidays: float = 0.0  # for a few periods, after a long absence, groups of users like something else
-    label_noise: float = 0.0  # share of labels that are drawn without regard to row and user
-
-    def __post_init__(self) -> None:
-        for part in fields(self):
-            at_least(self, part.name, 0)
-        between(self, "label_noise", 0, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldSettings:
-    """The built-in synthetic world (docs/world.md)."""
-
-    preset: str = "eleme"  # or alidisplay
-    periods: int = 8
-    rows_per_period: int = 55_000
-    scale: float = 0.003  # 1 has as many users and items as the papers' data set
-    users: int | None = None  # in place of what `scale` says
-    items: int | None = None
-    click_rate: float | None = None  # in place of the data set's
-    habit: float = 0.35  # spread of the users' own logits
-    leak: float = 0.0  # share of the clicks that a field gives away, as if it had been written after them
-    drift: DriftSettings = field(default_factory=DriftSettings)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(self, "periods", 2)
-        at_least(self, "rows_per_period", 1)
-        between(self, "scale", 1e-5, 1)
-        at_least(self, "users", 1)
-        at_least(self, "items", 8)
-        between(self, "click_rate", 0.001, 0.999)
-        at_least(self, "habit", 0)
-        between(self, "leak", 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +63,9 @@ class ListSettings:
 class TableSettings:
     """Anybody's Parquet or CSV files: which columns there are and what each one is."""
 
-    files: Any = "*.parquet"  # glob under stream.root, path of its own, s3://bucket/...; or a list of these
+    # Glob under stream.root, path of its own, s3://bucket/...; or a list of these; or either by the files' domain:
+    # {ad: "ads/*.parquet", shop: "behaviour.csv"} makes a field `domain`, and a domain may lack some columns.
+    files: Any = "*.parquet"
     time: str = ""  # column of the impression's time; row: there is none, and the order of the files' rows is the time
     time_unit: str = "s"  # s, ms, us, ns: of a column of numbers; ignored for timestamps and text
     time_format: str = ""  # of numbers or texts in another form, in strptime's words: "%y%m%d%H", "%d/%m/%Y %H:%M"
@@ -135,8 +92,10 @@ class TableSettings:
     missing: list[str] = field(default_factory=list)  # texts that mean a missing value: "\\N", "NULL"; "" always does
 
     def __post_init__(self) -> None:
-        if not self.patterns or not all(isinstance(pattern, str) for pattern in self.patterns):
-            raise SettingError(f"files={self.files!r}: must be a pattern, or a list of patterns")
+        if not all(self.by_domain.values()) or not all(isinstance(pattern, str) for pattern in self.patterns):
+            raise SettingError(
+                f"files={self.files!r}: must be a pattern, a list of patterns, or either for each domain"
+            )
         expand_home(self, "files")
         for pattern in filter(is_remote, self.patterns):
             refuse_credentials(pattern)
@@ -154,9 +113,15 @@ class TableSettings:
                 raise SettingError(f"vectors.{name}={length}: must be the number of its entries, at least 1")
 
     @property
+    def by_domain(self) -> dict[str, tuple[str, ...]]:
+        """The patterns of `files`, one or several, by domain; by an empty text where it names no domains."""
+        named = self.files if isinstance(self.files, dict) else {"": self.files}
+        return {str(d): tuple(given) if isinstance(given, list) else (given,) for d, given in named.items()} or {"": ()}
+
+    @property
     def patterns(self) -> tuple[str, ...]:
-        """Of `files`, one or several."""
-        return tuple(self.files) if isinstance(self.files, list) else (self.files,)
+        """Of `files`, all."""
+        return tuple(pattern for patterns in self.by_domain.values() for pattern in patterns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +153,8 @@ class StreamSettings:
     time_unit: str = "s"  # of a source whose time unit is not certain (eleme): s, ms, us
     holdout_share: float = 0.1  # of each period's requests (or rows), never trained on
     history_length: int = 20  # latest behaviours kept per impression
+    domain: str = "domain"  # categorical field that tells an impression's domain, where there is a sub-domain
+    sub_domain: Any = None  # a value of it, or several: the rows that backbones serve; knowledge bases learn from all
     world: WorldSettings = field(default_factory=WorldSettings)
     table: TableSettings = field(default_factory=TableSettings)
     numbers: NumberSettings = field(default_factory=NumberSettings)
@@ -204,6 +171,8 @@ class StreamSettings:
         one_of(self, "when_missing", ("error", "synthetic"))
         one_of(self, "protocol", ("stream", "split"))
         at_least(self, "window", 1)
+        if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in self._asked_domains):
+            raise SettingError(f"sub_domain={self.sub_domain!r}: must be a value of {self.domain}, or a list of values")
         if self.label_delay_seconds is None:
             raise SettingError(f"label_delay={self.label_delay}: write a number and m, h or d, such as 6h")
         between(self, "utc_offset_hours", -23, 23)
@@ -243,6 +212,16 @@ class StreamSettings:
                 f"{written}: would be 0 for ever, as no label arrives within so short a time; write more than"
                 f" label_delay={self.label_delay}"
             )
+
+    @property
+    def _asked_domains(self) -> list[Any]:
+        asked = self.sub_domain
+        return asked if isinstance(asked, list) else [] if asked is None else [asked]
+
+    @property
+    def sub_domains(self) -> tuple[str, ...]:
+        """The values of the domain that make up the sub-domain; none where backbones serve all rows."""
+        return tuple(dict.fromkeys(map(str, self._asked_domains)))
 
     @property
     def derived(self) -> tuple[Feature, ...]:

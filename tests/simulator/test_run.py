@@ -20,7 +20,8 @@ from simulator.run import finish, open_run
 from simulator.serve.settings import ServeSettings
 from simulator.settings import Settings, load
 from simulator.stream.log import Log
-from simulator.stream.settings import StreamSettings, WorldSettings
+from simulator.stream.settings import StreamSettings
+from simulator.stream.world_settings import WorldSettings
 from simulator.train.settings import TrainSettings
 from tests.simulator.measure.fake_run import FakeRun
 

@@ -9,12 +9,9 @@ numeric field is a column of numbers, booleans or texts of numbers.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pkb.batch import Field, History, Role, Schema
 from pkb.errors import DataError, SettingError
@@ -23,15 +20,17 @@ from pkb.vectors import Vector
 from simulator.stream import joined as joined_lists
 from simulator.stream import raw
 from simulator.stream.exploding import ELEMENT, LABEL, REQUEST, exploding_of
+from simulator.stream.headers import is_parquet, lacking, meant, with_places
 from simulator.stream.id_texts import as_text, require_exact
-from simulator.stream.matching import matching_files
-from simulator.stream.packed import line_ends, refuse_packed
+from simulator.stream.matching import domains_of, matching_files
+from simulator.stream.packed import refuse_packed
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import BY_ROW, StreamSettings, TableSettings
 from simulator.stream.times import UNITS, TimeRule
 
 ABSENT = "holds no file that matches stream.table.files={files!r}: set both to where your log is"
 SHAPED_BY: tuple[str, ...] = ("table",)
+DOMAIN = "domain"  # field of the domain, where `files` names several
 FIRST_ROW = 946_684_800  # the time of the first row of files without times, 2000-01-01: a row is a second
 
 
@@ -48,19 +47,29 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     roles = [*times, *schema.labels, *([table.request] if table.request else [])]
     if table.weight:
         roles.append(table.weight)
-    columns = dict.fromkeys([*roles, *schema.names, *table.histories])
+    named = [name for name in schema.names if name != DOMAIN]
+    columns = dict.fromkeys([*roles, *named, *table.histories])
     exploding = exploding_of(table)
     of_elements = {} if exploding is None else {schema.item: ELEMENT, table.label: LABEL}
     if exploding is not None:
         columns = dict.fromkeys([*(name for name in columns if name not in of_elements), *exploding.columns])
     alias = {column: f"c{number}" for number, column in enumerate(columns)}
-    relations = [(_parquet if _is_parquet(file) else _csv)(file, stream, alias) for file in files]
+    domain_of = domains_of(stream)
+    optional = [*schema.names, *table.histories, *table.further_labels]
+    absent = lacking(domain_of, table, [column for column in optional if column in alias and column != schema.user])
+    relations = []
+    for file in files:
+        here = {column: short for column, short in alias.items() if column not in absent.get(file, ())}
+        rows = (_parquet if is_parquet(file) else _csv)(file, stream, here)
+        never = [f"'0' AS {alias[label]}" for label in table.further_labels if label not in here]
+        of = [f"{raw.text(domain_of[file])} AS {DOMAIN}"] if domain_of else []
+        relations.append(f"SELECT {', '.join(['*', *never, *of])} FROM ({rows})")
     if exploding is not None:
         relations = [exploding.relation(rows, number, alias) for number, rows in enumerate(relations)]
-    alias |= of_elements
+    alias |= of_elements | {DOMAIN: DOMAIN}
     request = alias[table.request] if table.request else REQUEST if exploding is not None else None
     if by_row:
-        relations = _with_places(relations, files, stream)
+        relations = with_places(relations, files, stream)
     relation = raw.union(relations)
     rule = TimeRule(
         column=table.time,
@@ -100,8 +109,8 @@ def _schema(stream: StreamSettings) -> Schema:
     if table.time_unit not in UNITS:
         raise SettingError(f"stream.table.time_unit={table.time_unit}: is none of {', '.join(UNITS)}")
     for key in ("separator", "list_separator"):
-        meant = _meant(getattr(table, key))
-        if not meant or set(meant) & set("\r\n\0") or (key == "separator" and '"' in meant):
+        says = meant(getattr(table, key))
+        if not says or set(says) & set("\r\n\0") or (key == "separator" and '"' in says):
             raise SettingError(f"stream.table.{key}={getattr(table, key)!r}: must be text without line ends and quotes")
     roles: dict[Role, list[str]] = {
         "user": table.user,
@@ -111,6 +120,13 @@ def _schema(stream: StreamSettings) -> Schema:
     }
     kinds = {"lists": list(table.lists), "numeric": list(table.numeric), "vectors": list(table.vectors)}
     places: dict[str, str] = {name: role for role, names in roles.items() for name in names}
+    if isinstance(table.files, dict):
+        held = {*places, *table.numeric, *table.lists, *table.vectors, *table.histories, *table.further_labels}
+        if DOMAIN in {*held, table.label}:
+            raise SettingError(
+                f"stream.table.files: names the domains of its files, which become the field {DOMAIN}; call the column "
+                "of this name otherwise, or list the files"
+            )
     for kind, columns in kinds.items():
         for name in columns:
             if name in places:
@@ -124,6 +140,7 @@ def _schema(stream: StreamSettings) -> Schema:
     return Schema(
         fields=(
             *(Field(name=name, role=role) for role, names in roles.items() for name in names),
+            *([Field(name=DOMAIN, role="context")] if isinstance(table.files, dict) else []),
             *(Field(name=name, role="context", pooling=stream.lists.pooling) for name in table.lists),
             *(Field(name=name, role="context", number=number) for name in table.numeric),
             *(Field(name=name, role="context", vector=Vector(length=n)) for name, n in table.vectors.items()),
@@ -227,7 +244,7 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
         return short
 
     selected = _selected(table, alias, {column: value(column) for column in alias})
-    separator, quoted = _meant(table.separator), table.quoting != "none"
+    separator, quoted = meant(table.separator), table.quoting != "none"
     header = table.columns or raw.csv_header(file, separator, quoted)
     try:
         raw.require_columns(file, header, list(alias))
@@ -248,47 +265,14 @@ def _csv(file: Path, stream: StreamSettings, alias: dict[str, str]) -> str:
     return f"SELECT _file, _row, _part, {selected} FROM ({rows})"
 
 
-def _is_parquet(file: Path) -> bool:
-    return file.suffix.lower() in raw.PARQUET
-
-
-def _meant(written: str) -> str:
-    r"""A separator as it is meant: `\t`, `\x01`, `\001` and `\u0001` stand for the characters that they name."""
-    code = r"\\(?:(t)|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-3][0-7]{2}))"
-    return re.sub(code, lambda m: "\t" if m[1] else chr(int(m[2] or m[3] or m[4], 8 if m[4] else 16)), written)
-
-
-def _with_places(relations: Sequence[str], files: Sequence[Path], stream: StreamSettings) -> list[str]:
-    """The relations with `_place`: the number of rows before one, in its file and in the files before it, or more."""
-    before, placed = 0, []
-    for relation, file in zip(relations, files, strict=True):
-        names, rows = _names_and_rows(file, stream.table)
-        if BY_ROW in names:
-            raise DataError(
-                f"{file}: has a column {BY_ROW!r}, but stream.table.time={BY_ROW} is the place of a row in the files;"
-                " rename the column"
-            )
-        placed.append(f"SELECT *, {before} + _row - 1 AS _place FROM ({relation})")
-        before += rows
-    return placed
-
-
-def _names_and_rows(file: Path, table: TableSettings) -> tuple[Sequence[str], int]:
-    """The columns of a file, and the number of its rows, or one or two more."""
-    if _is_parquet(file):
-        with pq.ParquetFile(file) as parquet:
-            return parquet.schema_arrow.names, parquet.metadata.num_rows
-    header = table.columns or raw.csv_header(file, _meant(table.separator), table.quoting != "none")
-    return header, line_ends(file) + 1
-
-
 def _selected(
     table: TableSettings, alias: dict[str, str], values: dict[str, str], schema: pa.Schema | None = None
 ) -> str:
     """A text for each value, a list for each column of lists, texts among them, and what is wrong with these."""
-    separator = _meant(table.list_separator)
+    separator = meant(table.list_separator)
     splits = _lists(table)
-    joined = [name for name in splits if schema is None or not raw.is_list(schema.field(name).type)]
+    here = [name for name in splits if name in alias]
+    joined = [name for name in here if schema is None or not raw.is_list(schema.field(name).type)]
     lists = {name: splits[name](values[name], separator, table.missing) for name in joined}
     columns = [f"{(values | lists)[column]} AS {short}" for column, short in alias.items()]
     defects = [joined_lists.defect(h, values[h], separator) for h in joined]

@@ -4,6 +4,8 @@
     population     users, places on the menu and the items that take them
     clock          when requests come
     drift          the named parts of what changes
+    liking         what users make of items: the logit of a click
+    domains        the sub-domain, where users like what they like elsewhere, more or less
     impressions    who is shown what, and how probable a click is
     clicks         what users have clicked lately
     generation     the raw files, a slice at a time

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.stream.settings import DriftSettings
 from simulator.stream.world.clock import MEALS
 from simulator.stream.world.population import SEGMENTS, SHOWN, THEMES, Menu, Users
+from simulator.stream.world_settings import DriftSettings
 
 TASTE_WIDTH = 4
 STEP = 0.08  # of a taste, or of a fashion, in a period, at strength 1
@@ -66,10 +66,10 @@ def stays(strength: float) -> float:
 class Tastes:
     """Draw the tastes of users and of groups of users, which wander with the periods."""
 
-    def __init__(self, users: Users, strength: float, rng: Rng) -> None:
+    def __init__(self, users: Users, strength: float, spread: float, rng: Rng) -> None:
         self._stay = np.float32(stays(strength))
         self._step = np.sqrt(1 - self._stay**2)
-        self._users, self._rng = users, rng
+        self._users, self._spread, self._rng = users, spread, rng
         start = rng("tastes")
         self._group = start.standard_normal((int(users.group.max()) + 1, TASTE_WIDTH), dtype=np.float32)
         self._own = start.standard_normal((users.count, TASTE_WIDTH), dtype=np.float32)
@@ -85,7 +85,7 @@ class Tastes:
 
     def of(self, user: np.ndarray) -> np.ndarray:
         """[R, D]"""
-        taste: np.ndarray = 0.24 * self._group[self._users.group[user]] + 0.16 * self._own[user]
+        taste: np.ndarray = 0.24 * self._group[self._users.group[user]] + self._spread * self._own[user]
         return taste
 
 
@@ -199,10 +199,10 @@ class Attractions:
         shop = rng("shops").standard_normal(int(menu.shop.max()) + 1, dtype=np.float32)
         return cls(shop=0.2 * shop, brand=0.35 * brand, kind=0.35 * kind, theme=0.35 * theme, taste_of_kind=taste)
 
-    def of_places(self, menu: Menu, item: np.ndarray) -> np.ndarray:
-        """[P, 1 + D]: the quality of the item at each place, and the taste that likes it."""
+    def of_places(self, menu: Menu, item: np.ndarray, salt: int) -> np.ndarray:
+        """[P, 1 + D]: the quality of the item at each place, its own by a hash with `salt`, and the taste it suits."""
         kind = menu.kind(item)
-        quality = 0.25 * menu.own_quality(item) + self.shop[menu.shop] + self.brand[menu.brand]
+        quality = 0.25 * menu.own_quality(item, salt) + self.shop[menu.shop] + self.brand[menu.brand]
         quality = quality + self.kind[kind] + self.theme[menu.theme_of_kind[kind]]
         return np.column_stack([quality, self.taste_of_kind[kind]]).astype(np.float32)
 

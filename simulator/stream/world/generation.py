@@ -18,12 +18,15 @@ import pyarrow.parquet as pq
 from simulator.stream import raw
 from simulator.stream.periods import ByTime, cut_of
 from simulator.stream.raw import RawLog
-from simulator.stream.settings import StreamSettings, WorldSettings
+from simulator.stream.settings import StreamSettings
 from simulator.stream.times import SECONDS
 from simulator.stream.world.clicks import Clicks, places
-from simulator.stream.world.impressions import Impressions, Market, sigmoid
+from simulator.stream.world.domains import FIELD, WORDS, with_domain
+from simulator.stream.world.impressions import Impressions, Market
+from simulator.stream.world.liking import sigmoid
 from simulator.stream.world.population import SHOWN
 from simulator.stream.world.presets import PRESETS, Preset
+from simulator.stream.world_settings import WorldSettings
 
 SLICE = 100_000  # requests
 GROUP = 65_536  # rows of a row group: a reader holds whole ones
@@ -39,8 +42,9 @@ def generate(stream: StreamSettings, folder: Path) -> RawLog:
     world = World(preset, stream.world, width=width, utc_offset=stream.utc_offset_hours * 3600)
     files = [folder / f"world-{period:05d}.parquet" for period in range(stream.world.periods)]
     for period, file in enumerate(files):
-        write(file, world.period(period), text=[name for name in preset.schema.names if preset.words(name)])
-    schema = preset.schema
+        words = [name for name in world.schema.names if name == FIELD or preset.words(name)]
+        write(file, world.period(period), text=words)
+    schema = world.schema
     columns = [*schema.names, *(history.name for history in schema.histories)]
     return RawLog(
         source="world",
@@ -79,6 +83,7 @@ class World:
         self._preset, self._settings, self._utc_offset = preset, settings, utc_offset
         self._market = Market(preset, settings, width)
         self._clicks = Clicks.none()
+        self.schema = with_domain(preset.schema) if settings.domains.impressions else preset.schema
 
     def period(self, index: int) -> Iterator[pa.Table]:
         """The raw rows of a period in order of time, a slice at a time."""
@@ -125,10 +130,12 @@ class World:
         item = shown.item.reshape(-1)[:rows]
         columns = {name: _rows(values, rows) for name, values in by_request.items()} | menu.item_columns(item)
         columns[self._preset.leaks][leaked] = LEAKED
-        return {name: self._written(name, columns[name]) for name in self._preset.schema.names}
+        if requests.there is not None:
+            columns[FIELD] = _rows(requests.there.astype(np.int8), rows)
+        return {name: self._written(name, columns[name]) for name in self.schema.names}
 
     def _written(self, field: str, values: np.ndarray) -> pa.Array:
-        words = self._preset.words(field)
+        words = WORDS if field == FIELD else self._preset.words(field)
         return pa.array(values) if words is None else pa.DictionaryArray.from_arrays(values, list(words))
 
     def _histories(self, shown: Impressions, rows: int) -> dict[str, pa.ListArray]:

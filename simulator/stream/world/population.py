@@ -65,9 +65,9 @@ class Menu:
         kind: np.ndarray = self.first_kind[item % self.places] + own.astype(np.int32)
         return kind
 
-    def own_quality(self, item: np.ndarray) -> np.ndarray:
+    def own_quality(self, item: np.ndarray, salt: int) -> np.ndarray:
         """[N] standard normal."""
-        uniform = ((scrambled(item, 2) >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
+        uniform = ((scrambled(item, salt) >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
         normal: np.ndarray = ndtri(uniform).astype(np.float32)
         return normal
 
@@ -97,6 +97,13 @@ def zipf_rank(uniform: np.ndarray, count: np.ndarray | int, exponent: float) -> 
     x = (1 + uniform * ((np.asarray(count) + 1.0) ** power - 1)) ** (1 / power)
     rank: np.ndarray = np.minimum(x.astype(np.int64) - 1, np.asarray(count) - 1)
     return rank
+
+
+def zipf_share(count: int, exponent: float) -> np.ndarray:
+    """[count] the probability of each rank that `zipf_rank` gives."""
+    edges = np.arange(1, count + 2, dtype=float) ** (1 - exponent)
+    share: np.ndarray = np.diff(edges) / (edges[-1] - edges[0])
+    return share
 
 
 def spread(rng: np.random.Generator, count: int, values: int, exponent: float = ITEM_EXPONENT) -> np.ndarray:

@@ -29,6 +29,11 @@ class Requests:
     time: np.ndarray  # seconds of the local clock
     slot: np.ndarray  # of the page: the ad slot; 0 where there is one only
     holiday: bool  # whether all of them fell on one
+    there: np.ndarray | None = None  # bool, in the sub-domain; None where there is none
+
+    def some(self, chosen: np.ndarray) -> Requests:
+        """Those of a mask, [R] bool."""
+        return Requests(user=self.user[chosen], time=self.time[chosen], slot=self.slot[chosen], holiday=self.holiday)
 
 
 class Preset(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.measure.opponents import bare_arms, baselines, controls, references, twins
+from simulator.measure.opponents import bare_arms, baselines, controls, learners_of_all, references, twins
 from tests.simulator.measure.fake_run import an_arm, an_experiment
 
 
@@ -113,3 +113,12 @@ def test_an_untuned_arm_has_an_untuned_twin() -> None:
     arms = {"finetune": an_arm(), "again": an_arm(restart_at=[5])}
     arms |= {f"{name}_default": replace(arm, untuned=True) for name, arm in arms.items()}
     assert twins(an_experiment(arms)) == {"again": "finetune", "again_default": "finetune_default"}
+
+
+def test_an_arm_that_learns_all_domains_is_no_bare_arm_of_those_that_learn_the_sub_domain() -> None:
+    merged = an_arm(domains="all")
+    arms = {"merged": merged, "finetune": an_arm(), "keep": an_arm(knowledge="keep")}
+    experiment = an_experiment(arms | {"merged_keep": replace(merged, knowledge="keep")})
+    assert references(experiment) == {"keep": "finetune", "merged_keep": "merged"}
+    assert learners_of_all(experiment) == {"keep": ["finetune"], "merged_keep": ["merged"]}
+    assert controls(experiment) == {"keep": [], "merged_keep": []}

@@ -15,7 +15,8 @@ from pkb.errors import DataError, SettingError
 from simulator.stream import staging, writing
 from simulator.stream.ingest import SOURCES, ingest
 from simulator.stream.log import Log
-from simulator.stream.settings import SplitSettings, StreamSettings, WorldSettings
+from simulator.stream.settings import SplitSettings, StreamSettings
+from simulator.stream.world_settings import WorldSettings
 from tests.simulator.stream.raw_files import (
     DAY,
     MONDAY,

@@ -157,9 +157,11 @@ def test_each_of_several_patterns_must_match(disk: Store, tmp_path: Path) -> Non
         ingested([disk("a.csv"), f"{tmp_path}/b.csv"], tmp_path / "data")
 
 
-@pytest.mark.parametrize("files", [[], 3, True, ["a.csv", 3], None, {"a": "b"}])
+@pytest.mark.parametrize("files", [[], 3, True, ["a.csv", 3], None, {}, {"a": []}, {"a": 3}])
 def test_what_is_no_pattern_is_refused(files: Any) -> None:
-    with pytest.raises(SettingError, match=r"files=.*: must be a pattern, or a list of patterns"):
+    with pytest.raises(
+        SettingError, match=r"files=.*: must be a pattern, a list of patterns, or either for each domain"
+    ):
         TableSettings(files=files)
 
 

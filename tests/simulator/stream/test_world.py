@@ -10,11 +10,12 @@ import torch
 
 from pkb.errors import SettingError
 from simulator.stream.log import Log
-from simulator.stream.settings import DriftSettings, StreamSettings, WorldSettings
+from simulator.stream.settings import StreamSettings
 from simulator.stream.world import generate
 from simulator.stream.world.clicks import REMEMBERED, Clicks
 from simulator.stream.world.population import shares, spread, zipf_rank
 from simulator.stream.world.presets import PRESETS
+from simulator.stream.world_settings import DriftSettings, WorldSettings
 from tests.simulator.stream.raw_files import DAY, MONDAY, contents, ingested, rows_of, settings_for
 
 PERIODS, ROWS = 6, 20_000

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from simulator.stream.settings import DriftSettings, WorldSettings
 from simulator.stream.world.clock import MEALS
 from simulator.stream.world.drift import Holidays
 from simulator.stream.world.generation import LEAKED, World
 from simulator.stream.world.population import SEGMENTS, THEMES
 from simulator.stream.world.presets import PRESETS
 from simulator.stream.world.truth import best_auc, expected_auc
+from simulator.stream.world_settings import DriftSettings, WorldSettings
 
 DAY = 86_400
 STILL = dict.fromkeys(("wander", "turnover", "regimes", "promotions", "shifts", "label_noise"), 0.0)
