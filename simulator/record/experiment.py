@@ -52,11 +52,12 @@ class Arm:
     compress_from: int = 0  # period that is the first its base takes in
     beside: str | None = None  # its second base
     beside_from: int | None = None  # period that is the first to be learned with the second base's knowledge
+    domains: str | None = None  # all: its click model learns every domain's rows, not those of the sub-domain alone
 
     @property
     def moments(self) -> dict[str, Any]:
         """What of it changes on the way, or begins late, by setting; None where nothing does."""
-        names = ("restart_at", "plug_from", "compress_from", "beside", "beside_from")
+        names = ("restart_at", "plug_from", "compress_from", "beside", "beside_from", "domains")
         return {name: getattr(self, name) or None for name in names}
 
 
