@@ -52,7 +52,6 @@ class Arm:
     compress_from: int = 0  # period that is the first its base takes in
     beside: str | None = None  # its second base
     beside_from: int | None = None  # period that is the first to be learned with the second base's knowledge
-    domains: str | None = None  # all: its click model learns every domain's rows, not those of the sub-domain alone
 
     @property
     def moments(self) -> dict[str, Any]:
