@@ -80,7 +80,7 @@ class DARec(Backbone):
     def with_auxiliary(self, batch: Batch, plugged: Plugged = EMPTY) -> tuple[Tensor, Tensor | None]:
         domain_B = self.domains.of(batch)
         logit_B, feature_BH = self._logits(batch, plugged, domain_B)
-        told_BN = self.classifier(Reverse.apply(feature_BH, self.mu))
+        told_BN = self.classifier(Reverse.apply(feature_BH, self.mu))  # type: ignore[no-untyped-call]
         return logit_B, functional.cross_entropy(told_BN, domain_B)
 
     def _logits(self, batch: Batch, plugged: Plugged, domain_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def _scales(base: KnowledgeBase, hidden: Sequence[Part]) -> dict[str, tuple[list
     scales: dict[str, tuple[list[float], float]] = {p.name: ([0.0] * (p.vectors * p.width), 1.0) for p in hidden}
     for part, scale in zip(base.parts, base.scales, strict=True):
         if part.name in at_play:
-            scales[part.name] = (scale.mean.flatten().tolist(), float(scale.deviation))  # type: ignore[union-attr,operator,arg-type]
+            scales[part.name] = (scale.mean.flatten().tolist(), float(scale.deviation))  # type: ignore[operator,arg-type]
     return scales
 
 

@@ -35,7 +35,7 @@ class Manifest:
     hidden: tuple[Part, ...] = ()  # that it keeps beside them, as factors of products
     keys: Mapping[str, Key]  # by part that it keeps, which products are not
     scales: Mapping[str, tuple[Sequence[float], float]] = field(default_factory=dict)  # of products and their factors
-    entries: Mapping[str, int]  # by key, those that any part is looked up by; without the row for unknown ones
+    entries: Mapping[Key, int]  # by key, those that any part is looked up by; without the row for unknown ones
     seconds: float  # that building took
     bytes: int  # of keys and values
     files: Mapping[str, str]  # SHA-256 by name

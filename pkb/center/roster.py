@@ -35,7 +35,8 @@ class Roster:
         user_B, _, category_B = ids_of(rows, self.schema, self.category)
         self.pairs = np.union1d(self.pairs, pairs_of(user_B, category_B))
         newest_first = _fields_of(rows).select(torch.arange(len(rows) - 1, -1, -1))
-        for key, column in (("user", self.schema.user_column), ("item", self.schema.item_column)):
+        columns: dict[Key, int] = {"user": self.schema.user_column, "item": self.schema.item_column}
+        for key, column in columns.items():
             known = [newest_first, *([self.latest[key]] if key in self.latest else [])]
             together = concatenate(known)
             _, first = np.unique(together.ids_BF[:, column].numpy(), return_index=True)

@@ -85,7 +85,7 @@ class Center:
         versions = self.open
         newest = max(versions, default=None)
         wanted = newest if number is None else number
-        if wanted in versions:
+        if wanted is not None and wanted in versions:
             return versions[wanted]
         if wanted is not None:
             with self._opening:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,9 @@ class Version:
             file = folder / name
             if not file.is_file() or sha256_of(file) != digest:
                 raise DataError(f"{file}: missing or damaged (its hash differs from the manifest); {REMEDY}")
-        keys = {key: _mapped(folder / keys_file(key), np.dtype("<i8"), (n,)) for key, n in manifest.entries.items()}
+        keys: dict[Key, Ids] = {
+            key: _mapped(folder / keys_file(key), np.dtype("<i8"), (n,)) for key, n in manifest.entries.items()
+        }
         values = {
             part.name: _mapped(
                 folder / values_file(part.name),
@@ -98,7 +101,7 @@ class Version:
         return {key: wanted[key] for key in self.keys}
 
 
-def _mapped(file: Path, kind: np.dtype, shape: tuple[int, ...]) -> NDArray[np.generic]:
+def _mapped(file: Path, kind: np.dtype, shape: tuple[int, ...]) -> Any:
     """Map a whole file as an array of this shape, one of no entries too."""
     if not file.stat().st_size:
         return np.zeros(shape, kind)

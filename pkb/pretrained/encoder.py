@@ -52,7 +52,7 @@ class SequenceEncoder(nn.Module):
         mask_11D = self.mask_D.expand(1, 1, -1)
         if hidden_BH is not None:
             behaviours_BHD = torch.where(hidden_BH.unsqueeze(2), mask_11D, behaviours_BHD)
-        x_BSD = torch.cat([mask_11D.expand(len(behaviours_BHD), -1, -1), behaviours_BHD], dim=1)
+        x_BSD: Tensor = torch.cat([mask_11D.expand(len(behaviours_BHD), -1, -1), behaviours_BHD], dim=1)
         present_BS = functional.pad(present_BH, (1, 0), value=True)
         newer_BS = present_BS.flip(1).cumsum(dim=1).flip(1) - present_BS.int()  # behaviours after each place
         place_BS = functional.pad(newer_BS[:, 1:] + 1, (1, 0)).clamp(max=self.places.num_embeddings - 1)

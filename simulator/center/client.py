@@ -41,16 +41,18 @@ class UnansweredError(Error):
 class ByHandle:
     """Asks by a handle of Ray Serve; from outside of event loops, in which a handle is awaited."""
 
-    def __init__(self, handle: DeploymentHandle, timeout_s: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], timeout_s: float = TIMEOUT_SECONDS) -> None:
         self.handle, self.timeout_s = handle, timeout_s
 
     def ask(self, user_B: Ids, item_B: Ids, category_B: Ids, version: int | None = None) -> Answer:
         """Say what a version knows; UnansweredError if the service is gone or late."""
-        return self._got(lambda: self.handle.ask.remote(user_B, item_B, category_B, version))
+        answer: Answer = self._got(lambda: self.handle.ask.remote(user_B, item_B, category_B, version))
+        return answer
 
     def about(self) -> list[Manifest]:
         """List what versions there are, ascending."""
-        return self._got(self.handle.about.remote)
+        versions: list[Manifest] = self._got(self.handle.about.remote)
+        return versions
 
     def _got(self, call: Callable[[], Any]) -> Any:
         try:
@@ -97,7 +99,7 @@ class ByHttp:
         except (TimeoutError, aiohttp.ClientError) as error:
             raise UnansweredError(f"{self.url}: gave no answer: {type(error).__name__}") from None
         if status == 200:
-            return text
+            return bytes(text)
         if status in (404, 422, 500):
             try:
                 why = json.loads(text)["error"]

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
@@ -105,7 +106,7 @@ def _error(status: HTTPStatus, error: Exception) -> Response:
 class Served:
     """Where a center is served."""
 
-    handle: DeploymentHandle
+    handle: DeploymentHandle[Any]
     url: str
 
 

@@ -47,6 +47,7 @@ def share_bases(contenders: Sequence[Contender]) -> None:
         other = first.setdefault((name, contender.compressed_through), contender)
         contender.base, contender.live = other.base, other.live
         if isinstance(contender.source, Centered):
+            assert other.live is not None
             contender.source.live = other.live
         else:
             contender.source = other.live

@@ -86,7 +86,7 @@ def _takes(program: ExportedProgram, columns: Columns, schema: Schema, rows: Bat
     values_of |= {history.name: history.field for history in schema.histories}
     kinds = {f.name: f.kind for f in schema.fields} | dict.fromkeys(rows.histories, "history")
     inputs = [node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
-    takes = {}
+    takes: dict[str, dict[str, Any]] = {}
     for (name, column), traced in zip(columns.items(), inputs, strict=True):
         shape = ["B", *(size if isinstance(size, int) else "any" for size in traced.shape[1:])]
         takes[name] = {"kind": kinds[name], "shape": shape, "type": str(column.dtype).removeprefix("torch.")}

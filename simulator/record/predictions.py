@@ -112,7 +112,8 @@ def of_scenario(pieces: Iterable[Predictions], scenario: int) -> list[Prediction
         for column in columns.values():
             if id(column) not in kept:
                 kept[id(column)] = column[rows]
-        found.append(replace(p, **{name: kept[id(column)] for name, column in columns.items()}))
+        chosen: dict[str, Any] = {name: kept[id(column)] for name, column in columns.items()}
+        found.append(replace(p, **chosen))
     return found
 
 

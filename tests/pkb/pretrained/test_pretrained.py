@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -143,6 +144,6 @@ def test_a_click_model_goes_on_from_the_base(kind: type[Pretrained], model: type
         ({"masked": 1.0}, r"masked=1\.0: must be at least 0 and below 1"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_by_name(wrong: dict[str, float], named: str) -> None:
+def test_a_setting_that_cannot_be_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingError, match=named):
         base(BERT4Rec, **wrong)

@@ -133,9 +133,10 @@ def test_no_fault_of_a_service_takes_longer_than_the_time_out(tmp_path: Path, fa
                 slow.status = 503
             case "closed":
                 client.url = "http://127.0.0.1:9/"
+        user, item, category = (np.resize(ids, 900) for ids in someone())
         since = time.monotonic()
         with pytest.raises(UnansweredError):
-            client.ask(*(np.resize(ids, 900) for ids in someone()))
+            client.ask(user, item, category)
         assert time.monotonic() - since < 1
 
 

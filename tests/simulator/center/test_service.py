@@ -68,7 +68,7 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
                 thread.start()
             for version in range(1, 1 + SWAPS):
                 publish(folder, version, keep=1 + SWAPS)
-                _until(lambda version=version: version in seen)  # type: ignore[misc]
+                _until(lambda version=version: version in seen)
             over.set()
             for thread in threads:
                 thread.join()

@@ -26,7 +26,7 @@ ANSWER = Answer(
     version=7,
     knowledge={
         "user": DRAW.standard_normal((5, 1, 4), np.float32),
-        "item of any name, ü": DRAW.standard_normal((5, 3, 2), np.float32) / 3,
+        "item of any name, ü": DRAW.standard_normal((5, 3, 2), np.float32) / np.float32(3),
     },
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     return tiny_log(tmp_path_factory.mktemp("log"), periods=PERIODS, rows=200)
 
 
-def made(folder: Path, arm: ArmSettings = KEEP, **settings: CenterSettings) -> Contender:
+def made(folder: Path, arm: ArmSettings = KEEP, **settings: Any) -> Contender:
     return contender_of(replace(tiny_settings(folder, arms={"one": arm}), **settings), "one")
 
 
@@ -64,7 +65,7 @@ def play(c: Contender, log: Log, periods: range) -> list[np.ndarray]:
     return said
 
 
-def played(folder: Path, log: Log, periods: int, arm: ArmSettings = KEEP, **settings: CenterSettings) -> Contender:
+def played(folder: Path, log: Log, periods: int, arm: ArmSettings = KEEP, **settings: Any) -> Contender:
     c = made(folder, arm, **settings)
     centered(c).write_to(folder / "center", Ranks())
     play(c, log, range(periods))

@@ -178,7 +178,8 @@ def test_what_was_pre_trained_goes_on_as_the_click_model_and_the_base_is_no_more
         expected = torch.sigmoid(base.eval().score(rows, "click")).numpy()
     plug_in(tuned)
     assert np.array_equal(tuned.predict(rows), expected)
-    assert tuned.base is tuned.source is None
+    assert tuned.base is None
+    assert tuned.source is None
     assert memory_bytes(tuned)["knowledge"] == 0
     play(tuned, log, range(AT, AT + 1))
     assert not np.array_equal(tuned.predict(rows), expected), "it learns on"

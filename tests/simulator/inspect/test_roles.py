@@ -187,7 +187,10 @@ def test_whole_numbers_are_amounts_if_they_are_counts_or_are_called_so(tmp_path:
 @pytest.mark.parametrize("name", ["weight", "sample_weight"])
 def test_a_weight_of_rows_is_no_field_and_that_of_an_item_is(tmp_path: Path, name: str, of: str, weighs: bool) -> None:
     """Of thinned negatives, too, whose weights tell the label."""
-    weights = {"row": lambda row: 1 if row["click"] else 10, "item": lambda row: row["item_id"] % 13 + 0.5}
+    weights: dict[str, Callable[[dict[str, Any]], float]] = {
+        "row": lambda row: 1 if row["click"] else 10,
+        "item": lambda row: row["item_id"] % 13 + 0.5,
+    }
     write(tmp_path / "log.csv", with_columns(impressions(), **{name: lambda row, _: weights[of](row)}))
     found, told = proposed(tmp_path, tmp_path / "log.csv")
     table = found.stream.table

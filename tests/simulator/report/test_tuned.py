@@ -77,7 +77,7 @@ def test_no_mean_is_over_a_period_that_arms_were_tuned_by(table: pa.Table) -> No
         (r["trained_through"], r["evaluated_on"]): r["value"]
         for r in rows(table, arm="finetune", metric="auc", holdout=True)
     }
-    [lost] = rows(table, arm="finetune", metric="forgetting", of="auc")
+    [lost] = rows(table, arm="finetune", metric="forgetting", of="auc", slice="all")
     assert lost["value"] == pytest.approx(np.mean([max(R[i, j] for i in range(j, 4)) - R[4, j] for j in (2, 3)]))
 
 
@@ -109,7 +109,7 @@ def test_the_report_says_what_was_chosen_and_what_that_was_worth(run: RunFolder,
     told = {line.name: [cell.text for cell in line.cells] for line in sheet.lines}
     assert told["finetune"][:4] == ["0.6100", "0.6400", "2", "train.learning_rate 0.00123"]
     assert told["finetune_edk"][:4] == ["0.6200", "0.6200", "2", "as given"]
-    [gain] = rows(table, arm="finetune", metric="auc_prequential_difference", of="finetune_default")
+    [gain] = rows(table, arm="finetune", metric="auc_prequential_difference", of="finetune_default", slice="all")
     assert gain["value"] > 0
     assert told["finetune"][4] == f"+{gain['value']:.4f}"
     for word in ("train.learning_rate 0.00123", "tuned minus as given, later periods"):
