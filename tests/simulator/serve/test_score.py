@@ -255,6 +255,11 @@ def packed(rows: list[Row], columns: Any = None, **options: Any) -> bytes:
     return written
 
 
+def beheaded(stream: bytes) -> bytes:
+    """Without its first message, as which Arrow would read the second one."""
+    return stream[8 + int.from_bytes(stream[4:8], "little") :]
+
+
 @pytest.mark.parametrize(
     ("make", "status", "said"),
     [
@@ -271,6 +276,7 @@ def packed(rows: list[Row], columns: Any = None, **options: Any) -> bytes:
         (lambda rows: b"", 400, "the body is no Arrow stream"),
         (lambda rows: b"\xff\xff\xff\xff\x10\x00\x00\x00", 400, "the body is no Arrow stream"),
         (lambda rows: as_arrow(rows)[:-200], 400, "the body is no Arrow stream"),
+        (lambda rows: beheaded(as_arrow(rows)), 400, "the body is no Arrow stream: it does not begin with a schema"),
         (lambda rows: as_arrow(rows[:0] or rows, item=pa.array([None] * len(rows))), 200, ""),
         (lambda rows: as_arrow(rows, price=pa.array([["a"]] * len(rows))), 422, "price: is list"),
         (
