@@ -154,13 +154,13 @@ def test_values_may_be_written_as_the_raw_files_write_them(client: Client, raw: 
 
 def test_an_unknown_value_reads_the_new_value_row_and_is_counted(client: Client, raw: list[Row]) -> None:
     row = next(row for row in raw if row["tags"] and row["user"])
-    row |= {"item": "1", "seen": []}
+    row = row | {"item": "1", "seen": []}
     known = client.score({"candidates": [row]}).json
-    assert known["unknown_values"] == 1  # the day of the week
+    new = known["unknown_values"]  # the day of the week at least
     one, other = (client.score({"candidates": [row | {"item": name}]}).json for name in ("never", "nowhere"))
     assert one["scores"] == other["scores"] != known["scores"]
-    assert one["unknown_values"] == other["unknown_values"] == 2
-    assert client.score({"candidates": [row | {"seen": ["1", "no", "never"]}]}).json["unknown_values"] == 3
+    assert one["unknown_values"] == other["unknown_values"] == new + 1
+    assert client.score({"candidates": [row | {"seen": ["1", "no", "never"]}]}).json["unknown_values"] == new + 2
 
 
 def valid(raw: list[Row]) -> Any:
@@ -415,7 +415,7 @@ def test_a_list_is_asked_for_as_a_whole_where_a_feature_tells_the_place(tmp_path
     assert versions.current.difference <= TOLERANCE
 
 
-@pytest.mark.parametrize("arm", ["edk", "rim"])
+@pytest.mark.parametrize("arm", ["edk", pytest.param("rim", marks=pytest.mark.slow)])
 def test_arms_that_have_knowledge_or_search_are_served_like_any_other(tmp_path: Path, arm: str) -> None:
     played = played_run(tmp_path, days=2, rows=300, arms=(arm,))
     for index in range(2):
