@@ -87,17 +87,26 @@ def vectors(column: Column, length: int) -> NDArray[np.float32]:
     rows = column.values
     if isinstance(rows, pa.Array):
         return _vectors_of_array(rows, length, column)
-    found = np.full((len(rows), length), np.nan, np.float32)
+    there = []
     for row, values in enumerate(rows):
         if values is None or values == []:
             continue
         if not isinstance(values, list) or len(values) != length:
             raise no_vector(column.where(row), values, length)
-        if not set(map(type, values)) <= {int, float}:
-            raise no_number(column.where(row), next(one for one in values if type(one) not in (int, float)))
-        found[row] = _narrow(_floats(values, _always(column.where(row))))
-        if not np.isfinite(found[row]).all():
-            raise no_number(column.where(row), values[int(np.isfinite(found[row]).argmin())])
+        there.append(row)
+    flat = [entry for row in there for entry in rows[row]]
+
+    def where(place: int) -> str:
+        return column.where(there[place // length])
+
+    if not set(map(type, flat)) <= {int, float}:
+        place = next(place for place, entry in enumerate(flat) if type(entry) not in (int, float))
+        raise no_number(where(place), flat[place])
+    narrow = _narrow(_floats(flat, where))
+    for place in np.flatnonzero(~np.isfinite(narrow)).tolist():
+        raise no_number(where(place), flat[place])
+    found = np.full((len(rows), length), np.nan, np.float32)
+    found[there] = narrow.reshape(-1, length)
     return found
 
 
@@ -267,7 +276,3 @@ def _narrow(wide: NDArray[np.float64]) -> NDArray[np.float32]:
     """As 32 bits; what they cannot hold is infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return wide.astype(np.float32)
-
-
-def _always(where: str) -> Callable[[int], str]:
-    return lambda place: where
