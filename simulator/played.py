@@ -6,9 +6,10 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from rich.console import Console
 
@@ -112,17 +113,22 @@ def loadtest_run(folder: Path, settings: LoadSettings, console: Console, deploy:
 
 @contextlib.contextmanager
 def serve_arms(played: Played, arms: Sequence[ArmAndSeed]) -> Iterator[list[Target]]:
-    """Deploy arms on a Ray of this machine's own; give the URL of each."""
+    """Deploy arms, each as `serve` does, on a Ray of this machine's own; give the URL of each."""
     from simulator.cluster.session import ray_session
-    from simulator.serve.deploy import deployed
-    from simulator.serve.loading import load_servable
+    from simulator.serve.deploy import cpus_of_each, route_of, running
+    from simulator.serve.replica import application
+    from simulator.serving import source_of
 
-    loader = partial(load_servable, played.log, played.settings.stream, played.settings.retrieval)
-    with (
-        ray_session(None),
-        deployed(played.run.name, played.settings.serve, played.run.path.resolve(), arms, loader) as endpoints,
-    ):
-        yield [Target(arm=each.arm, seed=each.seed, url=each.url) for each in endpoints]
+    settings = replace(played.settings.serve, host="127.0.0.1")  # no token is asked for, so nobody else may ask
+    cpus = cpus_of_each(len(arms))
+    applications = {
+        (f"{arm}/{seed}", route_of(arm, seed)): application(
+            source_of(played.run.path, arm, seed), None, follow=False, cpus=cpus
+        )
+        for arm, seed in arms
+    }
+    with ray_session(None), running(played.run.name, settings, applications) as root:
+        yield [Target(arm=arm, seed=seed, url=f"{root}{quote(route_of(arm, seed))}/v1/score") for arm, seed in arms]
 
 
 def _tried(
@@ -146,11 +152,12 @@ def _bodies(source: Path, settings: LoadSettings) -> Iterator[Path]:
     if not source.is_dir():
         yield source
         return
-    log = open_played(source).log
+    played = open_played(source)
+    log = played.log
     rows = log.read(log.periods[-1], histories=bool(log.schema.histories))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requests.jsonl"
-        write_bodies(rows, log.schema, log.folder, candidates=settings.candidates, file=file)
+        write_bodies(rows, log, played.settings.stream, candidates=settings.candidates, file=file)
         yield file
 
 

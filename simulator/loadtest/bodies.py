@@ -2,8 +2,9 @@
 
     {"request": {"user_id": "u123", "hour": "7"}, "candidates": [{"item_id": "i31", "price": 9.5}, ...]}
 
-A request is that of one row: its user, context and histories. Its candidates are the items of that row and of those
-that follow, which in a log with requests are first those that were shown together. Behind the last row comes the first.
+A request is that of one row: its user, context and histories, and its time where `serve` needs it. Its candidates are
+the items of that row and of those that follow, which in a log with requests are first those that were shown together.
+Behind the last row comes the first.
 """
 
 from __future__ import annotations
@@ -11,24 +12,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pkb.batch import Batch, Schema
-from simulator.stream.raw_values import of_item, raw_values
+from pkb.batch import Batch
+from simulator.stream.log import Log
+from simulator.stream.raw_values import asked_values, of_item
+from simulator.stream.settings import StreamSettings
 
 MOST_BODIES = 2000  # requests that differ; a longer load begins again with the first
 
 
-def write_bodies(rows: Batch, schema: Schema, log: Path, *, candidates: int, file: Path) -> int:
+def write_bodies(rows: Batch, log: Log, stream: StreamSettings, *, candidates: int, file: Path) -> int:
     """Write one request a line, evenly spaced over `rows`, which are in the order of time; returns how many."""
     starts = _starts(rows)
     starts = starts[torch.linspace(0, len(starts) - 1, min(len(starts), MOST_BODIES), dtype=torch.float64).long()]
     number = 0
     with file.open("wb") as out:
-        for body in _bodies(rows, schema, log, starts, candidates):
+        for body in _bodies(rows, log, stream, starts, candidates):
             out.write(body + b"\n")
             number += 1
     return number
@@ -43,13 +47,14 @@ def _starts(rows: Batch) -> Tensor:
     return first.nonzero().squeeze(1)
 
 
-def _bodies(rows: Batch, schema: Schema, log: Path, starts: Tensor, candidates: int) -> Iterator[bytes]:
+def _bodies(rows: Batch, log: Log, stream: StreamSettings, starts: Tensor, candidates: int) -> Iterator[bytes]:
     offered_SC = (starts[:, None] + torch.arange(candidates)) % len(rows)
     wanted, place_SC = offered_SC.unique(return_inverse=True)
-    values = raw_values(rows.select(wanted), schema, log)
-    items = [{name: values[name][place] for name in of_item(schema)} for place in range(len(wanted))]
+    values = asked_values(rows.select(wanted), log, stream)
+    own = [name for name in of_item(log.schema) if name in values]
+    items: list[dict[str, Any]] = [{name: values[name][place] for name in own} for place in range(len(wanted))]
     texts = np.array([_compact(item) for item in items], dtype=object)  # each is asked for many times
-    shared = [name for name in values if name not in of_item(schema)]
+    shared = [name for name in values if name not in own]
     for places in place_SC.numpy():
         request = _compact({name: values[name][places[0]] for name in shared})
         yield f'{{"request":{request},"candidates":[{",".join(texts[places])}]}}'.encode()

@@ -52,12 +52,23 @@ def deployed(
     SettingError if the port is taken; RunError if the cluster serves something already, or a contender does
     not come up.
     """
-    cpus = min(REPLICA_CPUS, ALL_CPUS / len(contenders))
+    cpus = cpus_of_each(len(contenders))
     applications = {
-        (f"{arm}/{seed}", _route(arm, seed)): contender_app(load, run, arm, seed, cpus=cpus) for arm, seed in contenders
+        (f"{arm}/{seed}", route_of(arm, seed)): contender_app(load, run, arm, seed, cpus=cpus)
+        for arm, seed in contenders
     }
     with running(name, settings, applications) as root:
-        yield [Endpoint(arm=arm, seed=seed, url=root + quote(_route(arm, seed))) for arm, seed in contenders]
+        yield [Endpoint(arm=arm, seed=seed, url=root + quote(route_of(arm, seed))) for arm, seed in contenders]
+
+
+def cpus_of_each(contenders: int) -> float:
+    """What each of so many replicas reserves of a core."""
+    return min(REPLICA_CPUS, ALL_CPUS / contenders)
+
+
+def route_of(arm: str, seed: int) -> str:
+    """The route of a contender that is served beside others."""
+    return f"/{arm}/{seed}"
 
 
 @contextlib.contextmanager
@@ -129,10 +140,6 @@ def _controller() -> Any:
 
 def _prefix(run: str) -> str:
     return f"{run}/"
-
-
-def _route(arm: str, seed: int) -> str:
-    return f"/{arm}/{seed}"
 
 
 def _wait_until_running(deadline: float) -> None:

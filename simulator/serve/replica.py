@@ -34,12 +34,12 @@ class Replica:
         return self._app
 
 
-def application(source: Source, token: str | None, *, follow: bool) -> serve.Application:
-    """The Serve application of one contender: one replica, which reserves a core."""
+def application(source: Source, token: str | None, *, follow: bool, cpus: float = 1.0) -> serve.Application:
+    """The Serve application of one contender: one replica, which reserves `cpus` of a core."""
     deployment = serve.deployment(
         name="score",
         num_replicas=1,
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options={"num_cpus": cpus},
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         max_queued_requests=MAX_QUEUED_REQUESTS,
         max_constructor_retry_count=1,  # a damaged checkpoint does not heal

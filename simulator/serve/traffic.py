@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pkb.batch import Batch, Schema
 from pkb.seeding import derived_seed
 from simulator.serve.request import MAX_BODY_BYTES, encode_request
+from simulator.stream.features import OF_LIST
+from simulator.stream.settings import StreamSettings
 
 
 def sampled_requests(rows: Batch, schema: Schema, *, number: int, candidates: int, seed: int) -> list[bytes]:
@@ -50,6 +53,21 @@ def requests_for(rows: Batch, schema: Schema, *, size: int) -> Iterator[bytes]:
             yield from requests_for(part, schema, size=(len(part) + 1) // 2)
         else:
             yield body
+
+
+def in_requests(rows: Batch, stream: StreamSettings, *, size: int, most: int) -> list[NDArray[np.int64]]:
+    """The places of about `most` rows, spread over all, in requests: `size` each, or the log's own lists.
+
+    Where a feature tells a row's place among those shown with it, a list must be asked for as a whole.
+    """
+    if rows.request is None or not any(feature.kind in OF_LIST for feature in stream.derived):
+        places = evenly_spaced(len(rows), most).numpy()
+        return np.split(places, range(size, len(places), size))
+    order = np.argsort(rows.request.numpy(), kind="stable")
+    _, starts = np.unique(rows.request.numpy()[order], return_index=True)
+    lists = np.split(order, starts[1:])
+    wanted = max(1, most * len(lists) // len(rows))
+    return [lists[place] for place in evenly_spaced(len(lists), wanted).tolist()]
 
 
 def _values(rows: Batch, schema: Schema) -> dict[str, list[Any]]:

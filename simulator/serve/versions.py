@@ -22,12 +22,13 @@ from simulator.record.costs import read_arm_costs
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 from simulator.serve.loading import Scorer, load_scorer
-from simulator.serve.raw_rows import in_requests, raw_rows
 from simulator.serve.stored import TOLERANCE, may_flip, stored_predictions
+from simulator.serve.traffic import in_requests
 from simulator.stream.asked import Reader
 from simulator.stream.asked_columns import Column
 from simulator.stream.log import Log
 from simulator.stream.protocol import last_prediction
+from simulator.stream.raw_values import asked_values
 from simulator.stream.settings import StreamSettings
 
 KEPT = 5
@@ -212,10 +213,11 @@ class Versions:
         rows = rows.select(torch.from_numpy(np.isin(rows.row_id.numpy(), row_id)))
         requests = in_requests(rows, source.stream, size=AT_ONCE, most=CHECKED)
         rows = rows.select(torch.from_numpy(np.concatenate(requests)))
-        raw, served = raw_rows(self.log, self.reader, rows), []
+        asked, served = asked_values(rows, self.log, source.stream), []
         for part in np.split(np.arange(len(rows)), np.cumsum([len(places) for places in requests])[:-1]):
             columns = {
-                name: Column(name=name, values=[raw[row][name] for row in part], shared=False) for name in raw[0]
+                name: Column(name=name, values=[values[row] for row in part], shared=False)
+                for name, values in asked.items()
             }
             served.append(scorer.predict(self.reader.read(columns, len(part), known).rows))
         return probability[np.searchsorted(row_id, rows.row_id.numpy())], np.concatenate(served)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pkb.batch import MISSING
 from simulator.stream.deriving import STRICTLY, Column, Part, arrival, key_columns
-from simulator.stream.features import OF_LIST, Feature
+from simulator.stream.features import OF_LIST, Feature, need_time
 from simulator.stream.log import Log
 from simulator.stream.raw import name, path
 from simulator.stream.settings import StreamSettings
@@ -33,11 +33,10 @@ class AsOf:
     def __init__(self, log: Log, stream: StreamSettings) -> None:
         """`stream` is that of the log's ingest."""
         self.features = [feature for feature in stream.derived if feature.is_number]
-        self.needs_time = any(feature.kind not in OF_LIST for feature in self.features)
         self._names = log.schema.names
         self._parts: dict[tuple[str, ...], tuple[Part, _Events]] = {}
         keys = key_columns(self.features)
-        if not self.needs_time:
+        if not need_time(self.features):
             return
         files = ", ".join(path(log.path(period)) for period in log.periods)
         held = "".join(f", {name(field)} AS {key}" for field, key in keys.items())

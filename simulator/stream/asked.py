@@ -25,9 +25,10 @@ from pkb.batch import MISSING, Batch
 from pkb.errors import DataError
 from simulator.stream import typed_values as typed
 from simulator.stream.as_of import AsOf
-from simulator.stream.asked_columns import Column
+from simulator.stream.asked_columns import Column, time_name
 from simulator.stream.asked_texts import AskedTexts
 from simulator.stream.featured import clock_texts
+from simulator.stream.features import need_time
 from simulator.stream.keys import UNSEEN
 from simulator.stream.log import Log
 from simulator.stream.numeric import missing_numbers
@@ -58,8 +59,8 @@ class Reader:
         computed = {f.name for f in stream.derived}
         self.given = tuple(name for name in log.schema.names if name not in computed)  # fields of a request
         self.histories = {history.name: history.field for history in log.schema.histories}
-        self.time = "time" if "time" not in {*log.schema.names, *self.histories} else "ts"  # a name that no field has
-        self.needs_time = bool(self._clock) or self._as_of.needs_time
+        self.time = time_name(log.schema)
+        self.needs_time = need_time(stream.derived)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pkb.batch import Schema
 from pkb.errors import DataError
 
 
@@ -22,6 +23,11 @@ class Column:
     def where(self, row: int) -> str:
         """What messages call a value."""
         return f"request.{self.name}" if self.shared else f"candidates[{row}].{self.name}"
+
+
+def time_name(schema: Schema) -> str:
+    """What a request calls its time: a name that no field has."""
+    return "time" if "time" not in {*schema.names, *(history.name for history in schema.histories)} else "ts"
 
 
 class Odd:

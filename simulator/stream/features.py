@@ -11,7 +11,7 @@ docs/data.md says which earlier rows count; `deriving.py` computes them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pkb.errors import SettingError
@@ -43,6 +43,11 @@ class Feature:
 def parsed(written: Mapping[str, str]) -> tuple[Feature, ...]:
     """The features of these lines, in their order; SettingError names the one that cannot be read."""
     return tuple(_feature(name, line) for name, line in written.items())
+
+
+def need_time(features: Iterable[Feature]) -> bool:
+    """Whether any of them is computed from a row's time."""
+    return any(feature.kind not in OF_LIST for feature in features)
 
 
 def _feature(name: str, line: str) -> Feature:

@@ -18,6 +18,10 @@ import pyarrow.parquet as pq
 
 from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import DataError
+from simulator.stream.asked_columns import time_name
+from simulator.stream.features import need_time
+from simulator.stream.log import Log
+from simulator.stream.settings import StreamSettings
 
 VOCABULARY = "vocabulary.parquet"  # of a log: id, field and text of every value, by id
 
@@ -37,6 +41,19 @@ def raw_values(rows: Batch, schema: Schema, log: Path) -> dict[str, list[Any]]:
     for name, vectors in rows.vectors.items():
         values[name] = [None if math.isnan(entries[0]) else entries for entries in vectors.tolist()]
     return {name: values[name] for name in (*schema.names, *rows.histories)}
+
+
+def asked_values(rows: Batch, log: Log, stream: StreamSettings) -> dict[str, list[Any]]:
+    """What requests to `serve` hold of rows: no derived field, and the time in seconds where one is computed of it.
+
+    `stream` is that of the log's ingest. Errors as those of `raw_values`.
+    """
+    derived = {feature.name for feature in stream.derived}
+    values = {name: held for name, held in raw_values(rows, log.schema, log.folder).items() if name not in derived}
+    if need_time(stream.derived):
+        assert rows.ts is not None
+        values[time_name(log.schema)] = rows.ts.tolist()
+    return values
 
 
 def of_item(schema: Schema) -> list[str]:

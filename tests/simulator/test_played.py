@@ -9,19 +9,25 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from aiohttp import web
 from rich.console import Console
 
 from pkb.errors import RunError, SettingError
 from simulator.cli import main
+from simulator.loadtest.bodies import write_bodies
 from simulator.loadtest.settings import LoadSettings
 from simulator.loadtest.trial import Target
 from simulator.played import Played, loadtest_run
 from simulator.record.experiment import ArmAndSeed
 from simulator.record.loadtest import LoadTest, read_loadtest
 from simulator.record.typed_json import read_typed
+from simulator.serve.asgi import make_app
+from simulator.serve.stored import TOLERANCE
 from tests.simulator.loadtest.servers import on_a_thread
 from tests.simulator.played_run import played_run
+from tests.simulator.serve import played_run as of_every_kind
+from tests.simulator.serve.asgi_client import Client
 from tests.simulator.serve.trained_run import TrainedRun
 
 SMALL = {  # one rate alone, and a bound that a busy machine keeps
@@ -106,3 +112,38 @@ def test_a_log_that_is_gone_is_told(made: TrainedRun, tmp_path: Path) -> None:
             loadtest_run(made.run.path, LoadSettings(), Console(quiet=True), on_threads)
     finally:
         moved.rename(made.log.folder)
+
+
+def test_what_a_load_asks_the_server_scores_as_the_contender_predicts(tmp_path: Path) -> None:
+    made = of_every_kind.played_run(tmp_path, days=2, rows=300, alike=True)
+    for index in range(2):
+        made.commit(index)
+    versions, file = made.versions(), tmp_path / "requests.jsonl"
+    versions.swap_to(1)
+    rows = made.log.read(made.log.periods[1], histories=True)
+    number = write_bodies(rows, made.log, made.settings.stream, candidates=5, file=file)
+    bodies = [json.loads(line) for line in file.read_text().splitlines()]
+    assert set(bodies[0]["candidates"][0]) == {"item"}
+    assert set(bodies[0]["request"]) == {*of_every_kind.GIVEN, "time"} - {"item"}
+    assert number == len(bodies) == len(rows) // 5 > 20
+    with Client(make_app(versions)) as client:
+        answers = [client.score(body) for body in bodies]
+    assert {answer.status for answer in answers} == {200}
+    scores = torch.tensor([answer.json["scores"] for answer in answers])
+    expected = torch.from_numpy(made.contenders["deepfm-0"].predict(rows)).view(-1, 5)
+    assert (scores - expected).abs().max() <= TOLERANCE
+    assert len(expected.unique()) > 100
+
+
+@pytest.mark.slow
+def test_arms_of_a_run_are_put_under_load_on_ray_serve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = of_every_kind.played_run(tmp_path, days=2, rows=300, arms=("deepfm", "edk"))
+    for index in range(2):
+        made.commit(index)
+    one_rate = {"repeats": 1, "start": 100.0, "most": 100.0, "candidates": 7}
+    words = [f"{name}={value}" for name, value in (SMALL | one_rate).items()]
+    assert main(["loadtest", str(made.run.path), *words]) == 0, capsys.readouterr().err
+    test = read_loadtest(made.run)
+    assert test is not None
+    assert [(arm.arm, arm.seed, arm.failed) for arm in test.arms] == [("deepfm", 0, 0), ("edk", 0, 0)]
+    assert [arm.sustained_by_repeat for arm in test.arms] == [[100.0], [100.0]]

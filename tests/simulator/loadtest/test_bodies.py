@@ -13,6 +13,7 @@ from pkb.errors import DataError
 from simulator.loadtest.bodies import MOST_BODIES, write_bodies
 from simulator.stream.log import Log
 from simulator.stream.raw_values import raw_values
+from simulator.stream.settings import StreamSettings
 from tests.pkb.backbones.check_backbone import make_rows
 from tests.pkb.test_kinds_contract import OF_EVERY_KIND
 from tests.simulator.played_run import text_of, write_vocabulary
@@ -28,7 +29,7 @@ def log(tmp_path: Path) -> Log:
 
 def bodies(log: Log, candidates: int) -> list[Any]:
     rows, file = log.read(log.periods[-1]), log.folder.parent / "requests.jsonl"
-    number = write_bodies(rows, log.schema, log.folder, candidates=candidates, file=file)
+    number = write_bodies(rows, log, StreamSettings(), candidates=candidates, file=file)
     found = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(found) == number
     return found

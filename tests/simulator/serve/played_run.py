@@ -33,6 +33,7 @@ from simulator.stream.holdout import holdout_mask
 from simulator.stream.ingest import ingest
 from simulator.stream.learnable import Learnable
 from simulator.stream.log import Log, Period
+from simulator.stream.raw_values import asked_values
 from simulator.stream.settings import IngestSettings, ListSettings, StreamSettings, TableSettings
 from simulator.stream.shown import Activity, shown
 from tests.simulator.stream.raw_files import DAY, MONDAY
@@ -66,9 +67,14 @@ TABLE: dict[str, Any] = {
     "missing": ["-", "-1"],
 }
 
+GIVEN = ("user", "country", "item", "kind", "member", "price", "tags", "text", "seen")  # in a request, but its time
 
-def write_raw(folder: Path, *, days: int, rows: int, seed: int = 0) -> None:
-    """Rows of `days` days, five a list, with values that are missing now and then, of every kind."""
+
+def write_raw(folder: Path, *, days: int, rows: int, seed: int = 0, alike: bool = False) -> None:
+    """Rows of `days` days, five a list, with values that are missing now and then, of every kind.
+
+    Those of a list differ in their item and label alone if they are `alike`.
+    """
     draw = np.random.default_rng(seed)
     lists = days * rows // 5
     t = MONDAY + np.sort(draw.integers(0, days * DAY, lists)).repeat(5)
@@ -99,6 +105,12 @@ def write_raw(folder: Path, *, days: int, rows: int, seed: int = 0) -> None:
         "text": [None if draw.random() < 0.1 else draw.normal(size=3).tolist() for _ in range(number)],
         "seen": [None if one is None else [name[1:] for name in one] for one in listed("i", 90, 30)],
     }
+    if alike:
+        columns |= {
+            name: [held[row // 5 * 5] for row in range(number)]
+            for name, held in columns.items()
+            if name not in ("y", "item")
+        }
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), folder / "rows.parquet")
 
@@ -187,6 +199,11 @@ class PlayedRun:
     def versions(self, arm: str = "deepfm", told: list[str] | None = None) -> Versions:
         return Versions(self.source(arm), (told if told is not None else []).append)
 
+    def raw(self, rows: Batch) -> list[dict[str, Any]]:
+        """What a request holds of each row."""
+        asked = asked_values(rows, self.log, self.settings.stream)
+        return [dict(zip(asked, values, strict=True)) for values in zip(*asked.values(), strict=True)]
+
     def rows(self, index: int) -> Batch:
         """The holdout of a period, of which probabilities are stored."""
         rows = self.log.read(self.log.periods[index], histories=True)
@@ -194,10 +211,16 @@ class PlayedRun:
 
 
 def played_run(
-    folder: Path, *, days: int = 3, rows: int = 500, arms: tuple[str, ...] = ("deepfm",), **features: str
+    folder: Path,
+    *,
+    days: int = 3,
+    rows: int = 500,
+    arms: tuple[str, ...] = ("deepfm",),
+    alike: bool = False,
+    **features: str,
 ) -> PlayedRun:
     """A run of which nothing is committed yet."""
-    write_raw(folder / "raw", days=days, rows=rows)
+    write_raw(folder / "raw", days=days, rows=rows, alike=alike)
     stream = stream_of(folder, **features)
     log = ingest(stream, IngestSettings(), lambda line: None)
     chosen = {name: ARMS[name] for name in arms}

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from simulator.serve.asgi import make_app
 from simulator.serve.body import ARROW
-from simulator.serve.raw_rows import raw_rows
 from tests.simulator.serve.asgi_client import Answered, Client
 from tests.simulator.serve.played_run import played_run
 
@@ -55,7 +54,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, li
     versions = played.versions()
     versions.swap_to(1)
     with Client(make_app(versions)) as client:
-        yield client, raw_rows(played.log, versions.reader, played.rows(1).select(slice(3)))
+        yield client, played.raw(played.rows(1).select(slice(3)))
 
 
 def hold(answer: Answered) -> None:

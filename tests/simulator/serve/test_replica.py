@@ -12,7 +12,6 @@ import pytest
 
 from pkb.errors import RunError
 from simulator.serve.deploy import running
-from simulator.serve.raw_rows import raw_rows
 from simulator.serve.replica import application
 from simulator.serve.settings import ServeSettings
 from tests.simulator.serve.played_run import played_run
@@ -42,8 +41,7 @@ def test_ray_serve_answers_as_the_application_does_and_says_why_one_does_not_com
         pass
     for index in range(2):
         played.commit(index)
-    versions = played.versions()
-    rows = raw_rows(played.log, versions.reader, played.rows(1).select(slice(5)))
+    rows = played.raw(played.rows(1).select(slice(5)))
     with running("tiny", settings, {("deepfm-0", "/"): application(played.source(), TOKEN, follow=True)}) as root:
         status, answer = ask(f"{root}/v1/score", {"candidates": rows})
         assert (status, answer["version"], len(answer["scores"])) == (200, 1, 5)

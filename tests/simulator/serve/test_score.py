@@ -21,7 +21,6 @@ from pkb.errors import SettingError
 from simulator.serve.asgi import make_app
 from simulator.serve.body import ARROW
 from simulator.serve.guard import VARIABLE, token_of_environment
-from simulator.serve.raw_rows import raw_rows
 from simulator.serve.request import MAX_BODY_BYTES, MAX_CANDIDATES
 from simulator.serve.stored import TOLERANCE, stored_predictions
 from simulator.serve.versions import Versions
@@ -64,7 +63,7 @@ def last(played: PlayedRun) -> Batch:
 
 @pytest.fixture(scope="module")
 def raw(played: PlayedRun, versions: Versions, last: Batch) -> list[Row]:
-    return raw_rows(played.log, versions.reader, last)
+    return played.raw(last)
 
 
 def test_a_thousand_rows_of_the_log_as_raw_requests_get_the_stored_probabilities(
@@ -424,7 +423,7 @@ def test_arms_that_have_knowledge_or_search_are_served_like_any_other(tmp_path: 
     versions.swap_to(1)
     assert versions.current is not None
     assert versions.current.difference <= TOLERANCE
-    rows = raw_rows(played.log, versions.reader, played.rows(1).select(slice(5)))
+    rows = played.raw(played.rows(1).select(slice(5)))
     with Client(make_app(versions)) as client:
         answer: Answered = client.score({"candidates": rows})
     assert answer.json["knowledge"] == (0 if arm == "edk" else None)

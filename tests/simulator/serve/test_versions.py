@@ -15,7 +15,6 @@ import pytest
 from pkb.errors import CheckpointError, DataError, RunError, SettingError
 from simulator.serve import versions as versions_module
 from simulator.serve.asgi import make_app
-from simulator.serve.raw_rows import raw_rows
 from simulator.serve.stored import stored_predictions
 from simulator.serve.versions import KEPT
 from simulator.serving import source_of
@@ -55,7 +54,7 @@ def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_
     versions.begin(follow=True)
     answers: list[tuple[int, int, tuple[float, ...]]] = []
     ended = threading.Event()
-    rows = raw_rows(played.log, versions.reader, played.rows(0).select(slice(4)))
+    rows = played.raw(played.rows(0).select(slice(4)))
 
     def ask() -> None:
         with Client(make_app(versions)) as client:
