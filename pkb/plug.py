@@ -209,8 +209,8 @@ def sockets_for(plug: str, parts: Sequence[Part], layer: int) -> Sockets:
 def make_plug(plug: str, parts: Sequence[Part], *, fields: int, embedding_width: int, hidden_width: int) -> Plug:
     """Make a plug by its name, for knowledge of these parts and a backbone of these widths."""
     later = [part for part in parts if part.name.startswith(LATER)]
-    if later:
-        early = [part for part in parts if part not in later]
+    early = [part for part in parts if part not in later]
+    if later and early:
         widths = {"fields": fields, "embedding_width": embedding_width, "hidden_width": hidden_width}
         return SecondPlug(make_plug(plug, early, **widths), make_plug(plug, later, **widths))
     if "+" in plug:

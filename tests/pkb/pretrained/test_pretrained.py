@@ -99,7 +99,7 @@ def test_pre_training_learns_what_comes_next_without_a_label(kind: type[Pretrain
 
     before = loss()
     compress(made, rows, steps=120)
-    assert loss() < 0.7 * before  # all items are as frequent: who guesses by that alone gains nothing
+    assert loss() < 0.85 * before  # all items are as frequent: who guesses by that alone gains nothing
     unlabelled = replace(rows, label=1 - rows.label)
     torch.manual_seed(4)
     told = made.compression_losses(unlabelled, "pass_1")[name].detach()

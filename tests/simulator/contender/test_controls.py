@@ -11,6 +11,7 @@ import torch
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.batch import Batch
 from pkb.knowledge import Knowledge
+from pkb.pretrained.base import Pretrained
 from pkb.seeding import generator
 from retrieval.models import RETRIEVAL_MODELS
 from simulator.contender.compression import compress
@@ -24,6 +25,7 @@ LEARNING = [
     (name, teacher)
     for name, base in KNOWLEDGE_BASES.items()
     if base.stages
+    and not issubclass(base, Pretrained)  # which need histories
     for teacher in (RETRIEVAL_MODELS if base.taught else [None])
 ]
 
