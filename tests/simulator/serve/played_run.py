@@ -50,6 +50,7 @@ FEATURES = {
 }
 ARMS = {
     "deepfm": ArmSettings(epochs=1),
+    "lr": ArmSettings(epochs=1, backbone="lr"),
     "edk": ArmSettings(epochs=1, knowledge="edk"),
     "rim": ArmSettings(epochs=1, backbone="rim"),
 }
