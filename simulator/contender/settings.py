@@ -41,9 +41,8 @@ class ArmSettings:
     knowledge: str | None = None
     plug: str = "fields"  # how knowledge enters: fields, join, hidden, gate, fields+join, weights (pkb/plug.py)
     layer: int = 1  # hidden layer, counted from 1, at which the plugs hidden and gate enter
-    source: str = (
-        "live"  # of its knowledge: the base itself (live), or versions of what it knows (center; docs/keep.md)
-    )
+    # Of its knowledge: the base itself (live), or stored versions of what it knows (center; docs/keep.md).
+    source: str = "live"
     policy: str = "finetune"
     width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
     domains: str = "sub"  # whose rows its click model learns, where the stream has a sub-domain: sub, all

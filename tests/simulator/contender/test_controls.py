@@ -24,8 +24,7 @@ from tests.simulator.tiny import SCHEMA, contender_of, tiny_log, tiny_settings
 LEARNING = [
     (name, teacher)
     for name, base in KNOWLEDGE_BASES.items()
-    if base.stages
-    and not issubclass(base, Pretrained)  # which need histories
+    if base.stages and not issubclass(base, Pretrained)  # which need histories
     for teacher in (RETRIEVAL_MODELS if base.taught else [None])
 ]
 
