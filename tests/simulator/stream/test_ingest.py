@@ -138,6 +138,7 @@ def test_an_ingest_killed_at_any_moment_leaves_nothing_half_written_and_the_next
     settings = settings_for(tmp_path, source="world", world=LARGER_WORLD)
     code = f"""
 from simulator.stream.settings import *
+from simulator.stream.world_settings import *
 from simulator.stream.ingest import ingest
 ingest({settings.stream!r}, {settings.limits!r}, print)"""
     data = Path(settings.stream.data)
