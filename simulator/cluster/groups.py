@@ -149,15 +149,15 @@ def _play(trainer: TorchTrainer, ended: queue.Queue[BaseException | None]) -> No
 
 def _provide(play: Play, log: Log, run: RunFolder, ended: queue.Queue[BaseException | None]) -> None:
     """Keep the commons at work, on this node, until all is provided; its end is nobody's, its failure everybody's."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     for left in range(play.train.max_failures, -1, -1):
-        commons = _CommonsActor.options(scheduling_strategy=here).remote(play, log, run)  # type: ignore[attr-defined]
         try:
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            commons = _CommonsActor.options(scheduling_strategy=here).remote(play, log, run)  # type: ignore[attr-defined]
             ray.get(commons.provide.remote())
         except RayActorError as died:  # its process; another one goes on
             if not left:
                 ended.put(died)
-        except Exception as error:
+        except Exception as error:  # Ray itself is gone, too, where the run was interrupted
             ended.put(error)
             return
         else:
