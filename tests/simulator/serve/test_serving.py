@@ -62,7 +62,7 @@ def play(trained: TrainedRun) -> tuple[Serving, list[str]]:
     return serving, said
 
 
-@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"])
+@pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY"])
 def test_what_is_served_on_this_machine_is_asked_by_no_proxy(
     nothing_served: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
