@@ -84,7 +84,7 @@ def running(
     _make_way(name)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
     targets = [
-        serve.RunTarget(target=application, name=f"{_prefix(name)}{own}", route_prefix=route, logging_config=quiet)
+        serve.RunTarget(target=application, name=_prefix(name) + quote(own), route_prefix=route, logging_config=quiet)
         for (own, route), application in applications.items()
     ]
     try:
@@ -139,7 +139,8 @@ def _controller() -> Any:
 
 
 def _prefix(run: str) -> str:
-    return f"{run}/"
+    """What the names of a run's applications begin with; of letters that are not ASCII Serve waits for ever."""
+    return f"{quote(run, safe='')}/"
 
 
 def _wait_until_running(deadline: float) -> None:
