@@ -131,6 +131,11 @@ class Schema:
         return torch.cat(columns, dim=1) if len(columns) > 1 else values_BV
 
     @property
+    def of_item(self) -> list[str]:
+        """The fields that describe the item, itself among them."""
+        return [f.name for f in self.fields if f.role == "item" or f.name == self.item]
+
+    @property
     def scenario(self) -> str | None:
         """The field that names the scenario, the first of that role (where it is crossed of others, they follow)."""
         return next((f.name for f in self.fields if f.role == "scenario"), None)

@@ -20,6 +20,7 @@ from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
+from simulator.serve.guard import token_of_environment
 from simulator.settings import Settings, load
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.ingest import ingest
@@ -31,7 +32,7 @@ BASE = "keep"  # whose arm is served unless another one is named
 
 def center(path: Path, arm: str | None, console: Console, *, host: str, port: int, build_only: bool) -> None:
     """Bring the center of an arm up to its last committed period, and serve it until interrupted."""
-    run = RunFolder(path)
+    run, token = RunFolder(path), token_of_environment(host)
     if not run.config.exists():
         raise RunError(f"{run}: holds no run; name the folder of one, such as runs/NAME")
     settings = load(run.config)
@@ -42,7 +43,7 @@ def center(path: Path, arm: str | None, console: Console, *, host: str, port: in
     present(Center(folder), console)
     if build_only:
         return
-    with ray_session(None), served(folder, host=host, port=port) as service:
+    with ray_session(None), served(folder, host=host, port=port, token=token) as service:
         console.print(f"{name} is served at {service.url} until Ctrl-C; versions that come are followed")
         while True:
             time.sleep(3600)

@@ -26,9 +26,9 @@ from simulator.record.experiment import ArmAndSeed, Experiment, key_of, read_exp
 from simulator.record.layout import RunFolder
 from simulator.record.loadtest import LoadTest, write_loadtest
 from simulator.record.lock import held
-from simulator.record.replayed import Replayed
-from simulator.record.typed_json import read_typed, write_json
+from simulator.record.typed_json import write_json
 from simulator.report.commands import say
+from simulator.serving import log_of, source_of
 from simulator.settings import Settings, load
 from simulator.stream.log import Log
 
@@ -47,14 +47,10 @@ Deploy = Callable[[Played, Sequence[ArmAndSeed]], AbstractContextManager[list[Ta
 
 
 def open_played(path: Path) -> Played:
-    """Find a run's settings and its log; RunError where the folder is none of a run, or the log is gone."""
+    """Find a run's settings and its log; DataError where the folder is none of a run, or the log is gone."""
     run = RunFolder(path)
     experiment, settings = read_experiment(run), load(run.config)
-    of = read_typed(run.replayed, Replayed)
-    folder = Path(settings.stream.data) / f"{of.name}-{of.fingerprint[:8]}"
-    if not folder.is_dir():
-        raise RunError(f"{run}: its log {folder.name} is not there in {folder.parent}; run it again to ingest the log")
-    return Played(run=run, experiment=experiment, settings=settings, log=Log(folder))
+    return Played(run=run, experiment=experiment, settings=settings, log=Log(log_of(run, settings)))
 
 
 def export(folder: Path, arm: str, seed: int | None, output: Path | None, console: Console) -> Path:
@@ -117,7 +113,6 @@ def serve_arms(played: Played, arms: Sequence[ArmAndSeed]) -> Iterator[list[Targ
     from simulator.cluster.session import ray_session
     from simulator.serve.deploy import cpus_of_each, route_of, running
     from simulator.serve.replica import application
-    from simulator.serving import source_of
 
     settings = replace(played.settings.serve, host="127.0.0.1")  # no token is asked for, so nobody else may ask
     cpus = cpus_of_each(len(arms))

@@ -14,7 +14,7 @@ from simulator.record.typed_json import read_typed
 from simulator.serve.guard import token_of_environment
 from simulator.serve.settings import ServeSettings
 from simulator.serve.versions import Source
-from simulator.settings import load
+from simulator.settings import Settings, load
 
 
 def serve(
@@ -58,11 +58,17 @@ def source_of(run: Path, arm: str | None = None, seed: int | None = None) -> Sou
     if seed not in seeds:
         raise SettingError(f"--seed {seed}: {arm} has {', '.join(map(str, seeds))}")
     settings = load(folder.config)
-    replayed = read_typed(folder.replayed, Replayed)
+    log = log_of(folder, settings)
+    return Source(run=folder.path, log=log, stream=settings.stream, retrieval=settings.retrieval, arm=arm, seed=seed)
+
+
+def log_of(run: RunFolder, settings: Settings) -> Path:
+    """The folder of the log that a run has replayed; DataError where it is not there."""
+    replayed = read_typed(run.replayed, Replayed)
     log = Path(settings.stream.data).resolve() / f"{replayed.name}-{replayed.fingerprint[:8]}"
     if not log.is_dir():
         raise DataError(
-            f"{log}: the log that {folder} replayed is not there; start the command in the folder that the run was"
+            f"{log}: the log that {run} replayed is not there; start the command in the folder that the run was"
             " started in, or run it again to ingest the log"
         )
-    return Source(run=folder.path, log=log, stream=settings.stream, retrieval=settings.retrieval, arm=arm, seed=seed)
+    return log

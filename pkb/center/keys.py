@@ -28,18 +28,13 @@ FACTORS: tuple[Key, Key] = ("user", "item")  # of a product
 Ids = NDArray[np.int64]
 
 
-def of_item(schema: Schema) -> list[str]:
-    """Name the fields that describe the item."""
-    return [f.name for f in schema.fields if f.role == "item" or f.name == schema.item]
-
-
 def category_of(schema: Schema, name: str | None = None, parts: Sequence[Part] = ()) -> str:
     """Choose the field that is an item's category.
 
     The one named, else the one that knowledge of a pair reads of the item, else one with `cat` in its name, else the
     last one. SettingError where the one named is not among the categorical fields of the item.
     """
-    fields = [field for field in of_item(schema) if field in schema.names_of("category")]
+    fields = [field for field in schema.of_item if field in schema.names_of("category")]
     if name is not None and name not in fields:
         raise SettingError(f"category={name}: is no categorical field of the item; they are {', '.join(fields)}")
     read = [field for part in parts if (field := _one_field(part, schema)) in fields]
@@ -50,7 +45,7 @@ def category_of(schema: Schema, name: str | None = None, parts: Sequence[Part] =
 def _one_field(part: Part, schema: Schema) -> str | None:
     """The one field of the item that a pair's knowledge is decided by, if it is one."""
     decide = {*part.fields}
-    of_pair = decide & {*of_item(schema)}
+    of_pair = decide & {*schema.of_item}
     return next(iter(of_pair)) if len(of_pair) == 1 and decide - of_pair and schema.item not in of_pair else None
 
 
@@ -66,7 +61,7 @@ def keys_of(parts: Sequence[Part], schema: Schema, category: str) -> dict[str, K
 
 
 def _key_of(part: Part, schema: Schema, category: str) -> Key:
-    items = {*of_item(schema)}
+    items = {*schema.of_item}
     users = {f.name for f in schema.fields if f.role == "user"} | {schema.user, *(h.name for h in schema.histories)}
     decide = {*part.fields}
     if strange := sorted(decide - items - users):

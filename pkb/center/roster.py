@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pkb.batch import MISSING, Batch, Schema, concatenate
-from pkb.center.keys import Ids, Key, category_of, ids_of, of_item, pairs_of
+from pkb.center.keys import Ids, Key, category_of, ids_of, pairs_of
 from pkb.columns import from_tensors, to_tensors
 
 
@@ -87,7 +87,7 @@ class Roster:
 
     def _through_category(self, rows: Batch, category_B: Tensor) -> Batch:
         """Put in place of every row's item one of which nothing but the category is known."""
-        blank, names, items = self._blank(), self.schema.names, of_item(self.schema)
+        blank, names, items = self._blank(), self.schema.names, self.schema.of_item
         ids_BF, unknown = rows.ids_BF.clone(), [names.index(name) for name in items]
         ids_BF[:, unknown] = blank.ids_BF[:, unknown]
         ids_BF[:, names.index(self.category)] = category_B.int()

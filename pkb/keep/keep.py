@@ -97,7 +97,7 @@ class KEEP(KnowledgeBase):
 
     def __init__(self, schema: Schema, settings: Settings) -> None:
         tasks = settings.tasks or schema.labels
-        of_item = [f.name for f in schema.fields if f.role == "item" or f.name == schema.item]
+        of_item = schema.of_item
         histories = [h for h in schema.histories if h.field in of_item]
         category = of_item.index(_category(schema, settings, of_item)) if Degenerate in FORMS[settings.form] else 0
         of_user = (schema.user, *(h.name for h in histories))

@@ -66,8 +66,9 @@ class ByHandle:
 class ByHttp:
     """Asks by HTTP, in Arrow, over connections that are kept; from anywhere."""
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_SECONDS, token: str | None = None) -> None:
         self.url, self.timeout_s = url, timeout_s
+        self._headers = {"Content-Type": ARROW} | ({} if token is None else {"Authorization": f"Bearer {token}"})
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -110,7 +111,7 @@ class ByHttp:
         raise UnansweredError(f"{self.url}: answered {status}")
 
     async def _exchange(self, method: str, body: bytes) -> tuple[int, bytes]:
-        async with self._session.request(method, self.url, data=body, headers={"Content-Type": ARROW}) as response:
+        async with self._session.request(method, self.url, data=body, headers=self._headers) as response:
             return response.status, await response.read()
 
     def _wait(self, work: Any, timeout_s: float | None) -> Any:

@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-import socket
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -31,24 +29,27 @@ from pkb.center import Answer, Center, MissingVersionError
 from pkb.center.keys import Ids
 from pkb.center.manifest import Manifest
 from pkb.center.writing import versions_in
-from pkb.errors import DataError, RunError, SettingError
+from pkb.errors import DataError, RunError
 from simulator.center.wire import JSON, read_question, write_answer
-from simulator.serve.deploy import shut_down
-from simulator.serve.request import MAX_BODY_BYTES, RequestError
+from simulator.serve.app import one_replica
+from simulator.serve.deploy import shut_down, wait_until_routed
+from simulator.serve.guard import REFUSED, bears
+from simulator.serve.ports import free_port, reachable
+from simulator.serve.request import RequestError, read_body
+from simulator.serve.settings import ServeSettings
 
 NAME, ROUTE = "center", "/center"
 FOLLOW_SECONDS = 0.5  # between two looks for versions
 REQUEST_SECONDS = 5.0
 START_SECONDS = 60
 CPUS = 0.1  # of a core, reserved by the replica
-MAX_ONGOING_REQUESTS, MAX_QUEUED_REQUESTS = 128, 32
 
 
 class CenterService:
     """Answers from the versions in a folder, and follows them as they come and go."""
 
-    def __init__(self, folder: Path) -> None:
-        self.center = Center(folder)
+    def __init__(self, folder: Path, token: str | None) -> None:
+        self.center, self.token = Center(folder), token
         self.center.version()  # one there must be
         threading.Thread(target=self._follow, daemon=True).start()
 
@@ -70,6 +71,8 @@ class CenterService:
 
     async def __call__(self, request: Request) -> Response:
         try:
+            if not bears(request.scope["headers"], self.token):
+                raise RequestError(REFUSED, HTTPStatus.UNAUTHORIZED)
             if request.method == "GET":
                 versions = [asdict(manifest) for manifest in await self.about()]
                 told = {"versions": versions, "refused": list(self.center.refused.values())}
@@ -77,7 +80,7 @@ class CenterService:
             if request.method != "POST":
                 raise RequestError(f"{request.method} is not answered here; POST", HTTPStatus.METHOD_NOT_ALLOWED)
             kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-            asked = read_question(await _body(request), kind)
+            asked = read_question(await read_body(request), kind)
             answer = await self.ask(asked.user_B, asked.item_B, asked.category_B, asked.version)
         except RequestError as error:
             return _error(error.status, error)
@@ -86,16 +89,6 @@ class CenterService:
         except DataError as error:
             return _error(HTTPStatus.INTERNAL_SERVER_ERROR, error)
         return Response(write_answer(answer, kind), media_type=kind)
-
-
-async def _body(request: Request) -> bytes:
-    """The whole body, unless it is too large: then the rest is not even read."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise RequestError(f"the body is larger than {MAX_BODY_BYTES} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    return bytes(body)
 
 
 def _error(status: HTTPStatus, error: Exception) -> Response:
@@ -111,8 +104,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
-    """Serve a center for as long as the block runs; Ray must be initialised.
+def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> Iterator[Served]:
+    """Serve a center for as long as the block runs, to who bears the token if there is one; Ray must be initialised.
 
     MissingVersionError before there is any version, SettingError if nothing can listen at the port (0 takes a free
     one), RunError if the service does not come up.
@@ -121,18 +114,9 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[
         raise MissingVersionError(f"{folder}: there is no version; build one first")
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
-    port = _free_port(host, port)
+    port = free_port(ServeSettings(host=host, port=port))
+    root = f"http://{reachable(host)}:{port}"
     beside_others = bool(serve.status().applications)
-    deployment = serve.deployment(
-        name=NAME,
-        num_replicas=1,
-        ray_actor_options={"num_cpus": CPUS},
-        max_ongoing_requests=MAX_ONGOING_REQUESTS,
-        max_queued_requests=MAX_QUEUED_REQUESTS,
-        max_constructor_retry_count=1,
-        graceful_shutdown_timeout_s=1.0,
-        graceful_shutdown_wait_loop_s=0.1,
-    )(CenterService)
     try:
         serve.start(
             proxy_location=ProxyLocation.HeadOnly,
@@ -140,40 +124,15 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[
             logging_config=quiet,
         )
         try:
-            application = deployment.bind(folder.resolve())
+            application = one_replica(NAME, CPUS)(CenterService).bind(folder.resolve(), token)
             handle = serve.run(application, name=NAME, route_prefix=ROUTE, logging_config=quiet)
         except RuntimeError as error:
             raise RunError(f"{folder}: could not be served: {' '.join(str(error).split())[-300:]}") from None
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}{ROUTE}"
         if not beside_others:
-            _wait_until_routed(url)
-        yield Served(handle=handle, url=url)
+            wait_until_routed(root, {ROUTE}, time.monotonic() + START_SECONDS)
+        yield Served(handle=handle, url=root + ROUTE)
     finally:
         if beside_others:
             serve.delete(NAME)
         else:
             shut_down()
-
-
-def _free_port(host: str, port: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, port), family=family) as listener:
-            free: int = listener.getsockname()[1]
-            return free
-    except OSError as error:
-        raise SettingError(
-            f"port {port}: cannot listen there on {host} ({error.strerror}); choose another one, or 0 for a free one"
-        ) from None
-
-
-def _wait_until_routed(url: str) -> None:
-    """The HTTP proxy learns of a new route a moment after its application runs."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # by no proxy that the environment names
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        with contextlib.suppress(OSError), direct.open(url, timeout=5):
-            return
-        if time.monotonic() > deadline:
-            raise RunError(f"{url}: Ray Serve's proxy does not answer there; choose another host or port")
-        time.sleep(0.2)

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from pkb.center import Answer
 from pkb.center.keys import Ids
+from simulator.serve.arrow_messages import refuse_what_unfolds
 from simulator.serve.request import LARGEST_ID, RequestError
 
 JSON, ARROW = KINDS = ("application/json", "application/vnd.apache.arrow.stream")
@@ -80,6 +81,7 @@ def _of_json(body: bytes) -> tuple[dict[str, Ids], int | None]:
 
 def _of_arrow(body: bytes) -> tuple[dict[str, Ids], int | None]:
     try:
+        refuse_what_unfolds(body)
         with pa.ipc.open_stream(body) as stream:
             table = stream.read_all()
         table.validate(full=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pkb.batch import Batch
 from simulator.stream.log import Log
-from simulator.stream.raw_values import asked_values, of_item
+from simulator.stream.raw_values import asked_values
 from simulator.stream.settings import StreamSettings
 
 MOST_BODIES = 2000  # requests that differ; a longer load begins again with the first
@@ -51,7 +51,7 @@ def _bodies(rows: Batch, log: Log, stream: StreamSettings, starts: Tensor, candi
     offered_SC = (starts[:, None] + torch.arange(candidates)) % len(rows)
     wanted, place_SC = offered_SC.unique(return_inverse=True)
     values = asked_values(rows.select(wanted), log, stream)
-    own = [name for name in of_item(log.schema) if name in values]
+    own = [name for name in log.schema.of_item if name in values]
     items: list[dict[str, Any]] = [{name: values[name][place] for name in own} for place in range(len(wanted))]
     texts = np.array([_compact(item) for item in items], dtype=object)  # each is asked for many times
     shared = [name for name in values if name not in own]

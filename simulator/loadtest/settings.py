@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from pkb.errors import SettingError
 from simulator.config.checks import above_zero, at_least, between
+from simulator.loadtest.early_stopping import enough_requests
 
 LONGEST = 86_400  # seconds, of a load or a wait
-FEWEST = 459  # requests, with which a p99 can be shown at all (`early_stopping`)
+FEWEST = enough_requests(0)  # with which a p99 can be shown at all
 MOST_RATE = 100_000.0  # requests/s
 
 
@@ -20,7 +21,7 @@ class LoadSettings:
     candidates: int = 100  # in a request
     bound_ms: float = 50.0  # that p99 must keep
     seconds: float = 10.0  # of each load, or longer ...
-    requests: int = 2010  # ... until so many were sent: as many as show a p99 with ten late ones
+    requests: int = enough_requests(10)  # 2,010 ... until so many were sent: as many as show a p99 with ten late ones
     repeats: int = 5  # of everything
     step: float = 0.05  # from one rate to the next, a share of it
     start: float = 50.0  # requests/s, where the search begins

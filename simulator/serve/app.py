@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pkb.batch import Batch, Schema
-from simulator.serve.request import MAX_BODY_BYTES, RequestError, parse_request
+from simulator.serve.request import RequestError, parse_request, read_body
 
 # A backlog waits inside the replica: what a full replica turns away, Serve's router offers again only after
 # back-offs of up to a second, and throughput under overload collapses. Beyond both, Serve answers 503 at once.
@@ -55,23 +55,10 @@ class ContenderApp:
                 raise RequestError("nothing is served below this address", HTTPStatus.NOT_FOUND)
             if request.method != "POST":
                 raise RequestError(f"{request.method} is not answered here; use POST", HTTPStatus.METHOD_NOT_ALLOWED)
-            batch = parse_request(await _body(request), self.contender.schema)
+            batch = parse_request(await read_body(request), self.contender.schema)
         except RequestError as error:
             return _json(error.status, {"error": str(error)})
         return _json(HTTPStatus.OK, {**self.who, "probabilities": self.contender.predict(batch).tolist()})
-
-
-async def _body(request: Request) -> bytes:
-    """The whole body, unless it is too large: then the rest is not even read."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise RequestError(
-                f"the body is larger than {MAX_BODY_BYTES} bytes; send fewer candidates",
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            )
-    return bytes(body)
 
 
 def _json(status: HTTPStatus, content: dict[str, Any]) -> Response:
@@ -80,8 +67,13 @@ def _json(status: HTTPStatus, content: dict[str, Any]) -> Response:
 
 def contender_app(load: Loader, run: Path, arm: str, seed: int, *, cpus: float) -> Application:
     """Make the Serve application of one contender: one replica that reserves `cpus` of a core."""
-    deployment = serve.deployment(
-        name="contender",
+    return one_replica("contender", cpus)(ContenderApp).bind(load, run, arm, seed)
+
+
+def one_replica(name: str, cpus: float) -> Callable[[Any], serve.Deployment]:
+    """What makes a deployment of a class: one replica of it, which reserves so much of a core."""
+    return serve.deployment(
+        name=name,
         num_replicas=1,
         ray_actor_options={"num_cpus": cpus},
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
@@ -89,5 +81,4 @@ def contender_app(load: Loader, run: Path, arm: str, seed: int, *, cpus: float) 
         max_constructor_retry_count=1,  # a damaged checkpoint does not heal
         graceful_shutdown_timeout_s=1.0,
         graceful_shutdown_wait_loop_s=0.1,
-    )(ContenderApp)
-    return deployment.bind(load, run, arm, seed)
+    )

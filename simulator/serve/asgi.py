@@ -20,11 +20,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from pkb.errors import DataError
-from simulator.serve.body import ARROW, JSON, columns_of, refuse_large
+from simulator.serve.body import ARROW, JSON, columns_of
 from simulator.serve.documented import answer_of, question_of
 from simulator.serve.guard import Guard
 from simulator.serve.loading import Stopwatch
-from simulator.serve.request import RequestError
+from simulator.serve.request import RequestError, read_body
 from simulator.serve.versions import Version, Versions
 from simulator.serve.watched import Watched
 
@@ -40,7 +40,7 @@ def make_app(versions: Versions, token: str | None = None) -> FastAPI:
     async def score(request: Request) -> Response:
         watch = Stopwatch()
         try:
-            body, kind = await _body(request), _kind(request)
+            body, kind = await read_body(request), _kind(request)
             version = _wanted(request, versions)
             columns, rows = columns_of(body, kind, reader)
             watch.lap("parse")
@@ -89,18 +89,6 @@ def make_app(versions: Versions, token: str | None = None) -> FastAPI:
     app.add_api_route("/metrics", metrics, methods=["GET"])
     app.add_middleware(Guard, token=token)
     return app
-
-
-async def _body(request: Request) -> bytes:
-    """The whole body, unless it is too large: then the rest is not even read."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal():
-        refuse_large(int(length[:20]))
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        refuse_large(len(body))
-    return bytes(body)
 
 
 def _kind(request: Request) -> str:

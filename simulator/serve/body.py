@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from simulator.config.kinds import near
 from simulator.serve.arrow_messages import refuse_what_unfolds
-from simulator.serve.request import MAX_BODY_BYTES, MAX_CANDIDATES, RequestError
+from simulator.serve.request import MAX_CANDIDATES, RequestError
 from simulator.stream.asked import Reader
 from simulator.stream.asked_columns import Column, Odd, shown
 
@@ -119,12 +119,3 @@ def _with_short_offsets(array: pa.Array) -> pa.Array:
 def _check_number(candidates: int) -> None:
     if not 1 <= candidates <= MAX_CANDIDATES:
         raise RequestError(f"candidates: are {candidates:,}; send 1 to {MAX_CANDIDATES:,}")
-
-
-def refuse_large(size: int) -> None:
-    """RequestError if a body has more bytes than are taken."""
-    if size > MAX_BODY_BYTES:
-        raise RequestError(
-            f"the body is larger than {MAX_BODY_BYTES} bytes; send fewer candidates",
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        )

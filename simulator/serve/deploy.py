@@ -97,7 +97,7 @@ def running(
         deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(applications)
         _wait_until_running(deadline)
         root = f"http://{reachable(settings.host)}:{port}"
-        _wait_until_routed(root, {route for _, route in applications}, deadline)
+        wait_until_routed(root, {route for _, route in applications}, deadline)
         yield root
     finally:
         shut_down()
@@ -158,7 +158,7 @@ def _wait_until_running(deadline: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _wait_until_routed(root: str, routes: set[str], deadline: float) -> None:
+def wait_until_routed(root: str, routes: set[str], deadline: float) -> None:
     """The HTTP proxy learns of new routes a moment after their applications run."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # by no proxy that the environment names
     while True:

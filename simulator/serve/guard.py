@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import json
 import os
+from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from pkb.errors import SettingError
 
 VARIABLE = "SIMULATOR_TOKEN"  # of the environment: a setting would be written into the run's folder
 SHORTEST = 16
+REFUSED = "the header Authorization must be 'Bearer' and the token of this server"
 OPEN = "/healthz"  # to whoever balances loads
 
 
@@ -37,23 +39,23 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def bears(headers: Iterable[tuple[bytes, bytes]], token: str | None) -> bool:
+    """Whether a request's headers hold the token, or none is asked for."""
+    given = [value for name, value in headers if name == b"authorization"]
+    return token is None or (len(given) == 1 and hmac.compare_digest(given[0], f"Bearer {token}".encode()))
+
+
 class Guard:
     """An ASGI application behind a token."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self._app = app
-        self._expected = None if token is None else f"Bearer {token}".encode()
+        self._app, self._token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._expected is None or scope["type"] != "http" or scope["path"] == OPEN or self._bears(scope):
+        if scope["type"] != "http" or scope["path"] == OPEN or bears(scope["headers"], self._token):
             await self._app(scope, receive, send)
             return
-        body = json.dumps({"error": "the header Authorization must be 'Bearer' and the token of this server"}).encode()
+        body = json.dumps({"error": REFUSED}).encode()
         headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
         await send({"type": "http.response.start", "status": 401, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-    def _bears(self, scope: Scope) -> bool:
-        assert self._expected is not None
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._expected)

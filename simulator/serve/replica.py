@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from simulator.serve.alone import announce
-from simulator.serve.app import MAX_ONGOING_REQUESTS, MAX_QUEUED_REQUESTS
+from simulator.serve.app import one_replica
 from simulator.serve.asgi import make_app
 from simulator.serve.deploy import running
 from simulator.serve.settings import ServeSettings
@@ -36,17 +36,7 @@ class Replica:
 
 def application(source: Source, token: str | None, *, follow: bool, cpus: float = 1.0) -> serve.Application:
     """The Serve application of one contender: one replica, which reserves `cpus` of a core."""
-    deployment = serve.deployment(
-        name="score",
-        num_replicas=1,
-        ray_actor_options={"num_cpus": cpus},
-        max_ongoing_requests=MAX_ONGOING_REQUESTS,
-        max_queued_requests=MAX_QUEUED_REQUESTS,
-        max_constructor_retry_count=1,  # a damaged checkpoint does not heal
-        graceful_shutdown_timeout_s=1.0,
-        graceful_shutdown_wait_loop_s=0.1,
-    )(serve.ingress()(Replica))
-    return deployment.bind(source, token, follow)
+    return one_replica("score", cpus)(serve.ingress()(Replica)).bind(source, token, follow)
 
 
 def serve_on_ray(source: Source, settings: ServeSettings, token: str | None, *, follow: bool, tell: Tell) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from starlette.requests import Request
 from torch import Tensor
 
 from pkb.batch import MISSING, Batch, Schema
@@ -40,6 +41,26 @@ class RequestError(DataError):
     def __init__(self, message: str, status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> None:
         super().__init__(message)
         self.status = status
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body, unless it is too large: then the rest is not even read."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal():
+        _refuse_large(int(length[:20]))
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        _refuse_large(len(body))
+    return bytes(body)
+
+
+def _refuse_large(size: int) -> None:
+    if size > MAX_BODY_BYTES:
+        raise RequestError(
+            f"the body is larger than {MAX_BODY_BYTES} bytes; send fewer candidates",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        )
 
 
 def encode_request(shared: Json, candidates: Json) -> bytes:

@@ -197,7 +197,7 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         "table": None,
     }
     if source == "world":
-        shape["world"] = [stream.world.shape, stream.period, stream.utc_offset_hours]
+        shape["world"] = [asdict(stream.world), stream.period, stream.utc_offset_hours]
     else:
         shape |= {name: plain(getattr(stream, name)) for name in SOURCES[source].SHAPED_BY}
         if stream.negatives.per_positive:

@@ -56,11 +56,6 @@ def asked_values(rows: Batch, log: Log, stream: StreamSettings) -> dict[str, lis
     return values
 
 
-def of_item(schema: Schema) -> list[str]:
-    """The fields that differ between the candidates of a request; all others are its user's and its context's."""
-    return [f.name for f in schema.fields if f.role == "item" or f.name == schema.item]
-
-
 def _texts(ids: Sequence[np.ndarray], log: Path) -> Callable[[int], str | None]:
     """What names each of these ids; only theirs of the vocabulary are held."""
     file = log / VOCABULARY

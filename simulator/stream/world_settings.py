@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
 
 from pkb.errors import SettingError
 from simulator.config.checks import at_least, between
@@ -47,9 +46,6 @@ class DomainSettings:
         between(self, "shared", 0, 1)
 
 
-TASTE = 0.16  # as worlds have it unless they are told otherwise
-
-
 @dataclass(frozen=True, kw_only=True)
 class WorldSettings:
     """The built-in synthetic world (docs/world.md)."""
@@ -62,7 +58,7 @@ class WorldSettings:
     items: int | None = None
     click_rate: float | None = None  # in place of the data set's
     habit: float = 0.35  # spread of the users' own logits
-    taste: float = TASTE  # spread of the users' own tastes
+    taste: float = 0.16  # spread of the users' own tastes
     scenarios: int = 0  # of very different sizes, the field `scenario`; 0 leaves the preset's
     leak: float = 0.0  # share of the clicks that a field gives away, as if it had been written after them
     drift: DriftSettings = field(default_factory=DriftSettings)
@@ -84,13 +80,3 @@ class WorldSettings:
         if self.scenarios and self.domains.impressions:
             raise SettingError(f"scenarios={self.scenarios}: must be 0 in a world with a sub-domain")
         between(self, "leak", 0, 1)
-
-    @property
-    def shape(self) -> dict[str, Any]:
-        """All that decides the world's log; what came later is named where it is set, so that older logs are found."""
-        told = asdict(self)
-        if self.taste == TASTE:
-            del told["taste"]
-        if not self.domains.impressions:
-            del told["domains"]
-        return told

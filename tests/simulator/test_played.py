@@ -13,7 +13,7 @@ import torch
 from aiohttp import web
 from rich.console import Console
 
-from pkb.errors import RunError, SettingError
+from pkb.errors import DataError, SettingError
 from simulator.cli import main
 from simulator.loadtest.bodies import write_bodies
 from simulator.loadtest.settings import LoadSettings
@@ -108,7 +108,7 @@ def test_an_arm_that_the_run_does_not_have_is_refused(made: TrainedRun) -> None:
 def test_a_log_that_is_gone_is_told(made: TrainedRun, tmp_path: Path) -> None:
     moved = made.log.folder.rename(tmp_path / "elsewhere")
     try:
-        with pytest.raises(RunError, match="its log tiny-0 is not there"):
+        with pytest.raises(DataError, match=r"the log that .* replayed is not there"):
             loadtest_run(made.run.path, LoadSettings(), Console(quiet=True), on_threads)
     finally:
         moved.rename(made.log.folder)

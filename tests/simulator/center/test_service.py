@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -11,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from starlette.requests import Request
 
 from pkb.center import Center, MissingVersionError
 from pkb.center.writing import folder_of
 from pkb.errors import DataError, SettingError
 from simulator.center.client import ByHandle, ByHttp, UnansweredError
-from simulator.center.service import FOLLOW_SECONDS, served
+from simulator.center.service import FOLLOW_SECONDS, CenterService, served
 from simulator.center.wire import JSON
 from simulator.cluster.session import ray_session
+from simulator.gkc import center
 from tests.pkb.center.says import numbers_in, publish, someone
 
 SWAPS = 20
@@ -44,7 +48,7 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
         publish(folder, 0)
         with served(folder) as service:
             handle, http = ByHandle(service.handle, PATIENCE), ByHttp(service.url, PATIENCE)
-            with pytest.raises(SettingError, match="choose another one"), served(folder, port=_port(service.url)):
+            with pytest.raises(SettingError, match="choose another port"), served(folder, port=_port(service.url)):
                 pass
             _asked_in_json(service.url)
             over, wrong, seen, count = threading.Event(), list[str](), set[int](), [0, 0, 0]
@@ -129,3 +133,13 @@ def _until(reached: object) -> None:
     while not reached():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_elsewhere_than_on_loopback_a_center_wants_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SIMULATOR_TOKEN", raising=False)
+    with pytest.raises(SettingError, match="no token is set"):
+        center(tmp_path, None, Console(quiet=True), host="0.0.0.0", port=0, build_only=False)
+    publish(tmp_path, 0)
+    request = Request({"type": "http", "method": "GET", "headers": [(b"authorization", b"Bearer of-another-one")]})
+    assert asyncio.run(CenterService(tmp_path, "a-token-of-some-length")(request)).status_code == 401
+    assert asyncio.run(CenterService(tmp_path, None)(request)).status_code == 200

@@ -115,3 +115,14 @@ def test_narrower_whole_numbers_are_taken_in_arrow() -> None:
 def test_another_content_type_is_refused() -> None:
     with pytest.raises(RequestError, match="text/html: send application/json or"):
         read_question(asked(), "text/html")
+
+
+def test_a_stream_that_would_unfold_or_crash_its_reader_is_refused_unread() -> None:
+    table = pa.table({name: pa.array([1, 1], pa.int64()) for name in ("user", "item", "category")})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(table)
+    without_schema = table.to_batches()[0].serialize().to_pybytes()
+    for body in (sink.getvalue().to_pybytes(), without_schema):
+        with pytest.raises(RequestError, match="the body"):
+            read_question(body, ARROW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -44,8 +45,7 @@ def ingested(files: Any, data: Path, root: str = "") -> Log:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    server = pytest.importorskip("moto.server", reason="moto plays the object store: pip install moto[server]")
-    boto3 = pytest.importorskip("boto3", reason="moto's client")
+    server, boto3 = (import_module(name) for name in ("moto.server", "boto3"))  # moto plays the object store
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
