@@ -8,7 +8,9 @@ python -m benchmarks quality    AUC against dense Adam's, likewise
 python -m benchmarks ranks      two Ray Train workers against torchrun
 python -m benchmarks retrieval  field-match and dense search beside bm25s and tantivy, once '.[comparison]' is there
 python -m benchmarks numbers    13 numeric of 26 fields, 3 lists, beside as many categorical ones; ingest, with features
-python -m benchmarks center     KEEP through its center: look-ups, models, ten million users
+python -m benchmarks center     KEEP through its center: look-ups, models, a million users; under three minutes
+python -m benchmarks center_10m ten million users; ten minutes or so
+python -m benchmarks scenarios  steps and scores of the models of many scenarios beside the plain network's
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
@@ -21,12 +23,13 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.busy import main_job
-from benchmarks.center import ratios, ten_million
+from benchmarks.center import many_users, ratios
 from benchmarks.figures import Figure, write
 from benchmarks.numbers import ingest_of_numbers, step_of_numbers
 from benchmarks.peers import ceiling, peers, quality
 from benchmarks.ranks import ranks
 from benchmarks.retrieval import retrieval
+from benchmarks.scenarios import scenarios
 from benchmarks.stream import stream
 from benchmarks.training import edk_encoder, edk_whole, step_size
 
@@ -39,7 +42,9 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "ranks": ranks,
     "retrieval": retrieval,
     "numbers": lambda: [*step_of_numbers(9), *ingest_of_numbers()],
-    "center": lambda: [*ratios(9), *ten_million()],
+    "center": lambda: [*ratios(9), *many_users(1)],
+    "center_10m": lambda: many_users(10),
+    "scenarios": lambda: scenarios(9),
     "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }

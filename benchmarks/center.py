@@ -1,4 +1,4 @@
-"""KEEP through its center: look-ups beside live extraction, models beside themselves alone, and ten million users.
+"""KEEP through its center: look-ups beside live extraction, models beside themselves alone, and millions of users.
 
 A request is of one user with 100 candidates, with the paper's sizes of KEEP: a user 48 wide, four MLPs 512-256-128-64
 fed by histories of 50 items, shops and categories, three tasks. All in one thread, as what is served. What asks the
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.figures import Figure, seconds
+from benchmarks.figures import Figure, in_turns, seconds
 from pkb.backbones import BACKBONES
 from pkb.backbones.base import ClickModel, make_click_model
 from pkb.batch import Batch, Field, History, Schema
@@ -37,11 +36,11 @@ SCHEMA = Schema(
     labels=("click", "cart", "buy"),
 )
 CANDIDATES, HISTORY = 100, 50
-USERS, SHOPS, CATEGORIES, ITEMS = 20_000, 500, 100, 5_000
+USERS, SHOPS, CATEGORIES, ITEMS = 5_000, 500, 100, 5_000
 SEEN = 2  # rows of each user that the base knows
-CALLS = 20  # of each kind in a repeat
+CALLS = 10  # of each kind in a repeat
+UNIT = "ms a request of 100"
 MODELS = ("deepfm", "din", "can")
-MANY = 10_000_000
 LIMIT_GIB = 4
 
 
@@ -81,14 +80,6 @@ def base_of(size: int, settings: KEEP.Settings) -> KEEP:
     return base.eval()
 
 
-def milliseconds(action: Callable[[Batch], object], requests: list[Batch], clock: Callable[[], float]) -> float:
-    """Take the mean over requests."""
-    since = clock()
-    for one in requests:
-        action(one)
-    return 1000 * (clock() - since) / len(requests)
-
-
 @torch.inference_mode()
 def ratios(repeats: int) -> list[Figure]:
     """Look-ups in this process, by handle and by HTTP beside live extraction; then models with either, beside none."""
@@ -126,7 +117,9 @@ def ratios(repeats: int) -> list[Figure]:
                 "by_handle": lambda one: by_handle.ask(*ids_of(one, SCHEMA, "category"), 0),
                 "by_http": lambda one: by_http.ask(*ids_of(one, SCHEMA, "category"), 0),
             }
-            figures += _beside("center", ways, "live", requests, repeats, time.perf_counter, faster=True)
+            figures += in_turns(
+                "center", ways, "live", requests, unit=UNIT, repeats=repeats, clock=time.perf_counter, faster=True
+            )
             by_http.close()
         for name in MODELS:
             torch.manual_seed(0)
@@ -136,7 +129,7 @@ def ratios(repeats: int) -> list[Figure]:
                 "keep_cached": lambda one, model=plugged: model(one, source.knowledge(one)),  # type: ignore[misc]
                 "keep_live": lambda one, model=plugged: model(one, base.knowledge(one)),  # type: ignore[misc]
             }
-            figures += _beside(name, paths, "alone", requests, repeats, time.process_time, faster=False)
+            figures += in_turns(name, paths, "alone", requests, unit=UNIT, repeats=repeats, clock=time.process_time)
     return figures
 
 
@@ -147,82 +140,55 @@ def _model(name: str, base: KEEP, *, plugged: bool) -> ClickModel:
     return model.eval()
 
 
-def _beside(
-    what: str,
-    ways: dict[str, Callable[[Batch], object]],
-    against: str,
-    requests: list[Batch],
-    repeats: int,
-    clock: Callable[[], float],
-    *,
-    faster: bool,
-) -> list[Figure]:
-    """Time all ways in turns; the ratio says how many times faster than one of them, or how many times its time."""
-    for way in ways.values():
-        milliseconds(way, requests, clock)
-    times = [{name: milliseconds(way, requests, clock) for name, way in ways.items()} for _ in range(repeats)]
-    figures = []
-    for name in ways:
-        shares = [(t[against] / t[name]) if faster else (t[name] / t[against]) for t in times]
-        figures.append(
-            Figure(
-                name=f"{what}_{name}",
-                value=statistics.median(t[name] for t in times),
-                unit="ms a request of 100",
-                against=None if name == against else f"{what}_{against}",
-                ratio=None if name == against else statistics.median(shares),
-                repeats=repeats,
-            )
-        )
-    return figures
-
-
-def ten_million() -> list[Figure]:
-    """Build and serve the users' and items' parts of ten million users, each in a process of its own."""
+def many_users(millions: int) -> list[Figure]:
+    """Build and serve the users' and items' parts of so many users, each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        told = {step: _in_a_process(step, folder) for step in ("build", "serve")}
-    names = {
-        "center_10m_build": "s",
-        "center_10m_bytes": "bytes",
-        "center_10m_build_peak": "GiB resident",
-        "center_10m_open": "s",
-        "center_10m_look_up": "ms a request of 100 random users",
-        "center_10m_serve_peak": "GiB resident, once every value was read",
+        told = {step: _in_a_process(step, folder, millions) for step in ("build", "serve")}
+    units = {
+        "build": "s",
+        "bytes": "bytes",
+        "build_peak": "GiB resident",
+        "open": "s",
+        "look_up": "ms a request of 100 random users",
+        "serve_peak": "GiB resident, once every value was read",
     }
     values = told["build"] | told["serve"]
-    for name in ("center_10m_build_peak", "center_10m_serve_peak"):
+    for name in ("build_peak", "serve_peak"):
         assert values[name] < LIMIT_GIB, f"{name} is {values[name]:.2f} GiB"
-    return [Figure(name=name, value=values[name], unit=unit, repeats=1) for name, unit in names.items()]
+    return [
+        Figure(name=f"center_{millions}m_{name}", value=values[name], unit=unit, repeats=1)
+        for name, unit in units.items()
+    ]
 
 
-def _in_a_process(step: str, folder: str) -> dict[str, float]:
-    words = [sys.executable, "-m", "benchmarks.center", step, folder]
+def _in_a_process(step: str, folder: str, millions: int) -> dict[str, float]:
+    words = [sys.executable, "-m", "benchmarks.center", step, folder, str(millions)]
     told: dict[str, float] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     return told
 
 
-def _build(folder: Path) -> dict[str, float]:
+def _build(folder: Path, users: int) -> dict[str, float]:
     torch.set_num_threads(1)
-    roster, part = Roster(SCHEMA), MANY // 5
-    for start in range(0, MANY, part):
-        roster.add(rows(part, users=MANY, first=start, history=0))
-    base = base_of(SCHEMA.first_value_id + CATEGORIES + SHOPS + ITEMS + MANY, KEEP.Settings(parts=("user", "item")))
+    roster, part = Roster(SCHEMA), min(users, 2_000_000)
+    for start in range(0, users, part):
+        roster.add(rows(part, users=users, first=start, history=0))
+    base = base_of(SCHEMA.first_value_id + CATEGORIES + SHOPS + ITEMS + users, KEEP.Settings(parts=("user", "item")))
     built = build(base, roster, folder, 0, built_until=0)
-    return {"center_10m_build": built.seconds, "center_10m_bytes": built.bytes, "center_10m_build_peak": _peak()}
+    return {"build": built.seconds, "bytes": built.bytes, "build_peak": _peak()}
 
 
-def _serve(folder: Path) -> dict[str, float]:
+def _serve(folder: Path, users: int) -> dict[str, float]:
     center, draw = Center(folder), np.random.default_rng(0)
     opened = seconds(lambda: center.version(0))
     version = center.version(0)
-    users_RB = version.keys["user"][draw.integers(MANY, size=(200, CANDIDATES))]
+    users_RB = version.keys["user"][draw.integers(users, size=(200, CANDIDATES))]
     since = time.perf_counter()
     for user_B in users_RB:
         version.knowledge(user_B, user_B, user_B)
     took = 1000 * (time.perf_counter() - since) / len(users_RB)
     for values in version.values.values():
         values.sum()
-    return {"center_10m_open": opened, "center_10m_look_up": took, "center_10m_serve_peak": _peak()}
+    return {"open": opened, "look_up": took, "serve_peak": _peak()}
 
 
 def _peak() -> float:
@@ -230,4 +196,5 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({"build": _build, "serve": _serve}[sys.argv[1]](Path(sys.argv[2]))))
+    step, folder, millions = sys.argv[1:]
+    sys.stdout.write(json.dumps({"build": _build, "serve": _serve}[step](Path(folder), int(millions) * 1_000_000)))

@@ -204,7 +204,7 @@ class Batch:
     vectors: dict[str, Tensor] = field(default_factory=dict)  # each [B, W] float32, all NaN where missing
     ts: Tensor | None = None  # [B] int64, seconds; None where time plays no part, as in serving
     label_ts: Tensor | None = None  # [B] int64, the second from which on the label is known, if it has one of its own
-    further_labels: dict[str, Tensor] = field(default_factory=dict)  # each [B] float32: cart, purchase, ...
+    further_labels: dict[str, Tensor] = field(default_factory=dict)  # cart, ...: [B] float32 each, NaN where unknown
     histories: dict[str, Tensor] = field(default_factory=dict)  # each [B, H] int32, MISSING behind the last
     request: Tensor | None = None  # [B] int64
     weight: Tensor | None = None  # [B] float32, in the loss; None where all rows are worth the same

@@ -43,6 +43,7 @@ class KnowledgeBase(nn.Module, ABC):
     uses_histories: ClassVar[bool] = False  # the log's own, where it has any
     control: ClassVar[bool] = False  # whether it knows only what any base can tell, so that others are held against it
     compresses: ClassVar[Literal["old", "found"]] = "old"  # all old rows, or those that had older ones to find
+    learns_labels: ClassVar[bool] = True  # whether compression reads any: else what it learns is what the rows are
     stages: ClassVar[tuple[str, ...]] = ("compress",)  # passes over old rows that compression makes, in their order
     estimators: ClassVar[tuple[str, ...]] = ()  # losses in `total` of what only follows the rest, which need not fall
     remedies: ClassVar[dict[str, str]] = {}  # by a figure of `health`: what to do where it is bad

@@ -28,6 +28,7 @@ class Novelty(KnowledgeBase):
     """
 
     control: ClassVar[bool] = True
+    learns_labels: ClassVar[bool] = False
     stages: ClassVar[tuple[str, ...]] = ()
 
     @dataclass(frozen=True, kw_only=True)

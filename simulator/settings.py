@@ -253,7 +253,24 @@ def _check_knowledge(settings: Settings, name: str) -> None:
         raise SettingError(
             f"{key}.source={CENTER}: holds what does not change until the next version, but {arm.knowledge} {why}"
         )
-    if arm.control == "shuffled" and base.searches:
+    _check_control(key, arm)
+
+
+def _check_control(key: str, arm: ArmSettings) -> None:
+    """Hold a control to an arm from which it takes something away; else its figure would be noise called a control."""
+    bases = {name: KNOWLEDGE_BASES[name] for name in (arm.knowledge, arm.beside) if name}
+    names = " and ".join(bases)
+    if arm.control == "shuffled" and any(base.searches for base in bases.values()):
         raise SettingError(
-            f"{key}.control=shuffled: {arm.knowledge} reads labels when it is used, and none that it has learned"
+            f"{key}.control=shuffled: {names} reads labels when it is used, and none that it has learned"
+        )
+    if arm.control == "shuffled" and not any(base.learns_labels for base in bases.values()):
+        raise SettingError(
+            f"{key}.control=shuffled: no labels are learned by {names}, so that the control would be the arm itself; "
+            "leave it out, or choose control=untrained"
+        )
+    if arm.control == "untrained" and not any(base.stages for base in bases.values()):
+        raise SettingError(
+            f"{key}.control=untrained: nothing is learned by {names}, so that the control would be the arm itself; "
+            "leave it out"
         )

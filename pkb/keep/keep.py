@@ -4,11 +4,12 @@
     L = sum_t L_t^point + alpha L_t^pair                                                                (eq. 1 to 3)
     K(u, i) = [K_u, K_i, K_ui of each task]                                                                  (eq. 4)
 
-The log's first label is predicted over all rows, every other one over the rows that have the first: conversion and
-add-to-cart over clicks. K_u is the user's embedding, K_i those of the item's fields, K_ui the output of a task's last
-hidden layer. Embeddings are shared by all tasks. Both losses are sums over a minibatch, divided by its rows. The
-triplets of eq. 2 are all that a user's rows in the minibatch make, so of a user with many rows there they weigh more,
-and with several ranks they are those within each rank's share. Eq. 5 is the plug `hidden`.
+The log's first label is predicted over all rows, every other one over the rows that have the first and tell the other:
+conversion and add-to-cart over clicks, of the domains that know of them. K_u is the user's embedding, K_i those of the
+item's fields, K_ui the output of a task's last hidden layer. Embeddings are shared by all tasks. Both losses are sums
+over a minibatch, divided by its rows. The triplets of eq. 2 are all that a user's rows in the minibatch make, so of a
+user with many rows there they weigh more, and with several ranks they are those within each rank's share. Eq. 5 is the
+plug `hidden`.
 
 Where this differs from the paper: a task has one logit, not two under a softmax, of which the difference alone
 counts; tables take steps of row-wise Adagrad, as all do here; and a log that has no history of an item's field
@@ -179,8 +180,8 @@ class KEEP(KnowledgeBase):
     def _told(self, batch: Batch, read: Read) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
         """Give each network that learns labels with its logits, labels and users, [C] each.
 
-        All rows, or of further tasks those that have the first label. A network's name is its task's, of one that
-        stands for the extractor behind `product_` or `category_`.
+        All rows, or of further tasks those that have the first label and tell the further one. A network's name is its
+        task's, of one that stands for the extractor behind `product_` or `category_`.
         """
         inputs_BX, user_B = self._inputs(read), batch.ids_BF[:, self.user_column]
         learners = [each for each in self.stand_ins if each.heads]
@@ -189,8 +190,9 @@ class KEEP(KnowledgeBase):
             some: Tensor | slice = slice(None)
             label_C = batch.label
             if task != self.first_label:
-                some = batch.label > 0
-                label_C = batch.further_labels[task][some]
+                label_B = batch.further_labels[task]
+                some = (batch.label > 0) & ~label_B.isnan()
+                label_C = label_B[some]
             logit_C1 = self.heads[number](self.towers[number](inputs_BX[some]))
             yield task, logit_C1.squeeze(1), label_C, user_B[some]
             for stands, heads, parts in said:

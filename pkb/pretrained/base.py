@@ -45,6 +45,7 @@ class Pretrained(KnowledgeBase):
     """An encoder with its embeddings; what it knows of a row is what the user's sequence comes to."""
 
     uses_histories: ClassVar[bool] = True
+    learns_labels: ClassVar[bool] = False
 
     def __init__(self, schema: Schema, settings: PretrainingSettings) -> None:
         self.clicks, *self.attributes = sequences(schema, type(self).__name__)

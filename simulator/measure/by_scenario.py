@@ -17,6 +17,8 @@ from simulator.measure.value import Value
 from simulator.record.experiment import ArmAndSeed, Experiment
 from simulator.record.predictions import of_scenario
 
+Told = tuple[str, str, str | None, int, bool, Value]  # arm, metric, of what, model, whether on holdouts, value
+
 
 class ByScenario:
     """Collects the predictions for rows of a few scenarios, each by itself."""
@@ -75,39 +77,9 @@ class _OneScenario:
     def results(self, names: set[str], baselines: Mapping[str, str], last: int, slice: str) -> Iterator[Result]:
         arms, singles = sorted(names - self.samples.singles.keys()), sorted(names & self.samples.singles.keys())
         for seed in self.samples.seeds_told:
-            told: list[tuple[str, str, str | None, Value]] = []
             own_seed = seed in (self.samples.seeds[0], None)  # who has one seed is told once for all
-            for metric in self.samples.samples:
-                for arm in [*arms, *(singles if own_seed else [])]:
-                    told.append((arm, f"{metric}_prequential", None, self.samples.mean(metric, arm, seed)))
-                for arm, other in baselines.items():
-                    value = self.samples.compare(metric, arm, other, seed)
-                    told.append((arm, f"{metric}_prequential_difference", other, value))
-            for arm, metric, of, value in told:
-                yield Result(
-                    arm=arm,
-                    seed=seed,
-                    metric=metric,
-                    of=of,
-                    value=value,
-                    trained_through=last,
-                    holdout=False,
-                    slice=slice,
-                )
-            if self.forgotten.cells:
-                yield from self._kept(arms, seed, last, slice)
-
-    def _kept(self, arms: list[str], seed: int | None, last: int, slice: str) -> Iterator[Result]:
-        """What is left of the scenario at the end, and while it was away."""
-        seeds = self.samples.seeds if seed is None else [seed]
-        for arm in arms:
-            told: list[tuple[str, str | None, int, Value]]
-            told = [("forgetting", "auc", last, self.forgotten.forgetting(arm, seeds))]
-            for on, away in absences(self.there, self.forgotten.last):
-                aucs, lost = self.forgotten.since(arm, seeds, on, away)
-                told += [("auc_while_absent", None, model, auc) for model, auc in zip(away, aucs, strict=True)]
-                told.append(("lost_while_absent", "auc", away[-1], lost))
-            for metric, of, through, value in told:
+            shown = self._shown([*arms, *(singles if own_seed else [])], baselines, seed, last)
+            for arm, metric, of, through, holdout, value in [*shown, *self._kept(arms, seed, last)]:
                 yield Result(
                     arm=arm,
                     seed=seed,
@@ -115,9 +87,31 @@ class _OneScenario:
                     of=of,
                     value=value,
                     trained_through=through,
-                    holdout=True,
+                    holdout=holdout,
                     slice=slice,
                 )
+
+    def _shown(self, arms: list[str], baselines: Mapping[str, str], seed: int | None, last: int) -> Iterator[Told]:
+        """Every metric of the periods as they came, and its difference to what the arm is held against."""
+        for metric in self.samples.samples:
+            for arm in arms:
+                yield arm, f"{metric}_prequential", None, last, False, self.samples.mean(metric, arm, seed)
+            for arm, other in baselines.items():
+                value = self.samples.compare(metric, arm, other, seed)
+                yield arm, f"{metric}_prequential_difference", other, last, False, value
+
+    def _kept(self, arms: list[str], seed: int | None, last: int) -> Iterator[Told]:
+        """What is left of the scenario at the end, and while it was away."""
+        if not self.forgotten.cells:
+            return
+        seeds = self.samples.seeds if seed is None else [seed]
+        for arm in arms:
+            yield arm, "forgetting", "auc", last, True, self.forgotten.forgetting(arm, seeds)
+            for on, away in absences(self.there, self.forgotten.last):
+                aucs, lost = self.forgotten.since(arm, seeds, on, away)
+                for model, auc in zip(away, aucs, strict=True):
+                    yield arm, "auc_while_absent", None, model, True, auc
+                yield arm, "lost_while_absent", "auc", away[-1], True, lost
 
 
 def absences(there: set[int], last: int) -> list[tuple[int, range]]:

@@ -14,9 +14,9 @@ LATEST = 253_402_300_799  # the last second of the year 9999; a time beyond it h
 def checked_rows(log: RawLog, history_length: int, list_length: int) -> str:
     """SQL of file, row, part, left_out, ts, label_ts, label0, ..., request, p_true, v0, v1, ..., reason, `seen.TIMES`.
 
-    From label_ts on the label is known. The reason is why a row is set aside, null in good ones; v0, v1, ... are
-    `RawLog.values` in their order: texts, numbers, or lists of either. Of a history the last values are kept, of a list
-    the first of those that are not missing.
+    From label_ts on the label is known; a further label is null in a row that does not tell it. The reason is why a row
+    is set aside, null in good ones; v0, v1, ... are `RawLog.values` in their order: texts, numbers, or lists of either.
+    Of a history the last values are kept, of a list the first of those that are not missing.
     """
     kinds = {f.name: f.kind for f in log.schema.fields} | dict.fromkeys(
         (h.name for h in log.schema.histories), "history"
@@ -39,15 +39,16 @@ def checked_rows(log: RawLog, history_length: int, list_length: int) -> str:
     values = ", ".join(f"{converted(name, value)} AS v{i}" for i, (name, value) in enumerate(log.values.items()))
     nobody = f"request IS NULL OR request IN ({texts(('', *log.missing))})"
     without_request = "false" if log.request is None else nobody
-    labels, checks, written = "", "", ["time_text"]
+    labels, checks, written = "", "WHEN label_text0 IS NULL OR label_text0 = '' THEN 'no label'\n", ["time_text"]
     for i, (name, value) in enumerate({"label": log.label, **log.further_labels}.items()):
         written.append(f"label_text{i}")
         told = name if i == 0 else f"label {name}"
+        unknown = "false" if i == 0 else is_missing(f"label_text{i}", log.missing)
         labels += f"""CAST({value} AS VARCHAR) AS label_text{i},
                 CASE TRY_CAST({value} AS DOUBLE) WHEN 0 THEN 0 WHEN 1 THEN 1 END::TINYINT AS label{i},
                 """
-        checks += f"""WHEN label_text{i} IS NULL OR label_text{i} = '' THEN {text(f"no {told}")}
-            WHEN label{i} IS NULL THEN {text(f"{told} ")} || {quoted(f"label_text{i}")} || ' is not 0 or 1'
+        checks += f"""WHEN label{i} IS NULL AND NOT ({unknown}) THEN
+                {text(f"{told} ")} || {quoted(f"label_text{i}")} || ' is not 0 or 1'
             """
     if log.weight is not None:
         written.append("weight_text")

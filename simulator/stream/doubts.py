@@ -110,9 +110,17 @@ def tell_doubts(staged: Staging, log: RawLog, list_length: int, tell: Tell) -> N
             f"column {field!r}: '{value}' is {share:.1%} of its values, like any other; if it means that there is none,"
             " name it in stream.table.missing"
         )
+    _tell_of_unknown_labels(staged, log, tell)
     _tell_of_empty_fields(staged, log, tell)
     _tell_of_one_user(staged, log, tell)
     _tell_of_strange_lists(staged, log, list_length, tell)
+
+
+def _tell_of_unknown_labels(staged: Staging, log: RawLog, tell: Tell) -> None:
+    for number, label in enumerate(log.schema.labels[1:], start=1):
+        ((rows, unknown),) = staged.ask(f"SELECT count(*), count(*) FILTER (label{number} IS NULL) FROM staged")
+        if unknown:
+            tell(f"label {label!r}: {unknown} of {rows} rows do not tell it; what learns it learns it from the others")
 
 
 def _tell_of_empty_fields(staged: Staging, log: RawLog, tell: Tell) -> None:

@@ -65,7 +65,7 @@ from simulator.stream.staging import Staging, staging
 from simulator.stream.writing import write_periods, write_rejects
 
 WORK = "work"  # a folder of what is gone when the log is there
-FORMAT = 4  # to be raised whenever the same input gives another log
+FORMAT = 5  # to be raised whenever the same input gives another log
 UNLESS_SET = ("numeric", "lists", "vectors", "explode", "label_time", "weight")  # else a log without is not found again
 
 

@@ -2,8 +2,9 @@
 
 Columns: row_id (int64, unique, in time order), ts (int64, seconds), label_ts (int64, the second from which on the
 label is known, where labels have times of their own), request_id (int64, where the log has requests), one column per
-field as in TYPES, one list<int32> column per history, one int8 column per label, p_true (float64, a synthetic world's
-click probability), and row_weight (float32, where rows have weights). A list or a vector that is missing is empty.
+field as in TYPES, one list<int32> column per history, one int8 column per label (a further one is null where the row
+does not tell it), p_true (float64, a synthetic world's click probability), and row_weight (float32, where rows have
+weights). A list or a vector that is missing is empty.
 """
 
 from __future__ import annotations

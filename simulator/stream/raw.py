@@ -43,7 +43,7 @@ class RawLog:
     values: dict[str, str]  # of each field, and of each history (a list, oldest first); lists and vectors are lists
     label_time: str | None = None  # of a positive, when its label arrived, as it stands, for messages
     label_ts: str | None = None  # the same in whole seconds; None where labels have no times of their own
-    further_labels: dict[str, str] = field(default_factory=dict)  # of each label behind the first: 0 or 1
+    further_labels: dict[str, str] = field(default_factory=dict)  # of each label behind the first: 0, 1 or missing
     request: str | None = None
     p_true: str | None = None
     weight: str | None = None

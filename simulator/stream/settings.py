@@ -74,7 +74,7 @@ class TableSettings:
     label: str = ""  # column that is 0 or 1
     label_time: str | None = None  # column of the time at which a positive's label arrived
     weight: str | None = None  # column of a row's weight, 0 or more, in losses and in metrics called ..._weighted
-    further_labels: list[str] = field(default_factory=list)  # such as cart, purchase; columns that are 0 or 1
+    further_labels: list[str] = field(default_factory=list)  # such as cart; columns of 0, 1 or nothing
     request: str | None = None  # column that is equal for rows shown together
     user: list[str] = field(default_factory=list)  # the first one identifies the user
     item: list[str] = field(default_factory=list)  # the first one identifies the item

@@ -143,6 +143,8 @@ class _Digest:
     def add(self, rows: pa.Table) -> None:
         for name in rows.column_names:
             column = whole(rows.column(name))
+            if pa.types.is_integer(column.type):  # a null would change the type of the piece that it stands in
+                column = column.fill_null(-1)
             if pa.types.is_list(column.type):
                 self._update(f"lengths of {name}", column.value_lengths())
                 column = column.flatten()

@@ -41,6 +41,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     compression.figures_of_health_are_finite,
     compression.compression_lowers_the_loss_of_each_stage,
     compression.a_compressed_base_knows_other_things_than_an_untrained_one,
+    compression.labels_count_if_and_only_if_it_says_so,
     compression.labels_that_it_does_not_learn_leave_its_losses_alone,
 )
 NEED_STAGES = (  # a base without stages learns nothing from rows

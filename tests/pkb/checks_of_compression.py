@@ -134,6 +134,15 @@ def a_compressed_base_knows_other_things_than_an_untrained_one(case: Case) -> No
     assert_other(case.make_compressed().knowledge(case.queries), untrained.knowledge(case.queries))
 
 
+def labels_count_if_and_only_if_it_says_so(case: Case) -> None:
+    base, rows = case.make(), case.rows
+    near = {name: replace(its, label_BK=(1 - its.label_BK) * its.present_BK) for name, its in rows.neighbours.items()}
+    further = {name: 1 - label for name, label in rows.further_labels.items()}
+    turned = replace(rows, label=1 - rows.label, further_labels=further, neighbours=near)
+    both = [[losses_of(base, one, stage)["total"] for stage in base.stages] for one in (rows, turned)]
+    assert (both[0] != both[1]) == base.learns_labels
+
+
 def labels_that_it_does_not_learn_leave_its_losses_alone(case: Case) -> None:
     base, rows = case.make(), case.rows
     if "cart" in base.labels:

@@ -235,6 +235,10 @@ class ReadsAnotherLabel(Sound):
         return {"total": total + batch.further_labels["cart"].mean() if batch.further_labels else total}
 
 
+class LearnsLabelsUnasked(Sound):
+    learns_labels = False
+
+
 class SearchesInSecret(Sound):
     taught = True
     retriever = "found"
@@ -283,6 +287,7 @@ def test_a_sound_base_passes() -> None:
         (LearnsNothing, compression.a_compressed_base_knows_other_things_than_an_untrained_one),
         (LeavesOneOut, compression.every_dense_parameter_is_in_one_group_and_no_table_in_any),
         (TakesTheTable, compression.every_dense_parameter_is_in_one_group_and_no_table_in_any),
+        (LearnsLabelsUnasked, compression.labels_count_if_and_only_if_it_says_so),
         (ReadsAnotherLabel, compression.labels_that_it_does_not_learn_leave_its_losses_alone),
         (ReadsHistoriesUnasked, use.histories_are_read_only_if_it_says_so),
         (SearchesInSecret, use.neighbours_count_if_and_only_if_it_searches),

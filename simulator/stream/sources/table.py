@@ -64,9 +64,8 @@ def describe(stream: StreamSettings, files: tuple[Path, ...]) -> RawLog:
     for file in files:
         here = {column: short for column, short in alias.items() if column not in absent.get(file, ())}
         rows = (_parquet if is_parquet(file) else _csv)(file, stream, here)
-        never = [f"'0' AS {alias[label]}" for label in table.further_labels if label not in here]
         of = [f"{raw.text(domain_of[file])} AS {DOMAIN}"] if domain_of else []
-        relations.append(f"SELECT {', '.join(['*', *never, *of])} FROM ({rows})")
+        relations.append(f"SELECT {', '.join(['*', *of])} FROM ({rows})")
     if exploding is not None:
         relations = [exploding.relation(rows, number, alias) for number, rows in enumerate(relations)]
     alias |= of_elements | crossed(table, alias) | ({DOMAIN: DOMAIN} if domain_of else {})

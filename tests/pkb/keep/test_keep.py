@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -71,6 +72,25 @@ def test_what_a_row_without_a_click_has_of_other_labels_is_nobodys() -> None:
     bought = batch.further_labels | {"cart": batch.further_labels["cart"].where(batch.label > 0, 1.0)}
     one, other = (losses_of(keep, b, "compress") for b in (batch, replace(batch, further_labels=bought)))
     assert all(torch.equal(loss, other[name]) for name, loss in one.items())
+
+
+def test_a_row_that_does_not_tell_a_label_has_no_part_in_its_losses_nor_in_the_step() -> None:
+    keep, batch = stir(base()), rows()
+    cart, user = batch.further_labels["cart"].clone(), batch.ids_BF[:, 0].tolist()
+    cart[::4] = math.nan  # as of a domain that does not know of carts
+    batch = replace(batch, further_labels=batch.further_labels | {"cart": cart})
+    losses, says = losses_of(keep, batch, "compress"), logits(keep, batch, "cart").double().tolist()
+    told = [row for row in range(len(batch)) if batch.label[row] and not cart[row].isnan()]
+    assert 0 < len(told) < int(batch.label.sum())
+    point = sum(math.log1p(math.exp(-says[row] if cart[row] else says[row])) for row in told)
+    pairs = [(i, j) for i in told for j in told if user[i] == user[j] and cart[i] and not cart[j]]
+    pair = sum(math.log1p(math.exp(says[j] - says[i])) for i, j in pairs)
+    assert pairs
+    assert losses["point_cart"].item() == pytest.approx(point / len(batch), rel=1e-4)
+    assert losses["pair_cart"].item() == pytest.approx(pair / len(batch), rel=1e-4)
+    Optimiser(keep.train()).step(keep.compression_losses(batch, "compress")["total"], len(batch))
+    assert all(weight.isfinite().all() for weight in keep.parameters())
+    assert all(math.isfinite(value) for value in keep.health(batch).values())
 
 
 def test_a_minibatch_without_clicks_is_learned_from() -> None:

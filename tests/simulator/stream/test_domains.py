@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,16 @@ def write(folder: Path, *, ads: int = 60) -> None:
     write_csv(folder / "raw" / "ad" / "ad.csv", without(only_here, "device"))
 
 
-def mixed(folder: Path, **table: Any) -> Log:
-    return log_of(folder, **(MORE | table))
+def mixed(folder: Path, told: list[str] | None = None, **table: Any) -> Log:
+    return log_of(folder, told, **(MORE | table))
 
 
-def test_what_a_domain_s_files_do_not_have_is_missing_in_its_rows_and_a_label_is_0(tmp_path: Path) -> None:
+def test_what_a_domain_s_files_do_not_have_is_missing_in_its_rows_and_a_label_unknown(tmp_path: Path) -> None:
     write(tmp_path)
-    rows = rows_of(mixed(tmp_path))
+    told: list[str] = []
+    log = mixed(tmp_path, told=told)
+    assert "label 'cart': 60 of 300 rows do not tell it; what learns it learns it from the others" in told
+    rows = rows_of(log)
     shop, ads = ([row for row in rows if row["domain"] == name] for name in ("shop", "ad"))
     assert (len(shop), len(ads)) == (240, 60)
     assert {row["slot"] for row in shop} == {None}
@@ -56,7 +60,9 @@ def test_what_a_domain_s_files_do_not_have_is_missing_in_its_rows_and_a_label_is
     assert all(row["seen"] for row in shop)
     assert {row["slot"] for row in ads} == {"s0", "s1"}
     ad_says = {(row["device"], row["cart"], tuple(row["seen"]), row["price"]) for row in ads}
-    assert ad_says == {(None, 0, (), None)}
+    assert ad_says == {(None, None, (), None)}
+    carts = [cart for period in log.periods for cart in log.read(period).further_labels["cart"].tolist()]
+    assert [None if math.isnan(cart) else cart for cart in carts] == [row["cart"] for row in rows]
     assert [row["ts"] for row in rows] == sorted(row["ts"] for row in rows)
 
 

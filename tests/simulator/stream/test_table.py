@@ -72,7 +72,7 @@ def test_a_csv_file_is_read_by_the_names_and_roles_of_its_columns(tmp_path: Path
     ]
 
 
-def test_further_labels_are_columns_that_are_0_or_1(tmp_path: Path) -> None:
+def test_further_labels_are_columns_that_are_0_or_1_or_unknown(tmp_path: Path) -> None:
     lines = [
         f"{HEADER},cart,bought",
         f"i1,u1,DK,tv,{MONDAY},1,,1,1,1.0",
@@ -83,17 +83,21 @@ def test_further_labels_are_columns_that_are_0_or_1(tmp_path: Path) -> None:
     write_lines(tmp_path / "a.csv", lines)
     log = log_of(tmp_path, further_labels=["cart", "bought"])
     assert log.schema.labels == ("clicked", "cart", "bought")
-    assert [(row["clicked"], row["cart"], row["bought"]) for row in rows_of(log)] == [(1, 1, 1), (1, 1, 0)]
-    assert rejects(log) == [("a.csv", 3, "label cart 'maybe' is not 0 or 1"), ("a.csv", 4, "no label bought")]
+    assert [(row["clicked"], row["cart"], row["bought"]) for row in rows_of(log)] == [
+        (1, 1, 1),
+        (1, 1, None),
+        (1, 1, 0),
+    ]
+    assert rejects(log) == [("a.csv", 3, "label cart 'maybe' is not 0 or 1")]
 
 
 def test_further_labels_of_a_parquet_file_may_be_boolean(tmp_path: Path) -> None:
     days = [MONDAY, MONDAY + DAY]
-    columns = {"user_id": [1, 2], "item_id": [3, 4], "shown_at": days, "clicked": [1, 1], "bought": [True, False]}
+    columns = {"user_id": [1, 2], "item_id": [3, 4], "shown_at": days, "clicked": [1, 1], "bought": [None, False]}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     roles = {"user": ["user_id"], "context": [], "histories": {}, "files": "*.parquet"}
     rows = rows_of(log_of(tmp_path, further_labels=["bought"], **roles))
-    assert [row["bought"] for row in rows] == [1, 0]
+    assert [row["bought"] for row in rows] == [None, 0]
 
 
 def test_a_column_cannot_be_a_label_and_a_field(tmp_path: Path) -> None:
