@@ -21,7 +21,7 @@ class Beside(KnowledgeBase):
     """The first base, and a second one, the names of whose parts, losses and figures begin with `beside_`."""
 
     def __init__(self, schema: Schema, first: KnowledgeBase, second: KnowledgeBase) -> None:
-        later = [replace(part, name=LATER + part.name, factors=None) for part in second.parts]
+        later = [replace(part, name=LATER + part.name, factors=_later(part.factors)) for part in second.parts]
         super().__init__(schema, [*first.parts, *later], tuple(dict.fromkeys([*first.labels, *second.labels])))
         self.first, self.second = first, second
         self.stages = tuple(dict.fromkeys([*first.stages, *second.stages]))  # type: ignore[misc]
@@ -52,3 +52,8 @@ class Beside(KnowledgeBase):
     def health(self, batch: Batch) -> dict[str, float]:
         later = self.second.health(batch)
         return self.first.health(batch) | {LATER + name: value for name, value in later.items()}
+
+
+def _later(factors: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Name the factors of a product as the second base's."""
+    return factors and (LATER + factors[0], LATER + factors[1])

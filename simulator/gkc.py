@@ -80,10 +80,12 @@ def bring_up_to_date(run: RunFolder, key: str, settings: Settings, log: Callable
 
 def roster_of(contender: Contender, log: Log, settings: Settings) -> Roster:
     """List whom a contender's base has learned: the rows, outside holdouts, of the periods that it holds."""
-    assert contender.base is not None
-    category = category_of(log.schema, settings.center.category, contender.base.parts)
+    base = contender.base
+    assert base is not None
+    category = category_of(log.schema, settings.center.category, base.parts)
     roster, share = Roster(log.schema, category), holdout_share(settings.stream)
-    for period in log.periods[: 1 + contender.compressed_through]:
+    first = max(contender.recipe.arm.compress_from, base.compresses == "found")  # rows of the first one find nothing
+    for period in log.periods[first : 1 + contender.compressed_through]:
         rows: Batch = log.read(period, histories=contender.recipe.reads_histories and bool(log.schema.histories))
         roster.add(rows.select(~holdout_mask(rows, share)) if share else rows)
     return roster

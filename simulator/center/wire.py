@@ -27,6 +27,7 @@ from simulator.serve.request import LARGEST_ID, RequestError
 
 JSON, ARROW = KINDS = ("application/json", "application/vnd.apache.arrow.stream")
 MAX_ROWS = 10_000
+MAX_DIGITS = 20  # of a version
 FIELDS = ("user", "item", "category")
 VERSION, VECTORS = b"version", b"vectors"  # keys of metadata
 
@@ -95,7 +96,7 @@ def _of_arrow(body: bytes) -> tuple[dict[str, Ids], int | None]:
             raise RequestError(f"{name}: has a null; ids are whole numbers from 0 to {LARGEST_ID}")
         columns[name] = table.column(name).to_numpy().astype(np.int64)
     version = (table.schema.metadata or {}).get(VERSION)
-    if version is not None and not version.isdigit():
+    if version is not None and not (version.isdigit() and len(version) < MAX_DIGITS):
         raise RequestError("version: is a whole number from 0 on; leave it out for the newest")
     return columns, None if version is None else int(version)
 

@@ -68,19 +68,23 @@ class Centered:
             held = load_file(folder_of(center, version) / ROSTER)
             self.roster = Roster.from_tensors(self.schema, self.roster.category, held)
 
-    def publish(self, rows: Batch, ranks: Ranks) -> None:
-        """Write what the base knows, now that it has taken in these rows, and answer from that."""
+    def publish(self, rows: Batch, ranks: Ranks, fresh: int) -> None:
+        """Write what the base knows, now that it has taken in these rows, and answer from that.
+
+        `fresh` versions have come since the last commit, this one among them. The one before stays, however few are to
+        be kept: the checkpoint at hand is of a model that was trained with it.
+        """
         assert self.folder is not None
         version, until = self.live.compressed_through, self.live.built_until
         self.roster.add(rows.to("cpu"))
         if ranks.first:
-            keep = self.settings.versions
+            keep = max(self.settings.versions, 1 + fresh)
             build(self.live.base, self.roster, self.folder, version, built_until=until, keep=keep, device=self.device)
         ranks.wait()
         self.read_from(self.folder)
 
 
-def publish(source: Source | None, rows: Batch, now: Batch, ranks: Ranks) -> dict[str, float]:
+def publish(source: Source | None, rows: Batch, now: Batch, ranks: Ranks, *, fresh: int = 1) -> dict[str, float]:
     """Let a center, if that is the source, have a version with these rows; what it holds, and what all pairs would.
 
     `center_entries` are N_u + N_i + N_uc, `center_of_all_pairs` N_u x N_i (KEEP, section 5.2.2). `center_has_<key>` is
@@ -88,7 +92,7 @@ def publish(source: Source | None, rows: Batch, now: Batch, ranks: Ranks) -> dic
     """
     if not isinstance(source, Centered):
         return {}
-    source.publish(rows, ranks)
+    source.publish(rows, ranks, fresh)
     assert source.cached is not None
     version, built = source.cached.version, source.cached.version.manifest
     known = version.known(*ids_of(now, source.schema, built.category))

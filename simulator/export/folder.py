@@ -28,7 +28,7 @@ from torch.export import ExportedProgram, save
 from pkb.batch import Batch, Schema
 from pkb.errors import RunError
 from simulator.contender.checkpoint import load_contender
-from simulator.export.program import Columns, columns_of, export_program
+from simulator.export.program import Columns, check_exportable, columns_of, export_program
 from simulator.record.experiment import ArmAndSeed, key_of
 from simulator.record.files import becoming
 from simulator.record.layout import RunFolder
@@ -48,9 +48,10 @@ def export_arm(run: RunFolder, log: Log, who: ArmAndSeed, folder: Path) -> Path:
     if committed < 0:
         raise RunError(f"{run}: {key_of(who)} has committed no period yet, so there is nothing to export")
     contender = load_contender(run.checkpoint(key_of(who), committed))
+    check_exportable(contender)
     period, schema = log.periods[committed], contender.schema
     rows = log.read(period, histories=contender.recipe.reads_histories).select(slice(ROWS))
-    expected = torch.from_numpy(contender.predict(rows)) if not contender.reads.predicting else torch.empty(0)
+    expected = torch.from_numpy(contender.predict(rows))
     trained_through = contender.trained_through
     program = export_program(contender, rows)
     columns = columns_of(rows, schema)

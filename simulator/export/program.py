@@ -18,6 +18,7 @@ from pkb.device import CPU
 from pkb.errors import RunError
 from pkb.parameters import tables_of
 from simulator.contender.contender import Contender
+from simulator.contender.settings import CENTER
 
 Columns = dict[
     str, Tensor
@@ -66,7 +67,7 @@ def export_program(contender: Contender, rows: Batch) -> ExportedProgram:
 
     The contender is used up. RunError says in one line why it cannot be exported.
     """
-    _check_exportable(contender)
+    check_exportable(contender)
     _keep_what_predicts(contender)
     scores = Scores(contender).eval().requires_grad_(False)
     columns = columns_of(rows, contender.schema)
@@ -84,12 +85,15 @@ def export_program(contender: Contender, rows: Batch) -> ExportedProgram:
     return program
 
 
-def _check_exportable(contender: Contender) -> None:
+def check_exportable(contender: Contender) -> None:
+    """RunError says why a contender is no program of tensors."""
     why = None
     if contender.stopped is not None:
         why = f"it was stopped: {contender.stopped}"
     elif isinstance(contender.model.backbone, FittedBackbone):
         why = f"{contender.recipe.arm.backbone} is fitted as a whole and is no network of tensors"
+    elif contender.recipe.arm.source == CENTER:
+        why = "it looks knowledge up in a center, which is no part of a program; serve it"
     elif searched := contender.reads.predicting:
         why = f"it reads what {' and '.join(sorted(searched))} finds for each row, which takes a live index; serve it"
     if why is not None:

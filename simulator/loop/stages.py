@@ -84,7 +84,7 @@ class Stages:
         assert base is not None, f"{first.key} has no base"
         olds = self.todo.to_compress(base.compresses)
         since = max(first.compressed_through + 1, first.recipe.arm.compress_from)
-        for old in (index for index in olds if index >= since):
+        for fresh, old in enumerate((index for index in olds if index >= since), start=1):
             for _ in self._rounds(first, [old]):
                 with self.charged("compress", *sharers) as done:
                     rows = past.old(old, first)
@@ -95,7 +95,7 @@ class Stages:
                 return
             for contender in sharers:
                 with self.charged("compress", contender):
-                    told = publish(contender.source, rows, past.rows(contender), contender.ranks)
+                    told = publish(contender.source, rows, past.rows(contender), contender.ranks, fresh=fresh)
                 with self.charged("measure", contender):
                     examined = examine(contender, past.served.of(rows), past.rows(contender))
                     self.notes[contender.key] = examined | told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pkb.backbones.base import make_click_model
 from pkb.backbones.deepfm import DeepFM
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.beside import Beside
+from pkb.center import Cached, Center, Roster, build
 from pkb.knowledge import KnowledgeBase
 from pkb.plug import INTO_USE, SecondPlug
 from pkb.pretrained.bert4rec import BERT4Rec
@@ -44,6 +46,22 @@ def test_each_learns_in_its_own_stages_and_knows_what_it_knows_alone() -> None:
     assert all(torch.equal(part, known[name]) for name, part in its.items())
     assert set(made.health(rows)) == {"entropy_click"}
     assert set(made.compression_losses(rows, "pass_2")) == {"total", "beside_cloze"}
+
+
+def test_a_center_makes_the_second_bases_products_of_its_own_factors(tmp_path: Path) -> None:
+    decomposed = Case(base=KNOWLEDGE_BASES["keep"], settings=KEEP.settings | {"form": "decomposed"})
+    made, rows = Beside(SCHEMA, OTHER.make(), decomposed.make()), KEEP.rows
+    stir(made.second)
+    made.standardise(rows)
+    products = [part for part in made.parts if part.factors]
+    made.parts, made.scales = tuple(products), made.scales[-len(products) :]
+    roster = Roster(SCHEMA)
+    one = rows.select(slice(1))
+    roster.add(one)
+    build(made, roster, tmp_path, 0, built_until=None)
+    found, live = Cached(Center(tmp_path).version(0), SCHEMA).knowledge(one), made.knowledge(one)
+    torch.testing.assert_close(found["beside_product_click"], live["beside_product_click"])
+    assert live["beside_product_click"].std() > 0.01
 
 
 @pytest.mark.parametrize("plug", INTO_USE)

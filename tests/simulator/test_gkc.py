@@ -15,7 +15,7 @@ from pkb.errors import RunError, SettingError
 from simulator.contender.checkpoint import load_contender, save_contender
 from simulator.contender.compression import compress
 from simulator.contender.settings import ArmSettings
-from simulator.gkc import bring_up_to_date, center, present
+from simulator.gkc import bring_up_to_date, center, present, roster_of
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.settings import Settings, to_yaml
@@ -60,6 +60,16 @@ def test_a_version_tells_of_all_that_the_base_has_learned_and_of_nobody_else(tmp
     found, live = Cached(version, log.schema).knowledge(learned), base.knowledge(learned)
     assert torch.equal(found["user"], live["user"])
     bring_up_to_date(run, "keep-0", settings, lambda: pytest.fail("it is there already"))
+
+
+def test_who_was_seen_before_the_base_began_to_learn_is_no_part_of_a_version(tmp_path: Path) -> None:
+    log = tiny_log(tmp_path / "data" / "tiny", periods=3, rows=200)
+    settings = tiny_settings(tmp_path, arms={"late": replace(ARMS["keep"], compress_from=1)})
+    contender, rows = contender_of(settings, "late"), log.read(log.periods[1])
+    compress(contender, rows, log.periods[1], log.periods[2])
+    learned = rows.select(~holdout_mask(rows, settings.stream.holdout_share))
+    roster = roster_of(contender, log, settings)
+    assert roster.keys("user").tolist() == learned.ids_BF[:, 0].unique().tolist()
 
 
 def test_versions_are_shown_with_their_entries_beside_all_pairs_and_damage_by_name(tmp_path: Path) -> None:

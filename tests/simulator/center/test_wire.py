@@ -52,6 +52,18 @@ def test_a_question_is_read_as_it_was_asked_in_both_kinds(version: int | None) -
             assert np.array_equal(getattr(read, name), getattr(asked, name))
 
 
+def test_a_version_of_more_digits_than_python_reads_is_refused() -> None:
+    ids = np.array([1])
+    body = write_question(Question(user_B=ids, item_B=ids, category_B=ids, version=0))
+    with pa.ipc.open_stream(body) as stream:
+        table = stream.read_all().replace_schema_metadata({"version": "9" * 5_000})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as written:
+        written.write_table(table)
+    with pytest.raises(RequestError, match="version: is a whole number"):
+        read_question(sink.getvalue().to_pybytes(), ARROW)
+
+
 def asked(**changed: object) -> bytes:
     return json.dumps({"user": [1], "item": [2], "category": [3]} | changed).encode()
 

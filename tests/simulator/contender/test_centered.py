@@ -152,6 +152,20 @@ def test_an_arm_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: P
     assert one == other
 
 
+def test_the_version_of_a_checkpoint_stays_until_the_next_one_however_few_are_kept(tmp_path: Path, log: Log) -> None:
+    c = played(tmp_path, log, 2, center=CenterSettings(versions=1))
+    save_contender(tmp_path / "checkpoint", c, 1)
+    for fresh, old in enumerate((1, 2, 3), start=1):  # one period compresses three, and is killed
+        rows, now = log.read(log.periods[old]), log.periods[4]
+        compress(c, rows, log.periods[old], now)
+        publish(c.source, rows, log.read(now), Ranks(), fresh=fresh)
+    loaded = load_contender(tmp_path / "checkpoint")
+    centered(loaded).write_to(tmp_path / "center", Ranks())
+    assert versions_in(tmp_path / "center") == [0]
+    play(loaded, log, range(2, 4))
+    assert versions_in(tmp_path / "center") == [1, 2]
+
+
 def test_one_base_may_answer_for_an_arm_itself_and_for_another_through_a_center(tmp_path: Path, log: Log) -> None:
     arms = {"live": replace(KEEP, source="live"), "center": KEEP}
     settings: Settings = tiny_settings(tmp_path, arms=arms)

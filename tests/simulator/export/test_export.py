@@ -20,7 +20,7 @@ from pkb.errors import RunError, SettingError
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.contender.settings import ArmSettings
-from simulator.export.program import columns_of, export_program
+from simulator.export.program import check_exportable, columns_of, export_program
 from simulator.played import export
 from simulator.plays import recipe_of
 from simulator.record.layout import RunFolder
@@ -148,9 +148,16 @@ def test_a_program_takes_any_number_of_rows_and_fields_of_every_kind(arm: ArmSet
     assert expected.std() > 0.002
 
 
-def test_what_searches_cannot_be_exported() -> None:
-    rows = make_rows(schema=OF_EVERY_KIND)
-    settings = tiny_settings(Path("none"), arms={"arm": ArmSettings(backbone="rim")})
+@pytest.mark.parametrize(
+    ("arm", "told"),
+    [
+        (ArmSettings(backbone="rim"), "it reads what field_match finds for each row, which takes a live index"),
+        (ArmSettings(knowledge="keep", plug="hidden", source="center"), "it looks knowledge up in a center"),
+    ],
+    ids=["searches", "center"],
+)
+def test_what_a_program_cannot_hold_is_refused(arm: ArmSettings, told: str) -> None:
+    settings = tiny_settings(Path("none"), arms={"arm": arm})
     contender = Contender(recipe_of(settings, "arm", 0), OF_EVERY_KIND)
-    with pytest.raises(RunError, match="it reads what field_match finds for each row, which takes a live index"):
-        export_program(contender, rows)
+    with pytest.raises(RunError, match=rf"^arm-0: cannot be exported: {told}"):
+        check_exportable(contender)
