@@ -9,6 +9,7 @@ python -m benchmarks ranks      two Ray Train workers against torchrun
 python -m benchmarks retrieval  field-match and dense search beside bm25s and tantivy, once '.[comparison]' is there
 python -m benchmarks numbers    13 numeric of 26 fields, 3 lists, beside as many categorical ones; ingest, with features
 python -m benchmarks center     KEEP through its center: look-ups, models, ten million users
+python -m benchmarks serving    the model's path, requests over HTTP, deployment; plays a run of its own; four minutes
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
@@ -27,6 +28,7 @@ from benchmarks.numbers import ingest_of_numbers, step_of_numbers
 from benchmarks.peers import ceiling, peers, quality
 from benchmarks.ranks import ranks
 from benchmarks.retrieval import retrieval
+from benchmarks.serving import serving
 from benchmarks.stream import stream
 from benchmarks.training import edk_encoder, edk_whole, step_size
 
@@ -40,6 +42,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "retrieval": retrieval,
     "numbers": lambda: [*step_of_numbers(9), *ingest_of_numbers()],
     "center": lambda: [*ratios(9), *ten_million()],
+    "serving": serving,
     "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }

@@ -126,7 +126,7 @@ def ratios(repeats: int) -> list[Figure]:
                 "by_handle": lambda one: by_handle.ask(*ids_of(one, SCHEMA, "category"), 0),
                 "by_http": lambda one: by_http.ask(*ids_of(one, SCHEMA, "category"), 0),
             }
-            figures += _beside("center", ways, "live", requests, repeats, time.perf_counter, faster=True)
+            figures += beside("center", ways, "live", requests, repeats, time.perf_counter, faster=True)
             by_http.close()
         for name in MODELS:
             torch.manual_seed(0)
@@ -136,7 +136,7 @@ def ratios(repeats: int) -> list[Figure]:
                 "keep_cached": lambda one, model=plugged: model(one, source.knowledge(one)),  # type: ignore[misc]
                 "keep_live": lambda one, model=plugged: model(one, base.knowledge(one)),  # type: ignore[misc]
             }
-            figures += _beside(name, paths, "alone", requests, repeats, time.process_time, faster=False)
+            figures += beside(name, paths, "alone", requests, repeats, time.process_time, faster=False)
     return figures
 
 
@@ -147,7 +147,7 @@ def _model(name: str, base: KEEP, *, plugged: bool) -> ClickModel:
     return model.eval()
 
 
-def _beside(
+def beside(
     what: str,
     ways: dict[str, Callable[[Batch], object]],
     against: str,
