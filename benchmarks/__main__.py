@@ -11,6 +11,7 @@ python -m benchmarks numbers    13 numeric of 26 fields, 3 lists, beside as many
 python -m benchmarks center     KEEP through its center: look-ups, models, a million users; under three minutes
 python -m benchmarks center_10m ten million users; ten minutes or so
 python -m benchmarks scenarios  steps and scores of the models of many scenarios beside the plain network's
+python -m benchmarks serving    the model's path, requests over HTTP, deployment; plays a run of its own; four minutes
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """
@@ -30,6 +31,7 @@ from benchmarks.peers import ceiling, peers, quality
 from benchmarks.ranks import ranks
 from benchmarks.retrieval import retrieval
 from benchmarks.scenarios import scenarios
+from benchmarks.serving import serving
 from benchmarks.stream import stream
 from benchmarks.training import edk_encoder, edk_whole, step_size
 
@@ -45,6 +47,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "center": lambda: [*ratios(9), *many_users(1)],
     "center_10m": lambda: many_users(10),
     "scenarios": lambda: scenarios(9),
+    "serving": serving,
     "busy": main_job,
     "large": lambda: [f for f in stream(50_000_000, 1) if "peak" in f.name],
 }

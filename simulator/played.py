@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 from rich.console import Console
 
@@ -111,19 +110,12 @@ def loadtest_run(folder: Path, settings: LoadSettings, console: Console, deploy:
 def serve_arms(played: Played, arms: Sequence[ArmAndSeed]) -> Iterator[list[Target]]:
     """Deploy arms, each as `serve` does, on a Ray of this machine's own; give the URL of each."""
     from simulator.cluster.session import ray_session
-    from simulator.serve.deploy import cpus_of_each, route_of, running
-    from simulator.serve.replica import application
+    from simulator.serve.replica import deployed
 
     settings = replace(played.settings.serve, host="127.0.0.1")  # no token is asked for, so nobody else may ask
-    cpus = cpus_of_each(len(arms))
-    applications = {
-        (f"{arm}/{seed}", route_of(arm, seed)): application(
-            source_of(played.run.path, arm, seed), None, follow=False, cpus=cpus
-        )
-        for arm, seed in arms
-    }
-    with ray_session(None), running(played.run.name, settings, applications) as root:
-        yield [Target(arm=arm, seed=seed, url=f"{root}{quote(route_of(arm, seed))}/v1/score") for arm, seed in arms]
+    sources = [source_of(played.run.path, arm, seed) for arm, seed in arms]
+    with ray_session(None), deployed(sources, settings, None) as targets:
+        yield targets
 
 
 def _tried(

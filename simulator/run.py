@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +25,6 @@ from simulator.record.lock import held
 from simulator.record.provenance import write_environment
 from simulator.record.replayed import Replayed, ReplayedPeriod, hold_to
 from simulator.report.commands import conclude, conclude_serving, conclude_what_is_missing, present, say
-from simulator.serve.loading import load_servable
 from simulator.serve.serving import check_servable, serve_and_measure
 from simulator.settings import Settings, check_changes, load, to_yaml
 from simulator.stream.domains import told
@@ -84,8 +82,8 @@ def finish(run: RunFolder, settings: Settings, log: Log, console: Console, tell:
     results = conclude(run, console)
     try:
         if settings.serve.enabled:
-            loader = partial(load_servable, log, settings.stream, settings.retrieval)
-            serve_and_measure(run, settings.serve, settings.stream, log, tell, seed=settings.seeds[0], load=loader)
+            asked, stream, retrieval = settings.serve, settings.stream, settings.retrieval
+            serve_and_measure(run, asked, stream, retrieval, log, tell, seed=settings.seeds[0])
             results = conclude_serving(run, results)
     finally:
         present(run, results, console)

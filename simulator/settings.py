@@ -28,9 +28,9 @@ from simulator.contender.yardsticks import YARDSTICKS
 from simulator.measure.settings import MeasureSettings
 from simulator.policies import POLICIES
 from simulator.record.tuning import untuned
-from simulator.serve.request import MAX_HISTORY
 from simulator.serve.settings import ServeSettings
 from simulator.stream.settings import IngestSettings, StreamSettings
+from simulator.stream.typed_values import LONGEST_LIST
 from simulator.train.settings import TrainSettings
 from simulator.tune.settings import TuneSettings
 
@@ -87,9 +87,9 @@ class Settings:
                 raise SettingError(
                     f"{name}.batch_size={size}: {least or 'must be at least'} train.workers, {self.train.workers}"
                 )
-        if self.stream.history_length > MAX_HISTORY:
+        if self.stream.history_length > LONGEST_LIST:
             raise SettingError(
-                f"stream.history_length={self.stream.history_length}: must be at most {MAX_HISTORY}, to be served"
+                f"stream.history_length={self.stream.history_length}: must be at most {LONGEST_LIST}, to be served"
             )
         if self.tune.periods and self.stream.protocol == "split":
             raise SettingError(f"tune.periods={self.tune.periods}: must be 0 where stream.protocol=split")

@@ -31,8 +31,7 @@ from pkb.center.manifest import Manifest
 from pkb.center.writing import versions_in
 from pkb.errors import DataError, RunError
 from simulator.center.wire import JSON, read_question, write_answer
-from simulator.serve.app import one_replica
-from simulator.serve.deploy import shut_down, wait_until_routed
+from simulator.serve.deploy import one_replica, shut_down, wait_until_routed
 from simulator.serve.guard import REFUSED, bears
 from simulator.serve.ports import free_port, reachable
 from simulator.serve.request import RequestError, read_body

@@ -23,11 +23,12 @@ import pyarrow as pa
 from pkb.center import Answer
 from pkb.center.keys import Ids
 from simulator.serve.arrow_messages import refuse_what_unfolds
-from simulator.serve.request import LARGEST_ID, RequestError
+from simulator.serve.request import RequestError
 
 JSON, ARROW = KINDS = ("application/json", "application/vnd.apache.arrow.stream")
 MAX_ROWS = 10_000
 MAX_DIGITS = 20  # of a version
+LARGEST_ID = 2**31 - 1
 FIELDS = ("user", "item", "category")
 VERSION, VECTORS = b"version", b"vectors"  # keys of metadata
 

@@ -107,14 +107,15 @@ def precise_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(token: str | None = None) -> aiohttp.ClientSession:
     """Open a session without a limit of connections: aiohttp's default of 100 would close the loop.
 
-    It goes through no proxy, whatever the environment names.
+    It goes through no proxy, whatever the environment names, and bears the token if there is one.
     """
+    headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     return aiohttp.ClientSession(
         trust_env=False,
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=None),
-        headers={"Content-Type": "application/json"},
+        headers=headers,
     )

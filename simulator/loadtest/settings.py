@@ -25,7 +25,8 @@ class LoadSettings:
     repeats: int = 5  # of everything
     step: float = 0.05  # from one rate to the next, a share of it
     start: float = 50.0  # requests/s, where the search begins
-    most: float = 10_000.0  # requests/s, where it ends
+    least: float = 0.1  # requests/s, where it gives up ...
+    most: float = 10_000.0  # ... and where it ends
     share: float = 0.8  # of the lowest sustained rate of any arm, at which all are compared
     warm_up: int = 20  # requests before each load, one by one, which count for nothing
     timeout_s: float = 5.0
@@ -39,7 +40,8 @@ class LoadSettings:
         between(self, "repeats", 1, 1000)
         between(self, "step", 0.001, 1)
         between(self, "most", 1, MOST_RATE)
-        between(self, "start", 0.01, self.most)
+        between(self, "least", 0.01, self.most)
+        between(self, "start", self.least, self.most)
         if not 0 < self.share <= 1:
             raise SettingError(f"share={self.share}: must be above 0 and at most 1")
         at_least(self, "warm_up", 1)

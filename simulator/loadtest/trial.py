@@ -33,7 +33,6 @@ from simulator.loadtest.settings import LoadSettings
 from simulator.record.loadtest import ArmUnderLoad, LoadTest, Offered, SelfCheck, Spread
 
 MOST_LAG_MS = 1.0  # p99 of what the generator may be late, before a server that does nothing
-LEAST_RATE = 0.1  # requests/s, where a search gives up
 FIRST_FACTOR = 2.0  # by which rates rise or fall until the first search has a bound on both sides
 NEXT_STRIDE = 2  # places of the grid, likewise, in later repeats, which begin where the first one ended
 SETTLE_SECONDS = 60.0  # patience with a server that was asked for more than it can give
@@ -125,7 +124,7 @@ class Trial:
             earlier = next((rate for rate in reversed(found[target.url]) if rate is not None), None)
             stride = NEXT_STRIDE if earlier else max(1, grid.at_most(FIRST_FACTOR))
             start = grid.at_most(earlier or settings.start)
-            searches[target.url] = Search(start, grid.at_most(LEAST_RATE), grid.at_most(settings.most), stride)
+            searches[target.url] = Search(start, grid.at_most(settings.least), grid.at_most(settings.most), stride)
         turn = 0
         while any(search.next is not None for search in searches.values()):
             for target in self._turns(repeat):

@@ -1,4 +1,4 @@
-"""Contenders on Ray Serve for as long as a block runs; an application somebody else serves is left alone."""
+"""Applications on Ray Serve for as long as a block runs; what somebody else serves is left alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import json
 import logging
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -21,11 +19,13 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import ApplicationStatusOverview, LoggingConfig
 
 from pkb.errors import RunError
-from simulator.record.experiment import ArmAndSeed
-from simulator.serve.app import Loader, contender_app
 from simulator.serve.ports import free_port, reachable
 from simulator.serve.settings import ServeSettings
 
+# A backlog waits inside the replica: what a full replica turns away, Serve's router offers again only after
+# back-offs of up to a second, and throughput under overload collapses. Beyond both, Serve answers 503 at once.
+MAX_ONGOING_REQUESTS = 128
+MAX_QUEUED_REQUESTS = 32
 START_SECONDS = 60  # patience with the first contender to come up ...
 START_SECONDS_EACH = 15  # ... and with each further one
 SHUTDOWN_SECONDS = 30
@@ -34,31 +34,18 @@ REPLICA_CPUS = 0.1  # of a core, reserved by each contender ...
 ALL_CPUS = 0.5  # ... and by all of them together at most, so that any number fits beside a waiting trainer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where a contender is served."""
-
-    arm: str
-    seed: int
-    url: str
-
-
-@contextlib.contextmanager
-def deployed(
-    name: str, settings: ServeSettings, run: Path, contenders: Sequence[ArmAndSeed], load: Loader
-) -> Iterator[list[Endpoint]]:
-    """Put every (arm, seed) of the run `name` behind HTTP; Serve is shut down at the end.
-
-    SettingError if the port is taken; RunError if the cluster serves something already, or a contender does
-    not come up.
-    """
-    cpus = cpus_of_each(len(contenders))
-    applications = {
-        (f"{arm}/{seed}", route_of(arm, seed)): contender_app(load, run, arm, seed, cpus=cpus)
-        for arm, seed in contenders
-    }
-    with running(name, settings, applications) as root:
-        yield [Endpoint(arm=arm, seed=seed, url=root + quote(route_of(arm, seed))) for arm, seed in contenders]
+def one_replica(name: str, cpus: float) -> Callable[[Any], serve.Deployment]:
+    """What makes a deployment of a class: one replica of it, which reserves so much of a core."""
+    return serve.deployment(
+        name=name,
+        num_replicas=1,
+        ray_actor_options={"num_cpus": cpus},
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        max_queued_requests=MAX_QUEUED_REQUESTS,
+        max_constructor_retry_count=1,  # a damaged checkpoint does not heal
+        graceful_shutdown_timeout_s=1.0,
+        graceful_shutdown_wait_loop_s=0.1,
+    )
 
 
 def cpus_of_each(contenders: int) -> float:
@@ -77,7 +64,8 @@ def running(
 ) -> Iterator[str]:
     """Run the applications of the run `name`, by their names and routes, and yield where they are asked.
 
-    Serve is shut down at the end. Errors as those of `deployed`.
+    Ray must be initialised; Serve is shut down at the end. SettingError if the port is taken; RunError if the cluster
+    serves something already, or an application does not come up.
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     port = free_port(settings)

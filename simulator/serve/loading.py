@@ -16,19 +16,11 @@ from simulator.contender.centered import Centered
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.contender import Contender
 from simulator.loop.finder import Finder
-from simulator.record.experiment import key_of
-from simulator.record.layout import RunFolder, center_of
+from simulator.record.layout import center_of
 from simulator.stream.learnable import Learnable
 from simulator.stream.log import Log
 from simulator.stream.protocol import joins_pool, last_prediction
 from simulator.stream.settings import StreamSettings
-
-
-def load_servable(
-    log: Log, stream: StreamSettings, retrieval: RetrievalSettings, run: Path, arm: str, seed: int
-) -> Scorer:
-    """Load a contender of a run that is over, and if it reads neighbours the pool of all periods."""
-    return load_scorer(log, stream, retrieval, RunFolder(run).checkpoint(key_of((arm, seed)), len(log.periods) - 1))
 
 
 def load_scorer(log: Log, stream: StreamSettings, retrieval: RetrievalSettings, checkpoint: Path) -> Scorer:

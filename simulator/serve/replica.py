@@ -1,22 +1,26 @@
-"""The server on Ray Serve."""
+"""The server on Ray Serve: of one contender until interrupted, or of several for as long as a block runs."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from ray import serve
 
+from simulator.loadtest.trial import Target
 from simulator.serve.alone import announce
-from simulator.serve.app import one_replica
 from simulator.serve.asgi import make_app
-from simulator.serve.deploy import running
+from simulator.serve.deploy import cpus_of_each, one_replica, route_of, running
 from simulator.serve.settings import ServeSettings
 from simulator.serve.versions import Source, Versions
+from simulator.stream.log import Log
+from simulator.stream.stored_words import stored_words
 
 POLL_SECONDS = 1.0
 Tell = Callable[[str], None]
@@ -37,6 +41,24 @@ class Replica:
 def application(source: Source, token: str | None, *, follow: bool, cpus: float = 1.0) -> serve.Application:
     """The Serve application of one contender: one replica, which reserves `cpus` of a core."""
     return one_replica("score", cpus)(serve.ingress()(Replica)).bind(source, token, follow)
+
+
+@contextlib.contextmanager
+def deployed(sources: Sequence[Source], settings: ServeSettings, token: str | None) -> Iterator[list[Target]]:
+    """Put contenders of one run behind HTTP, and say where each is asked; errors as those of `running`."""
+    stored_words(Log(sources[0].log), sources[0].folder.vocabulary)  # once, rather than in every replica
+    cpus = cpus_of_each(len(sources))
+    applications = {
+        (f"{source.arm}/{source.seed}", route_of(source.arm, source.seed)): application(
+            source, token, follow=False, cpus=cpus
+        )
+        for source in sources
+    }
+    with running(sources[0].run.name, settings, applications) as root:
+        yield [
+            Target(arm=source.arm, seed=source.seed, url=f"{root}{quote(route_of(source.arm, source.seed))}/v1/score")
+            for source in sources
+        ]
 
 
 def serve_on_ray(source: Source, settings: ServeSettings, token: str | None, *, follow: bool, tell: Tell) -> None:

@@ -1,4 +1,4 @@
-"""Deploy every contender of a run on Ray Serve, check what is served, and measure its latency.
+"""Deploy every contender of a run as `serve` does, check what is served, and measure its latency.
 
 Every contender meets the same schedules and the same requests, in turns, so that a slow moment of the machine
 does not fall on one of them alone. The run's folder gets `serving.json` (`simulator.record.serving`).
@@ -13,23 +13,26 @@ from dataclasses import dataclass
 import aiohttp
 import numpy as np
 
-from pkb.batch import Batch, Schema
+from pkb.batch import Batch
 from pkb.errors import RunError, SettingError
 from pkb.seeding import derived_seed
+from retrieval.indexed_pool import RetrievalSettings
 from simulator.loadtest.arrivals import poisson_arrivals
 from simulator.loadtest.offering import Load, offer, open_session, percentile, precise_loop
+from simulator.loadtest.trial import Target
 from simulator.record.costs import ArmCosts, read_arm_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Measured, Serving, write_serving
-from simulator.serve.app import Loader
 from simulator.serve.check import largest_difference
-from simulator.serve.deploy import Endpoint, deployed
+from simulator.serve.guard import token_of_environment
 from simulator.serve.ports import free_port
+from simulator.serve.replica import deployed
 from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
 from simulator.serve.stored import TOLERANCE, may_flip, stored_predictions
 from simulator.serve.traffic import sampled_requests
+from simulator.serve.versions import Source
 from simulator.stream.domains import sub_domain
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
@@ -44,11 +47,11 @@ def serve_and_measure(
     run: RunFolder,
     settings: ServeSettings,
     stream: StreamSettings,
+    retrieval: RetrievalSettings,
     log: Log,
     report: Report,
     *,
     seed: int,
-    load: Loader,
 ) -> Serving:
     """Serve each contender that was not stopped, yardsticks left out, and write what was seen to `serving.json`.
 
@@ -62,9 +65,14 @@ def serve_and_measure(
     measured: list[Measured] = []
     if arms:
         report(f"serving: deploying {len(arms)} contenders")
-        everyone = [arm.who for arm in arms]
-        with deployed(run.name, settings, run.path.resolve(), everyone, load) as endpoints:
-            client = _Client(run, settings, log.schema, stream, period.index, holdout, endpoints, report, seed)
+        folder = run.path.resolve()
+        sources = [
+            Source(run=folder, log=log.folder, stream=stream, retrieval=retrieval, arm=arm.arm, seed=arm.seed)
+            for arm in arms
+        ]
+        token = token_of_environment(settings.host)
+        with deployed(sources, settings, token) as targets:
+            client = _Client(run, settings, log, stream, period.index, holdout, targets, token, report, seed)
             with asyncio.Runner(loop_factory=precise_loop) as loop:
                 checks, measured = loop.run(client.check_and_measure())
     serving = Serving(
@@ -100,8 +108,9 @@ def rows_to_ask_for(stream: StreamSettings, log: Log) -> Batch:
 def check_servable(settings: ServeSettings, stream: StreamSettings, log: Log) -> None:
     """Know before training what would stop serving after it; SettingError or RunError names the setting."""
     free_port(settings)
+    token_of_environment(settings.host)
     holdout = rows_to_ask_for(stream, log)
-    [body] = sampled_requests(holdout, log.schema, number=1, candidates=settings.candidates, seed=0)
+    [body] = sampled_requests(holdout, log, stream, number=1, candidates=settings.candidates, seed=0)
     if len(body) > MAX_BODY_BYTES:
         raise SettingError(
             f"serve.candidates={settings.candidates}: a request has {len(body):,} bytes, more than the"
@@ -135,48 +144,49 @@ class _Client:
 
     run: RunFolder
     settings: ServeSettings
-    schema: Schema
+    log: Log
     stream: StreamSettings
     period: int
     holdout: Batch
-    endpoints: Sequence[Endpoint]
+    targets: Sequence[Target]
+    token: str | None
     report: Report
     seed: int
 
     async def check_and_measure(self) -> tuple[list[Check], list[Measured]]:
-        """Check every endpoint, warm it up, then measure all of them at each rate."""
-        async with open_session() as session:
+        """Check every target, warm it up, then measure all of them at each rate."""
+        async with open_session(self.token) as session:
             self.report("serving: comparing served with stored probabilities")
-            checks = [await self._check(session, endpoint) for endpoint in self.endpoints]
-            for endpoint in self.endpoints:
-                await self._warm_up(session, endpoint)
+            checks = [await self._check(session, target) for target in self.targets]
+            warm_up = self._requests(WARM_UP, self._seed("warm up"))
+            for target in self.targets:
+                for body in warm_up:
+                    await offer(session, target.url, [body], np.zeros(1), self.settings.timeout_s)
             measured = []
             for repeat in range(self.settings.repeats):
                 for rate in self.settings.rates:
-                    for endpoint in self.endpoints:
-                        self.report(f"serving: {endpoint.arm} (seed {endpoint.seed}) at {rate:g} requests/s")
-                        measured.append(await self._measure(session, endpoint, rate, repeat))
+                    measured += await self._measure(session, rate, repeat)
         return checks, measured
 
-    async def _check(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> Check:
+    async def _check(self, session: aiohttp.ClientSession, target: Target) -> Check:
         through, holdout = last_prediction(self.stream, self.period)
-        who = (endpoint.arm, endpoint.seed)
-        stored = stored_predictions(self.run, self.period, *who, through=through, holdout=holdout)
+        stored = stored_predictions(self.run, self.period, target.arm, target.seed, through=through, holdout=holdout)
         rows, largest, beyond = await largest_difference(
-            session, endpoint, self.holdout, stored, self.schema, self.settings
+            session, target, self.holdout, stored, self.log, self.stream, self.settings
         )
-        return Check(arm=endpoint.arm, seed=endpoint.seed, rows=rows, max_difference=largest, share_beyond=beyond)
+        return Check(arm=target.arm, seed=target.seed, rows=rows, max_difference=largest, share_beyond=beyond)
 
-    async def _warm_up(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
-        for body in self._requests(WARM_UP, self._seed("warm up")):
-            await offer(session, endpoint.url, [body], np.zeros(1), self.settings.timeout_s)
-
-    async def _measure(self, session: aiohttp.ClientSession, endpoint: Endpoint, rate: float, repeat: int) -> Measured:
+    async def _measure(self, session: aiohttp.ClientSession, rate: float, repeat: int) -> list[Measured]:
+        """Offer the same requests on the same schedule to one target after the other."""
         seed = self._seed(str(rate), repeat)
         schedule = poisson_arrivals(rate, self.settings.seconds, seed)
         bodies = self._requests(len(schedule), seed)
-        load = await offer(session, endpoint.url, bodies, schedule, self.settings.timeout_s)
-        return summary(endpoint, rate, repeat, load)
+        measured = []
+        for target in self.targets:
+            self.report(f"serving: {target.arm} (seed {target.seed}) at {rate:g} requests/s")
+            load = await offer(session, target.url, bodies, schedule, self.settings.timeout_s)
+            measured.append(summary(target, rate, repeat, load))
+        return measured
 
     def _seed(self, *names: str | int) -> int:
         """One seed for all contenders, and another for every rate and repeat."""
@@ -184,10 +194,10 @@ class _Client:
 
     def _requests(self, number: int, seed: int) -> list[bytes]:
         candidates = self.settings.candidates
-        return sampled_requests(self.holdout, self.schema, number=number, candidates=candidates, seed=seed)
+        return sampled_requests(self.holdout, self.log, self.stream, number=number, candidates=candidates, seed=seed)
 
 
-def summary(endpoint: Endpoint, rate: float, repeat: int, load: Load) -> Measured:
+def summary(target: Target, rate: float, repeat: int, load: Load) -> Measured:
     """Sum up what came of one load."""
 
     def milliseconds(times: np.ndarray, percent: float) -> float | None:
@@ -195,8 +205,8 @@ def summary(endpoint: Endpoint, rate: float, repeat: int, load: Load) -> Measure
         return None if value is None else round(1000 * value, 3)
 
     return Measured(
-        arm=endpoint.arm,
-        seed=endpoint.seed,
+        arm=target.arm,
+        seed=target.seed,
         rate=rate,
         repeat=repeat,
         sent=load.sent,

@@ -6,6 +6,7 @@ comes, and no other; the last KEPT stay callable by number.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -23,12 +24,11 @@ from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 from simulator.serve.loading import Scorer, load_scorer
 from simulator.serve.stored import TOLERANCE, may_flip, stored_predictions
-from simulator.serve.traffic import in_requests
+from simulator.serve.traffic import asked_again
 from simulator.stream.asked import Reader
 from simulator.stream.asked_columns import Column
 from simulator.stream.log import Log
 from simulator.stream.protocol import last_prediction
-from simulator.stream.raw_values import asked_values
 from simulator.stream.settings import StreamSettings
 
 KEPT = 5
@@ -112,6 +112,14 @@ class Versions:
     def held(self) -> list[Version]:
         """From the oldest to the present one."""
         return list(self._held.values())
+
+    @property
+    def behind(self) -> float:
+        """Periods that the run has committed after the one that is served; NaN where its folder cannot be read."""
+        try:
+            return self.source.committed() - (-1 if self.current is None else self.current.number)
+        except (Error, OSError):
+            return math.nan
 
     def swap_to(self, number: int) -> None:
         """Serve the checkpoint of this period from now on; an error leaves all as it is."""
@@ -211,13 +219,10 @@ class Versions:
         )
         rows = self.log.read(period, histories=bool(self.log.schema.histories))
         rows = rows.select(torch.from_numpy(np.isin(rows.row_id.numpy(), row_id)))
-        requests = in_requests(rows, source.stream, size=AT_ONCE, most=CHECKED)
-        rows = rows.select(torch.from_numpy(np.concatenate(requests)))
-        asked, served = asked_values(rows, self.log, source.stream), []
-        for part in np.split(np.arange(len(rows)), np.cumsum([len(places) for places in requests])[:-1]):
-            columns = {
-                name: Column(name=name, values=[values[row] for row in part], shared=False)
-                for name, values in asked.items()
-            }
-            served.append(scorer.predict(self.reader.read(columns, len(part), known).rows))
+        rows, requests = asked_again(rows, self.log, source.stream, size=AT_ONCE, most=CHECKED)
+        served = []
+        for asked in requests:
+            columns = {name: Column(name=name, values=values, shared=False) for name, values in asked.items()}
+            number_of_rows = len(next(iter(asked.values())))
+            served.append(scorer.predict(self.reader.read(columns, number_of_rows, known).rows))
         return probability[np.searchsorted(row_id, rows.row_id.numpy())], np.concatenate(served)

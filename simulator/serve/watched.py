@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from simulator.serve.versions import Version, Versions
 
@@ -41,11 +41,13 @@ class Watched:
         gauge("model_period", "Last period that it has learned.", of_current(lambda v: v.period))
         gauge("model_knowledge", "Last period in its knowledge base.", of_current(lambda v: _or_less(v.knowledge)))
         gauge("model_staleness_seconds", "Since its commit.", of_current(lambda v: time.time() - v.committed))
+        gauge("model_behind_periods", "Those that the run has committed since.", lambda: versions.behind)
         gauge("model_gap_seconds", "From its commit until it was served.", of_current(lambda v: v.since - v.committed))
         gauge("model_load_seconds", "To load it.", of_current(lambda v: v.load_seconds))
         gauge("model_difference", "Largest one to a stored probability.", of_current(lambda v: v.difference))
         gauge("model_swaps", "Versions that were served.", lambda: versions.swaps)
         gauge("model_refused", "Versions that failed their check.", lambda: versions.refused)
+        ProcessCollector(registry=self.registry)  # memory, where two versions are held, and seconds of the processor
 
     def answered(self, stages: Mapping[str, float], candidates: int, values: int, unknown: int) -> None:
         """Count a request."""

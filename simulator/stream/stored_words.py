@@ -66,9 +66,12 @@ def stored_words(log: Log, folder: Path) -> StoredWords:
         aside = folder / f".{mine.name}.{token_hex(4)}.partial"
         try:
             _write(log, aside)
-            if not mine.exists():  # else another process was quicker
+            try:
                 aside.rename(mine)
                 sync_folder(folder)
+            except OSError:
+                if not mine.exists():  # else another process was quicker
+                    raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     return StoredWords(mine, log.manifest.missing)

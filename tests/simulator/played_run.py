@@ -16,17 +16,19 @@ from simulator.stream.log import Log
 from tests.simulator.serve.trained_run import TrainedRun, trained_run
 from tests.simulator.tiny import SCHEMA, tiny_log
 
+ON_A_FREE_PORT = ServeSettings(port=0)
+
 
 def text_of(name: str, number: int) -> str:
     """The raw value of an id in the log of `played_run`."""
     return f"{name} {number}"
 
 
-def played_run(folder: Path) -> TrainedRun:
-    """Two arms and a yardstick through two periods, as `simulator.played` finds them."""
+def played_run(folder: Path, serve: ServeSettings = ON_A_FREE_PORT, *, stopped: str | None = None) -> TrainedRun:
+    """Two arms and a yardstick through two periods, as `simulator.played` finds them; `stopped` as `trained_run`."""
     log = tiny_log(folder / "data" / "tiny-0", periods=2)
     write_vocabulary(log)
-    made = trained_run(folder, ServeSettings(port=0), log=log)
+    made = trained_run(folder, serve, stopped=stopped, log=log)
     write_text(made.run.config, to_yaml(made.settings))
     write_json(made.run.replayed, replayed(log))
     return made

@@ -75,6 +75,7 @@ def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_
         for index in range(DAYS):
             played.commit(index, damages.get(index, lambda: None))
             wait(lambda index=index: versions.swaps + versions.refused == index + 1)  # type: ignore[misc]
+            assert versions.behind == {bad: 1, lost: 2}.get(index, 0)
     finally:
         ended.set()
         thread.join()
@@ -100,6 +101,8 @@ def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_
         "no mixture"
     )
     with Client(make_app(versions)) as client:
+        metrics = client.get("/metrics").body.decode()
+        assert all(line in metrics for line in ("model_swaps 6.0", "model_refused 2.0", "model_behind_periods 0.0"))
         held = client.get("/v1/versions").json
         assert [each["version"] for each in held["versions"]] == good[-KEPT:]
         for number in good[-KEPT:]:

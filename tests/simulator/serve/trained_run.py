@@ -22,7 +22,7 @@ from simulator.settings import Settings
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
 from simulator.stream.shown import Activity, shown
-from tests.simulator.tiny import tiny_log, tiny_settings
+from tests.simulator.tiny import tiny_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,8 @@ class TrainedRun:
     log: Log
 
 
-def trained_run(
-    folder: Path, serve: ServeSettings, *, stopped: str | None = None, log: Log | None = None
-) -> TrainedRun:
+def trained_run(folder: Path, serve: ServeSettings, *, stopped: str | None, log: Log) -> TrainedRun:
     """Two arms and a yardstick through two periods; the arm named `stopped` has diverged in the last one."""
-    log = log or tiny_log(folder / "data" / "tiny", periods=2)
     arms = {"frozen": ArmSettings(policy="frozen"), "finetune": ArmSettings(policy="finetune")}
     settings = replace(tiny_settings(folder, arms=arms), serve=serve, yardsticks=["popularity"])
     run = RunFolder(folder / "runs" / "tiny")
