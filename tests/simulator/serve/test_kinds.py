@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from pkb.backbones import BACKBONES
-from simulator.serve.loading import load_servable
 from simulator.serve.request import RequestError, encode_request, parse_request
-from simulator.serve.serving import serve_and_measure
-from simulator.serve.settings import ServeSettings
-from simulator.serve.stored import TOLERANCE
 from simulator.serve.traffic import requests_for, sampled_requests
 from tests.pkb.backbones.check_backbone import Case, make_rows, stir
 from tests.pkb.test_kinds_contract import OF_EVERY_KIND
 from tests.pkb.test_numbers import MISSING_PRICE, SCHEMA
-from tests.simulator.serve.trained_run import trained_run
-from tests.simulator.stream.test_numeric import log_of, write_csv
 
 
 def asked(price: Any) -> bytes:
@@ -121,20 +112,3 @@ def test_requests_of_a_load_test_hold_values_of_the_log() -> None:
         assert {tuple(some) for some in shown["tags"]} <= tags
         assert all(text is None or len(text) == 3 for text in shown["text"])
         assert len(parse_request(body, OF_EVERY_KIND)) == 3
-
-
-@pytest.mark.slow
-def test_what_is_served_of_a_log_with_numbers_is_what_was_stored(tmp_path: Path, local_ray: None) -> None:
-    draw = np.random.default_rng(0)
-    prices = np.where(draw.random((2, 400)) < 0.1, np.nan, draw.lognormal(size=(2, 400)))
-    write_csv(tmp_path, [["" if np.isnan(price) else str(price) for price in day] for day in prices])
-    asked = ServeSettings(port=0, candidates=20, rates=[20.0], seconds=0.5, repeats=1, check_rows=50)
-    trained = trained_run(tmp_path, asked, log=log_of(tmp_path, files="*.csv"))
-    settings = trained.settings
-    load = partial(load_servable, trained.log, settings.stream, settings.retrieval)
-    served = serve_and_measure(
-        trained.run, settings.serve, settings.stream, trained.log, lambda line: None, seed=0, load=load
-    )
-    assert [check.rows for check in served.checks] == [50, 50]
-    assert all((check.max_difference or 0) <= TOLERANCE for check in served.checks)
-    assert all(load.errors == 0 for load in served.measured)
