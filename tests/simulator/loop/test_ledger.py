@@ -113,14 +113,17 @@ READS = "ray::ReadParquet"  # how Ray Data calls the tasks that read
 
 def kill_read_tasks(driver: int) -> None:
     """Kills the first two tasks of the replay that are seen at work; they live for a fraction of a second."""
-    deadline, killed = time.monotonic() + PATIENCE, 0
-    while killed < 2 and time.monotonic() < deadline:
-        for pid in (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) > driver):
-            if killed < 2 and of(pid, "cmdline").startswith(READS) and driver in (parent(pid), parent(parent(pid))):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-        time.sleep(0.001)
-    assert killed == 2
+    deadline, killed = time.monotonic() + PATIENCE, set[int]()
+    while len(killed) < 2 and time.monotonic() < deadline:
+        pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) > driver)  # noqa: PTH208
+        below = [pid for pid in pids if driver in (parent(pid), parent(parent(pid)))]
+        for _ in range(20):
+            for pid in below:
+                if len(killed) < 2 and pid not in killed and of(pid, "cmdline").startswith(READS):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            time.sleep(0.002)
+    assert len(killed) == 2
 
 
 def parent(pid: int) -> int:
