@@ -22,13 +22,13 @@ demo: $(READY)  ## install, then replay the Eleme stream with every remedy (5 to
 	$(BIN)/python -m simulator run configs/stream_eleme.yaml $(ARGS)
 
 test: $(READY)  ## install, then run every test but those of test-known and test-comparison
-	$(BIN)/python -m pytest -n 2 -m "not slow and not known"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not known"
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-fast: $(READY)  ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 -m "not slow and not known"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not known"
 
-test-known: $(READY)  ## the known worlds that take minutes each (docs/known.md); one of the seven is in `test`
+test-known: $(READY)  ## the seven known worlds, which take minutes each (docs/known.md)
 	$(BIN)/python -m pytest -m known
 
 test-comparison: $(READY)  ## hold the backbones to FuxiCTR, deepctr-torch and scikit-learn (installs them)

@@ -42,6 +42,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     # A group's thread may outlive an interrupted session; what it asks of Ray would start another one.
     auto_init_hook.enable_auto_connect = False
     if local:
+        # Each group would have one more process, which asks whether its nodes are about to be taken away.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # under `uv run` Ray would pack the folder for its workers
         _need_no_home()
     try:

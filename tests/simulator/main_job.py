@@ -12,7 +12,9 @@ ARMS = (
     *("finetune_edk", "finetune_rok", "window", "window_novelty"),
     *("window_edk", "window_rok", "rim", "dert"),
 )
+ONE_GROUP = ["train.groups=1", "train.threads=1"]  # each further group starts a trainer of its own
 SMALL = [
+    *ONE_GROUP,
     "stream.source=world",
     "stream.world.periods=4",
     "stream.world.rows_per_period=3000",
@@ -28,6 +30,7 @@ SMALL = [
 ]
 SERVED = ["serve.rates=[20]", "serve.seconds=2", "serve.port=0", "serve.check_rows=200"]
 UNSERVED = ["serve.enabled=false"]
+TIMED = ("seconds", "per_second", "per_cpu_second", "latency", "qps", "serving", "served", "bytes")  # metrics of costs
 PATIENCE = 500  # seconds for a run, beside another one on two cores
 
 
@@ -39,12 +42,6 @@ def command(folder: Path, *overrides: str, config: str = "configs/stream_eleme.y
 def without(*kept: str) -> list[str]:
     """Overrides that leave these arms alone."""
     return [f"~arms.{arm}" for arm in ARMS if arm not in kept]
-
-
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(folder, *overrides), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
 
 
 def play(folder: Path, *overrides: str) -> str:

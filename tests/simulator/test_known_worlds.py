@@ -122,7 +122,7 @@ def test_where_nothing_can_be_learned_nobody_beats_anybody(tmp_path: Path) -> No
     assert_nobody_is_too_good(known)
 
 
-@pytest.mark.slow
+@pytest.mark.known
 def test_who_reads_the_future_is_called_too_good(tmp_path: Path) -> None:
     known = Known.played("leak", tmp_path)
     told = [finding.text.split()[0] for finding in known.findings() if finding.tag == "too good"]

@@ -38,7 +38,7 @@ def tiny_log(folder: Path, *, periods: int = 4, rows: int = 600, seed: int = 0) 
     draw = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     taste = draw.normal(size=(60, 40))
-    vocabulary: dict[tuple[int, int], int] = {}
+    vocabulary: dict[int, int] = {}
     spans = []
     for index in range(periods):
         items_known = 20 + 20 * (index + 1) // periods
@@ -49,11 +49,11 @@ def tiny_log(folder: Path, *, periods: int = 4, rows: int = 600, seed: int = 0) 
             "hour": np.sort(np.repeat(draw.integers(0, 24, rows // 5), 5)),
         }
         p_true = 1 / (1 + np.exp(-(2 * taste[columns["user"], columns["item"]] - 1)))
-        ids = np.empty((rows, 3), np.int32)
-        for row in range(rows):
-            for column, name in enumerate(SCHEMA.names):
-                key = (column, int(columns[name][row]))
-                ids[row, column] = vocabulary.setdefault(key, SCHEMA.first_value_id + len(vocabulary))
+        values = np.stack([columns[name] + 100 * column for column, name in enumerate(SCHEMA.names)], axis=1)
+        met, place = np.unique(values, return_index=True)  # row by row
+        for value in met[place.argsort()].tolist():
+            vocabulary.setdefault(value, SCHEMA.first_value_id + len(vocabulary))
+        ids = np.vectorize(vocabulary.__getitem__, otypes=[np.int32])(met)[np.searchsorted(met, values)]
         first = index * rows
         label = (draw.random(rows) < p_true).astype(np.int8)
         start = index * DAY

@@ -25,7 +25,7 @@ from simulator.cluster.session import ray_session
 from simulator.gkc import center
 from tests.pkb.center.says import numbers_in, publish, someone
 
-SWAPS = 20
+SWAPS = 6
 PATIENCE = 10.0  # seconds, on a machine that is busy
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,7 +14,9 @@ import pytest
 from simulator.record.costs import PeriodCosts
 from simulator.record.groups import read_groups
 from simulator.record.layout import RunFolder
-from tests.simulator.cluster.played import KEYS, PERIODS, assert_same, costs, play_in, played
+from tests.simulator.cluster.nodes import cluster
+from tests.simulator.cluster.played import KEYS, PERIODS, assert_same, costs, ended, play_in, played, start
+from tests.simulator.main_job import PATIENCE, children_of
 
 pytestmark = pytest.mark.slow
 
@@ -34,29 +40,58 @@ def test_the_contenders_are_those_of_the_play_and_their_predictions_differ(
     assert memory["finetune"]["index"] == 0
 
 
-@pytest.mark.parametrize(
-    ("groups", "deaths"),
-    [
-        (2, ["worker:compress:1", "worker:learn:2", "worker:commit:3"]),
-        (3, ["commons:predict:0", "workers:learn:2"]),
-    ],
-)
-def test_who_is_killed_is_started_again_and_the_run_ends_with_the_same_bits(
-    tmp_path: Path, undisturbed: RunFolder, groups: int, deaths: list[str]
-) -> None:
-    assert_same(RunFolder(played(tmp_path, groups, *deaths)), undisturbed)
-
-
-def test_a_run_whose_driver_was_killed_goes_on_with_as_many_groups_as_asked_for(
+def test_whoever_is_killed_is_started_again_with_as_many_groups_as_asked_for_and_the_run_ends_with_the_same_bits(
     tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     committed: list[PeriodCosts] = []
-    for groups, death in ((2, "driver:compress:1"), (3, "driver:learn:2"), (1, None)):
-        run = RunFolder(played(tmp_path, groups, *([] if death is None else [death])))
+    for groups, deaths in (
+        (3, ["commons:predict:0", "workers:learn:1", "driver:learn:2"]),
+        (2, ["worker:compress:3", "worker:commit:4"]),
+    ):
+        run = RunFolder(played(tmp_path, groups, *deaths))
         shares = read_groups(run)
         assert shares is not None
         assert len(shares.groups) == groups
         assert costs(run)[: len(committed)] == committed, "what was committed stays"
         committed = costs(run)
-        assert (len(committed) == PERIODS) == (death is None)
+    assert len(committed) == PERIODS
     assert_same(run, undisturbed)
+
+
+def test_groups_play_on_both_nodes_and_end_with_the_same_bits_if_one_of_them_dies(
+    tmp_path: Path, undisturbed: RunFolder
+) -> None:
+    folder = tmp_path
+    with cluster(2, 2) as nodes:
+        environment = {**nodes.environment, "RAY_ADDRESS": nodes.address}
+        (folder / "hold").touch()
+        driver = start(folder, 2, environment=environment)
+        try:
+            first = workers_of(folder, 2)
+            assert {nodes.of(pid) for pid in first} == {0, 1}
+            (folder / "hold").unlink()
+            wait_for_any_commit(RunFolder(folder / "run"))
+            for pid in children_of(nodes.processes[1].pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            code = ended(driver, folder)
+        assert code == 0, (folder / "printed").read_text()[-3000:]
+        assert len(set(first) & set(workers_of(folder, 2))) == 1, "one of them was started again"
+    assert_same(RunFolder(folder / "run"), undisturbed)
+
+
+def wait_for_any_commit(run: RunFolder) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while max(run.committed(key) for key in KEYS) < 0:
+        assert time.monotonic() < deadline, "nobody came to the end of the first period"
+        time.sleep(0.01)
+
+
+def workers_of(folder: Path, number: int) -> list[int]:
+    """Process ids of the groups' workers, once all have something to tell."""
+    deadline = time.monotonic() + PATIENCE
+    while len(files := sorted(folder.glob("worker-*"))) < number:
+        assert time.monotonic() < deadline, f"{number} groups did not come up"
+        time.sleep(0.02)
+    return [int(file.read_text()) for file in files]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,13 +12,11 @@ from safetensors.torch import load_file
 
 from pkb.batch import History
 from simulator.contender.settings import ArmSettings
-from simulator.loop.commons import Commons
-from simulator.loop.shared_files import SharedFiles
-from simulator.loop.simulate import simulate
 from simulator.plays import play_of
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 from simulator.stream.log import Log
+from tests.simulator.loop.in_process import played
 from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
 
 PERIODS = 3
@@ -45,13 +42,8 @@ def test_histories_and_further_labels_reach_a_base_beside_models_that_read_neith
     log = full_log(tmp_path / "log")
     later = replace(KEEP, compress_from=1)
     arms = {"bare": ArmSettings(), "keep": KEEP, "warm": replace(KEEP, plug_from=1), "later": later}
-    play, run = play_of(tiny_settings(tmp_path, arms=arms)), RunFolder(tmp_path / "run")
-    SharedFiles(run, len(log.schema.fields)).clear()
-    commons = Commons(play, log, run)
-    for period in log.periods:
-        commons.provide_period(period, log.read(period, histories=commons.histories))
+    run = played(play_of(tiny_settings(tmp_path, arms=arms)), log, RunFolder(tmp_path / "run"))
     keys = [key_of((arm, 0)) for arm in arms]
-    simulate(play, 0, keys, log, run, _silent)
     _, keep, warm, later_state = (load_file(run.checkpoint(key, PERIODS - 1) / "state.safetensors") for key in keys)
     learned = {name for name in keep if name.startswith("knowledge.dense.interests.0")}
     assert learned
@@ -65,7 +57,3 @@ def test_histories_and_further_labels_reach_a_base_beside_models_that_read_neith
     assert keep[moment][gone].any(), "what period 0 had and period 1 had not"
     assert not later_state[moment][gone].any()
     assert later_state[moment][second.long()].any()
-
-
-def _silent(**_: Any) -> None:
-    pass

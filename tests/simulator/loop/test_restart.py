@@ -13,16 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from simulator.contender.settings import ArmSettings
-from simulator.loop.commons import Commons
 from simulator.loop.play import Play
-from simulator.loop.shared_files import SharedFiles
 from simulator.loop.simulate import simulate
 from simulator.plays import play_of
 from simulator.policies import POLICIES
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
-from simulator.record.predictions import read_predictions
 from simulator.stream.log import Log
+from tests.simulator.loop.in_process import played, predictions, provided, silent
 from tests.simulator.tiny import tiny_log, tiny_settings
 
 PERIODS, AT = 5, 2
@@ -41,7 +39,6 @@ ARMS = {
     "replay_again": ArmSettings(policy="replay", restart_at=[AT]),
 }
 KEYS = [key_of((arm, 0)) for arm in ARMS]
-Cell = tuple[str, int, int, bool]  # arm, trained through, evaluated on, holdout
 
 
 class KilledError(Exception):
@@ -68,34 +65,9 @@ def play(log: Log) -> Play:
     return play_of(replace(settings, policies=replace(settings.policies, retrain_window=window)))
 
 
-def provided(folder: Path, play: Play, log: Log) -> RunFolder:
-    """A run whose shared files are all there."""
-    run = RunFolder(folder)
-    SharedFiles(run, len(log.schema.fields)).clear()
-    commons = Commons(play, log, run)
-    for period in log.periods:
-        commons.provide_period(period, log.read(period))
-    return run
-
-
-def silent(**_: Any) -> None:
-    pass
-
-
-def predictions(run: RunFolder, keys: list[str]) -> dict[Cell, np.ndarray]:
-    return {
-        (p.arm, p.trained_through, p.evaluated_on, p.holdout): p.probability
-        for pieces in read_predictions(run, keys)
-        for p in pieces
-        if key_of((p.arm, p.seed)) in keys
-    }
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, log: Log, play: Play) -> RunFolder:
-    made = provided(tmp_path_factory.mktemp("run") / "whole", play, log)
-    simulate(play, 0, KEYS, log, made, silent)
-    return made
+    return played(play, log, RunFolder(tmp_path_factory.mktemp("run") / "whole"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -129,19 +101,20 @@ def test_the_base_is_the_one_of_the_arm_that_was_not_restarted(run: RunFolder, k
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("period", "stage"), [(AT, "learn"), (AT + 1, "predict")])
 def test_a_run_killed_around_the_restart_ends_like_one_that_was_not(
-    tmp_path: Path, log: Log, play: Play, run: RunFolder, period: int, stage: str
+    tmp_path: Path, log: Log, play: Play, run: RunFolder
 ) -> None:
-    killed = provided(tmp_path / "killed", play, log)
+    killed = provided(play, log, RunFolder(tmp_path / "killed"))
     keys = [key for key in KEYS if "again" in key]
 
-    def dies(**now: Any) -> None:
-        if (now["period"], now["stage"], now["arm"]) == (period, stage, "edk_again-0"):
-            raise KilledError
+    for moment in ((AT, "learn"), (AT + 1, "predict")):
 
-    with pytest.raises(KilledError):
-        simulate(play, 0, keys, log, killed, dies)
+        def dies(moment: tuple[int, str] = moment, **now: Any) -> None:
+            if (now["period"], now["stage"], now["arm"]) == (*moment, "edk_again-0"):
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            simulate(play, 0, keys, log, killed, dies)
     simulate(play, 0, keys, log, killed, silent)
     whole, resumed = predictions(run, keys), predictions(killed, keys)
     assert whole.keys() == resumed.keys()

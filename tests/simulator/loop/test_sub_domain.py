@@ -18,9 +18,6 @@ from safetensors.torch import load_file
 from pkb.errors import SettingError
 from simulator.contender.settings import ArmSettings
 from simulator.describe import describe
-from simulator.loop.commons import Commons
-from simulator.loop.shared_files import SharedFiles
-from simulator.loop.simulate import simulate
 from simulator.measure.evaluate import evaluate
 from simulator.plays import play_of
 from simulator.record.costs import read_costs
@@ -33,6 +30,7 @@ from simulator.stream.domains import SubDomain, rows_by_period, sub_domain, told
 from simulator.stream.holdout import holdout_mask
 from simulator.stream.log import Log
 from simulator.stream.settings import StreamSettings
+from tests.simulator.loop import in_process
 from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
 
 PERIODS = 4
@@ -78,25 +76,11 @@ def settings_of(folder: Path, arms: dict[str, ArmSettings] | None = None, **stre
 
 def played(settings: Settings, log: Log, run: RunFolder, ledger: bool = False) -> RunFolder:
     play = play_of(replace(settings, train=replace(settings.train, ledger=ledger)))
-    SharedFiles(run, len(log.schema.fields)).clear()
-    commons = Commons(play, log, run)
-    for period in log.periods:
-        commons.provide_period(period, log.read(period))
-    simulate(play, 0, [recipe.key for recipe in play.recipes], log, run, _silent)
-    return run
+    return in_process.played(play, log, run)
 
 
-def _silent(**_: Any) -> None:
-    pass
-
-
-def predictions(run: RunFolder, arms: dict[str, ArmSettings]) -> dict[tuple[str, int, int, bool], np.ndarray]:
-    return {
-        (p.arm, p.trained_through, p.evaluated_on, p.holdout): p.probability
-        for pieces in read_predictions(run, [key_of((arm, 0)) for arm in arms])
-        for p in pieces
-        if p.arm in arms
-    }
+def predictions(run: RunFolder, arms: dict[str, ArmSettings]) -> dict[in_process.Cell, np.ndarray]:
+    return in_process.predictions(run, [key_of((arm, 0)) for arm in arms])
 
 
 def learned(run: RunFolder, period: int, arm: str) -> set[int]:

@@ -33,7 +33,7 @@ NEEDED = {
 }
 
 
-OF_EVERY_FILE = {  # the rest is tried with the main file of each source
+OF_EVERY_FILE = {  # one reader reads all: the rest is tried with a table's
     *("empty", "cut at a third", "zero bytes in the data", "as_a_folder"),
     *("dropped column", "column twice", "columns in another order", "more columns"),
 }
@@ -42,8 +42,7 @@ OF_EVERY_FILE = {  # the rest is tried with the main file of each source
 def cases() -> Iterator[Case]:
     for log, file in PARQUET:
         of_file = [*_unreadable(log, file), *_columns(log, file)]
-        is_main = file is log.files[0]
-        yield from (case for case in of_file if is_main or case.what in OF_EVERY_FILE)
+        yield from (case for case in of_file if log.source == "table" or case.what in OF_EVERY_FILE)
     yield from _table_types()
     yield from _table_values()
     yield from _ebnerd_types()

@@ -22,12 +22,10 @@ from tests.simulator.main_job import ROOT
 from tests.simulator.tiny import tiny_log, tiny_settings
 
 ARMS = {
-    "finetune": ArmSettings(),
     "replay": ArmSettings(policy="replay"),
-    "rim": ArmSettings(backbone="rim"),
     "dert": ArmSettings(backbone="dert"),
 }
-TUNE = TuneSettings(periods=3, trials=3)
+TUNE = TuneSettings(periods=3, trials=4)
 
 
 def main(folder: Path) -> None:
@@ -45,7 +43,7 @@ def chosen(folder: Path) -> dict[str, Values]:
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """Begin to tune."""
     if not (folder / "log").exists():
-        tiny_log(folder / "log", periods=5, rows=1000)
+        tiny_log(folder / "log", periods=4, rows=600)
         (folder / "run").mkdir()
     with (folder / "printed").open("w") as printed:  # not a pipe: Ray's agents outlive a driver that was killed
         return subprocess.Popen(
