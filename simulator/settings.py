@@ -179,6 +179,12 @@ def _check_weights(settings: Settings, name: str) -> None:
         of_base = [model for model, cls in MODELS.items() if cls.network_of == arm.knowledge]
         remedy = f"choose backbone {of_base[0]}" if of_base else "no backbone is"
         raise SettingError(f"{key}: {arm.backbone} is not the network of {arm.knowledge}; {remedy}")
+    at, every = arm.plug_from or 0, settings.compress.every
+    if at - at % every - settings.compress.lag < arm.compress_from:
+        raise SettingError(
+            f"{key}: by plug_from={at} its base has taken in no period (compress_from, compress.lag, compress.every); "
+            "name a later one"
+        )
     for setting in ("budget.bytes", "retrieval.histories"):
         section, field_name = setting.split(".")
         if getattr(getattr(settings, section), field_name):
@@ -190,6 +196,8 @@ def _check_second(settings: Settings, name: str) -> None:
     arm, key = settings.arms[name], f"arms.{name}.beside"
     assert arm.beside is not None
     among(key, arm.beside, KNOWLEDGE_BASES)
+    if issubclass(MODELS[arm.backbone], FittedBackbone):
+        raise SettingError(f"{key}={arm.beside}: {arm.backbone} is fitted as a whole, to more columns; leave it out")
     second = knowledge_settings(settings, name, second=True)
     for one, options in ((arm.knowledge or "", knowledge_settings(settings, name)), (arm.beside, second)):
         base = KNOWLEDGE_BASES[one]

@@ -1,8 +1,9 @@
 """The derived features of a request at any time, from the rows of a log: those that its rows have in the log.
 
 The log's rows are kept as events in sorted arrays, so that a feature is a binary search or two. Events of a key are
-those of `deriving`: each row is seen from the second after its own on, comes when its label is visible, too, and goes
-behind the window. A key and a moment are one number, key * span + moment, so that one search serves any rows at once.
+those of `deriving`: each row is seen from the second after its own on, comes when its label is due, too, its click when
+that is visible, and both go behind the window. A key and a moment are one number, key * span + moment, so that one
+search serves any rows at once.
 
 Shapes: B rows of requests, R of the log, D features that are numbers.
 """
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pkb.batch import MISSING
-from simulator.stream.deriving import STRICTLY, Column, Part, arrival, key_columns
+from simulator.stream.deriving import STRICTLY, Column, Part, arrival, due, key_columns
 from simulator.stream.features import OF_LIST, Feature, need_time
 from simulator.stream.log import Log
 from simulator.stream.raw import name, path
@@ -28,7 +29,7 @@ Numbers = NDArray[np.int64]
 
 
 class AsOf:
-    """Holds the log's events by key: some 30 bytes a row for each key, and as many for each further window."""
+    """Holds the log's events by key: some 20 bytes a row for each key, and as many for each further window."""
 
     def __init__(self, log: Log, stream: StreamSettings) -> None:
         """`stream` is that of the log's ingest."""
@@ -42,12 +43,13 @@ class AsOf:
         held = "".join(f", {name(field)} AS {key}" for field, key in keys.items())
         with duckdb.connect(":memory:") as engine:
             read = engine.sql(f"""
-                SELECT ts, {arrival(stream, log.schema)} AS arrived, {name(log.schema.labels[0])} AS click{held}
+                SELECT ts, {due(stream)} AS due, {arrival(stream, log.schema)} AS arrived,
+                    {name(log.schema.labels[0])} AS click{held}
                 FROM read_parquet([{files}], hive_partitioning=false)""").to_arrow_table()
         rows = {column: read.column(column).to_numpy().astype(np.int64) for column in read.column_names}
+        rows["due"] = np.maximum(rows["due"], rows["ts"] + STRICTLY)
         rows["visible"] = np.maximum(rows["arrived"], rows["ts"] + STRICTLY)
-        order = np.argsort(rows["visible"], kind="stable")
-        self._since, self._clicks = rows["visible"][order], _running(rows["click"][order])
+        self._due, self._clicked = np.sort(rows["due"]), np.sort(rows["visible"][rows["click"] == 1])
         for key in dict.fromkeys(f.key for f in self.features if f.key):
             part = Part(key, [f for f in self.features if f.key == key])
             self._parts[key] = part, _Events(part, rows, np.stack([rows[keys[field]] for field in key]))
@@ -73,9 +75,9 @@ class AsOf:
         return torch.from_numpy(np.stack([values(feature) for feature in self.features], axis=1))
 
     def _rate(self, ts: Numbers) -> Column:
-        """The click rate of all rows that are visible; NaN before the first."""
-        rows = np.searchsorted(self._since, ts, side="right")
-        return np.where(rows > 0, self._clicks[rows] / np.maximum(rows, 1), np.nan)
+        """The clicks that are visible over the rows whose labels are due; NaN before the first."""
+        rows, clicks = (np.searchsorted(since, ts, side="right") for since in (self._due, self._clicked))
+        return np.where(rows > 0, clicks / np.maximum(rows, 1), np.nan)
 
 
 class _Events:
@@ -84,18 +86,19 @@ class _Events:
     def __init__(self, part: Part, rows: Mapping[str, Numbers], ids_KR: Numbers) -> None:
         """`ids_KR` are the ids of the K fields of the key."""
         self._distinct, keys = _ranked(ids_KR)
-        ts, visible, click = rows["ts"], rows["visible"], rows["click"]
+        ts, visible = rows["ts"], rows["visible"]
+        every = np.ones(len(ts), bool)
         bounded = [window for window in part.windows if window is not None]
         self._start = int(ts.min())
         self._span = max(int(visible.max()), int(ts.max()) + max(bounded, default=0)) - self._start + 3
         self._seen = np.sort(self._at(keys, ts)) if any(f in part.names for f in ("first", "last")) else None
-        self._come: list[_Counted] = []
-        self._gone: list[_Counted | None] = []
-        for window in part.windows:
-            ever = slice(None) if window is None else visible <= ts + window
-            self._come.append(_Counted(self._at(keys[ever], visible[ever]), click[ever]))
-            behind = None if window is None else _Counted(self._at(keys[ever], ts[ever] + window + 1), click[ever])
-            self._gone.append(behind)
+        self._counts: dict[str, tuple[Numbers, Numbers]] = {}  # by name: when each comes, and goes, ascending
+        for w, window in enumerate(part.windows):
+            for what, since, some in (("rows", rows["due"], every), ("clicks", visible, rows["click"] == 1)):
+                ever = some if window is None else some & (since <= ts + window)
+                come = np.sort(self._at(keys[ever], since[ever]))
+                goes = come[:0] if window is None else np.sort(self._at(keys[ever], ts[ever] + window + 1))
+                self._counts[f"{what}{w}"] = come, goes
 
     def at(self, ids_KB: Numbers, ts: Numbers) -> dict[str, Column]:
         """What `Part.value` reads, NaN where it is missing."""
@@ -110,12 +113,8 @@ class _Events:
             for which, place in (("first", first), ("last", behind - 1)):
                 moment = self._seen[np.clip(place, 0, len(self._seen) - 1)] % self._span + self._start
                 held[which] = np.where(none, np.nan, moment)
-        for w, (come, gone) in enumerate(zip(self._come, self._gone, strict=True)):
-            rows, clicks = come.between(begin, now)
-            if gone is not None:
-                less = gone.between(begin, now)
-                rows, clicks = rows - less[0], clicks - less[1]
-            held[f"rows{w}"], held[f"clicks{w}"] = (np.where(missing, np.nan, each) for each in (rows, clicks))
+        for what, (come, goes) in self._counts.items():
+            held[what] = np.where(missing, np.nan, _between(come, begin, now) - _between(goes, begin, now))
         return held
 
     def _at(self, keys: Numbers, moments: Numbers) -> Numbers:
@@ -123,22 +122,9 @@ class _Events:
         return keys * self._span + (moments - self._start)
 
 
-class _Counted:
-    """Events at ascending moments, and the clicks until each."""
-
-    def __init__(self, at: Numbers, click: Numbers) -> None:
-        order = np.argsort(at, kind="stable")
-        self.at, self.clicks = at[order], _running(click[order])
-
-    def between(self, begin: Numbers, now: Numbers) -> tuple[Column, Column]:
-        """Events and clicks from `begin` until `now`, this moment included."""
-        before, until = np.searchsorted(self.at, begin, side="left"), np.searchsorted(self.at, now, side="right")
-        return (until - before).astype(np.float64), (self.clicks[until] - self.clicks[before]).astype(np.float64)
-
-
-def _running(click: Numbers) -> NDArray[np.int32]:
-    """[R + 1] the clicks before each row, and all."""
-    return np.concatenate([[0], np.cumsum(click)]).astype(np.int32)
+def _between(at: Numbers, begin: Numbers, now: Numbers) -> Column:
+    """How many of these ascending moments lie from `begin` until `now`, this moment included."""
+    return np.searchsorted(at, now, side="right") - np.searchsorted(at, begin, side="left")
 
 
 def _ranked(ids_KR: Numbers) -> tuple[list[Numbers], Numbers]:

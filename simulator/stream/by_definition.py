@@ -4,7 +4,7 @@ It shares nothing with `deriving.py` but the constant of the click rate: a few r
 that they may know of. That is slow, and plainly right.
 
     asked    rows whose features are asked for: n, ts, request, and a column for each field of a key
-    told     the rows of a log: the same, and arrived (when a row's label has), click
+    told     the rows of a log: the same, and due and arrived (when a row's label is, and has), click
 """
 
 from __future__ import annotations
@@ -55,15 +55,16 @@ def by_definition(feature: Feature, keys: Mapping[str, str]) -> str:
     key = [keys[name] for name in feature.key]
     earlier = "earlier.ts < asked.ts"
     if feature.kind not in ("age", "since_last"):
-        earlier += " AND earlier.arrived <= asked.ts"
+        earlier += " AND earlier.due <= asked.ts"
     in_window = "" if feature.window is None else f" AND earlier.ts >= asked.ts - {feature.window}"
     same = "".join(f" AND earlier.{column} = asked.{column}" for column in key)
+    clicks = "coalesce(sum(clicks) FILTER (earlier.arrived <= asked.ts), 0)"
     value = {
         "age": "any_value(asked.ts) - min(earlier.ts)",
         "since_last": "any_value(asked.ts) - max(earlier.ts)",
         "impressions": "coalesce(sum(rows), 0)",
-        "clicks": "coalesce(sum(clicks), 0)",
-        "click_rate": f"""(coalesce(sum(clicks), 0)::DOUBLE + {SMOOTHING}::DOUBLE * any_value(rate))
+        "clicks": clicks,
+        "click_rate": f"""({clicks}::DOUBLE + {SMOOTHING}::DOUBLE * any_value(rate))
             / (coalesce(sum(rows), 0)::DOUBLE + {SMOOTHING}::DOUBLE)""",
     }[feature.kind]
     missing = " OR ".join(f"any_value(asked.{column}) = {MISSING}" for column in key)
@@ -74,19 +75,20 @@ def by_definition(feature: Feature, keys: Mapping[str, str]) -> str:
 
 
 def _moments(key: list[str]) -> str:
-    """The rows of `told` that have a key which is asked for, those of one key and second in one."""
+    """The rows of `told` that have a key which is asked for, those of one key, second and arrival in one."""
     names = "".join(f"{column}, " for column in key)
     asked = f"SEMI JOIN asked USING ({', '.join(key)})" if key else ""
     return f"""
-        SELECT {names}ts, arrived, count(*) AS rows, count(*) FILTER (click = 1) AS clicks
+        SELECT {names}ts, due, arrived, count(*) AS rows, count(*) FILTER (click = 1) AS clicks
         FROM told {asked} GROUP BY ALL"""
 
 
 def _rate() -> str:
-    """The click rate of all rows that had arrived; null before the first."""
+    """The clicks that had arrived over the rows whose labels were due; null before the first."""
     return f"""
-        SELECT asked.n, sum(clicks)::DOUBLE / sum(rows)::DOUBLE AS rate
-        FROM asked JOIN ({_moments([])}) AS earlier ON earlier.ts < asked.ts AND earlier.arrived <= asked.ts
+        SELECT asked.n,
+            coalesce(sum(clicks) FILTER (earlier.arrived <= asked.ts), 0)::DOUBLE / sum(rows)::DOUBLE AS rate
+        FROM asked JOIN ({_moments([])}) AS earlier ON earlier.ts < asked.ts AND earlier.due <= asked.ts
         GROUP BY asked.n"""
 
 

@@ -1,11 +1,13 @@
 """Features that are numbers, computed for every row from the rows before it.
 
-A row is seen from the second after its own on, and counted from when its label has arrived, too; behind a window it is
-counted no more. So each row is an event or two of its key, at
+A row is seen from the second after its own on, and counted from when its label is due, too, a click from when it has
+arrived; behind a window neither is counted any more. A row whose click is still to come is counted like one that gets
+none: else the count would tell them apart before the click. So each row is an event or a few of its key, at
 
     ts + 1                          seen
-    visible = max(arrived, ts + 1)  comes: one row, or a click, more; if it is ever visible within the window
-    ts + window + 1                 goes: one less
+    due = max(ts + delay, ts + 1)   comes: one row more; if it is ever due within the window
+    visible = max(arrived, ts + 1)  clicks: one click more, likewise
+    ts + window + 1                 goes: one less of each
     ts                              asks: what has been seen, come and gone until then, this second included
 
 and the features of all rows of a key are running sums, least and largest values over its events in time order. That
@@ -67,17 +69,21 @@ class Derived:
 def arrival(stream: StreamSettings, schema: Schema) -> str:
     """Expression over the columns of a row: the second in which its label has arrived.
 
-    Whatever tells when labels arrive enters here, and nowhere else. A positive that has not arrived is no row yet.
+    Whatever tells when labels arrive enters here, and nowhere else.
     """
-    due = f"ts + {stream.label_delay_seconds or 0}"
-    return f"greatest({due}, label_ts)" if schema.has_label_time else due
+    return f"greatest({due(stream)}, label_ts)" if schema.has_label_time else due(stream)
+
+
+def due(stream: StreamSettings) -> str:
+    """Expression: the second in which its label is due, whatever it is: until it arrives, a positive is a negative."""
+    return f"ts + {stream.label_delay_seconds or 0}"
 
 
 def derive(staged: Staging, log: RawLog, stream: StreamSettings, spans: Sequence[Span], folder: Path) -> Derived:
     """Compute the features into files in `folder`.
 
-    The engine has two more tables then, of a row each in the order of the log: `placed` (n, ts, arrived, click,
-    request, and a column for each field of a key), and `derived` (n, ts, and a column for each feature).
+    The engine has two more tables then, of a row each in the order of the log: `placed` (n, ts, due, arrived,
+    click, request, and a column for each field of a key), and `derived` (n, ts, and a column for each feature).
     """
     features = [feature for feature in stream.derived if feature.is_number]
     derived = Derived(
@@ -89,7 +95,7 @@ def derive(staged: Staging, log: RawLog, stream: StreamSettings, spans: Sequence
     if features:
         keys = key_columns(features)
         held = [f"v{log.schema.names.index(name)} AS {key}" for name, key in keys.items()]
-        columns = ["ts", f"{arrival(stream, log.schema)} AS arrived", "label0 AS click", *held]
+        columns = ["ts", f"{due(stream)} AS due", f"{arrival(stream, log.schema)} AS arrived", "label0 AS click", *held]
         placed = folder / "placed.parquet"
         write(placed, _placed_columns(keys), _numbered(in_order(staged, spans, columns)))
         staged.ask(_view("placed", placed))
@@ -122,8 +128,9 @@ def _numbered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _placed_columns(keys: Mapping[str, str]) -> pa.Schema:
-    plain = [("n", pa.int64()), ("ts", pa.int64()), ("arrived", pa.int64()), ("click", pa.int8())]
-    return pa.schema([*plain, ("request", pa.int64()), *((key, pa.int32()) for key in keys.values())])
+    times = [(name, pa.int64()) for name in ("n", "ts", "due", "arrived")]
+    fields = [(key, pa.int32()) for key in keys.values()]
+    return pa.schema([*times, ("click", pa.int8()), ("request", pa.int64()), *fields])
 
 
 def _derived_columns(columns: Mapping[str, str]) -> pa.Schema:
@@ -169,7 +176,8 @@ class Part:
         running = {"first": "min(seen)", "last": "max(seen)"} | {name: f"sum({name})" for name in self._counts}
         told = (f"CASE WHEN NOT ({missing}) THEN {running[x]} OVER earlier END::BIGINT AS {x}" for x in self.names)
         return f"""
-            WITH visible AS (SELECT *, greatest(arrived, ts + {STRICTLY}) AS visible FROM placed)
+            WITH visible AS (SELECT * REPLACE (greatest(due, ts + {STRICTLY}) AS due),
+                greatest(arrived, ts + {STRICTLY}) AS visible FROM placed)
             SELECT {", ".join(self.names)} FROM (
                 SELECT n, {", ".join(told)} FROM ({" UNION ALL BY NAME ".join(self._events(key))})
                 WINDOW earlier AS (PARTITION BY {key} ORDER BY moment - {start}))
@@ -181,32 +189,37 @@ class Part:
         yield f"SELECT {key}, ts AS moment, n{nothing} FROM placed"
         if self._moments:
             yield f"SELECT {key}, ts + {STRICTLY} AS moment, ts AS seen FROM placed"
-        ever = ["true" if window is None else f"visible <= ts + {window}" for window in self.windows]
-        if ever:
-            counts = (
-                f"({e})::TINYINT AS rows{w}, ({e} AND click = 1)::TINYINT AS clicks{w}" for w, e in enumerate(ever)
-            )
-            yield f"SELECT {key}, visible AS moment, {', '.join(counts)} FROM visible"
+        for moment, what, of in (("due", "rows", "true"), ("visible", "clicks", "click = 1")):
+            ever = (f"({_ever(moment, window)})::TINYINT AS {what}{w}" for w, window in enumerate(self.windows))
+            if counts := ", ".join(ever):
+                yield f"SELECT {key}, {moment} AS moment, {counts} FROM visible WHERE {of}"
         for w, window in enumerate(self.windows):
             if window is not None:
-                less = f"(-1)::TINYINT AS rows{w}, (-click)::TINYINT AS clicks{w}"
-                yield f"SELECT {key}, ts + {window + 1} AS moment, {less} FROM visible WHERE {ever[w]}"
+                clicks = f"(-(click = 1 AND {_ever('visible', window)})::TINYINT)::TINYINT"
+                less = f"(-1)::TINYINT AS rows{w}, {clicks} AS clicks{w}"
+                yield f"SELECT {key}, ts + {window + 1} AS moment, {less} FROM visible WHERE {_ever('due', window)}"
+
+
+def _ever(moment: str, window: int | None) -> str:
+    return "true" if window is None else f"{moment} <= ts + {window}"
 
 
 class _Rate:
-    """The click rate of all rows that are visible."""
+    """The clicks that have arrived over the rows whose labels are due."""
 
     def __init__(self, staged: Staging) -> None:
         query = f"""
-            SELECT greatest(arrived, ts + {STRICTLY}) AS since, count(*) AS rows, count(*) FILTER (click = 1) AS clicks
-            FROM placed GROUP BY since ORDER BY since"""
+            SELECT since, count(*) FILTER (is_row) AS rows, count(*) FILTER (NOT is_row) AS clicks FROM (
+                SELECT greatest(due, ts + {STRICTLY}) AS since, true AS is_row FROM placed
+                UNION ALL SELECT greatest(arrived, ts + {STRICTLY}), false FROM placed WHERE click = 1)
+            GROUP BY since ORDER BY since"""
         held = pa.concat_tables(staged.tables(query))
         self._since = held.column("since").to_numpy()
         rows, clicks = (held.column(name).to_numpy().cumsum() for name in ("rows", "clicks"))
         self._rate = np.concatenate([[np.nan], clicks / rows])
 
     def at(self, ts: Column) -> Column:
-        """NaN before the first row is visible."""
+        """NaN before the first row is due."""
         rate: Column = self._rate[np.searchsorted(self._since, ts, side="right")]
         return rate
 

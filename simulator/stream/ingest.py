@@ -203,7 +203,9 @@ def _fingerprint(source: str, name: str, stream: StreamSettings, cut: Cut, files
         if stream.negatives.per_positive:
             shape["negatives"] = plain(stream.negatives)
     if stream.features:
-        shape["features"] = [[asdict(f) for f in stream.derived], [stream.label_delay_seconds, stream.utc_offset_hours]]
+        clock = [stream.label_delay_seconds, stream.utc_offset_hours]
+        counted = ["when due"] if source == "table" and stream.table.label_time else []  # once when their labels came
+        shape["features"] = [[asdict(f) for f in stream.derived], clock, *counted]
     if source == "table":
         if stream.table.lists:
             shape["lists"] = plain(stream.lists)

@@ -49,7 +49,7 @@ def test_each_learns_in_its_own_stages_and_knows_what_it_knows_alone() -> None:
 
 
 def test_a_center_makes_the_second_bases_products_of_its_own_factors(tmp_path: Path) -> None:
-    decomposed = Case(base=KNOWLEDGE_BASES["keep"], settings=KEEP.settings | {"form": "decomposed"})
+    decomposed = Case(base=KNOWLEDGE_BASES["keep"], settings={**KEEP.settings, "form": "decomposed"})
     made, rows = Beside(SCHEMA, OTHER.make(), decomposed.make()), KEEP.rows
     stir(made.second)
     made.standardise(rows)

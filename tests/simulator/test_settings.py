@@ -119,6 +119,14 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
             "arms.finetune.beside_from=2: must be at least 3",
         ),
         (
+            "arms.finetune={backbone: gbdt, knowledge: keep, plug: hidden, beside: novelty, beside_from: 2}",
+            "arms.finetune.beside=novelty: gbdt is fitted as a whole",
+        ),
+        (
+            "arms.finetune={backbone: keep, knowledge: keep, plug: weights, plug_from: 3, compress_from: 3}",
+            "by plug_from=3 its base has taken in no period",
+        ),
+        (
             "arms.finetune={knowledge: keep, plug: hidden, beside: rok, beside_from: 2}",
             "arms.finetune.beside=rok: rok learns of more than old rows",
         ),

@@ -81,6 +81,7 @@ def by_a_loop(rows: list[dict[str, Any]], features: tuple[Feature, ...], delay: 
     """The features of every row, looked for among all rows."""
     ts, click = np.array([row["ts"] for row in rows]), np.array([row["y"] for row in rows])
     request = np.array([row["request_id"] for row in rows])
+    came = np.maximum(ts + delay, [row.get("label_ts", 0) for row in rows])
     mine: dict[tuple[str, ...], dict[Any, np.ndarray]] = {}
     for f in features:
         values_of: dict[Any, list[int]] = {}
@@ -89,17 +90,16 @@ def by_a_loop(rows: list[dict[str, Any]], features: tuple[Feature, ...], delay: 
         mine[f.key] = {value: np.array(numbers) for value, numbers in values_of.items()}
     values: list[dict[str, float | None]] = []
     for number, row in enumerate(rows):
-        arrived = (ts < row["ts"]) & (ts + delay <= row["ts"])
-        rate = click[arrived].sum() / arrived.sum() if arrived.any() else None
+        due = (ts < row["ts"]) & (ts + delay <= row["ts"])
+        clicked = due & (came <= row["ts"]) & (click == 1)
+        rate = clicked.sum() / due.sum() if due.any() else None
         together = request == row["request_id"]
         held: dict[str, float | None] = {}
         for f in features:
             of_key = mine[f.key][tuple(row[name] for name in f.key)]
-            counted = of_key[
-                arrived[of_key] & (ts[of_key] >= row["ts"] - (row["ts"] if f.window is None else f.window))
-            ]
+            counted = of_key[due[of_key] & (ts[of_key] >= row["ts"] - (row["ts"] if f.window is None else f.window))]
             earlier = ts[of_key][ts[of_key] < row["ts"]]
-            shown, clicks = len(counted), int(click[counted].sum())
+            shown, clicks = len(counted), int(clicked[counted].sum())
             held[f.name] = {
                 "age": row["ts"] - earlier.min() if len(earlier) else None,
                 "since_last": row["ts"] - earlier.max() if len(earlier) else None,
@@ -148,6 +148,50 @@ def test_features_are_those_of_a_loop_whatever_the_delay(tmp_path: Path, delay: 
     log = log_of(stream_of(tmp_path, names, label_delay=delay))
     seconds = {"0m": 0, "1m": 60, "3h": 10_800, "2d": 2 * DAY}[delay]
     assert_as_by_a_loop(log, seconds, names)
+
+
+def with_times_of_labels(folder: Path, late: int) -> None:
+    """Of every file, a column of when each label came, up to so many seconds late."""
+    for number, file in enumerate(sorted(folder.glob("*.parquet"))):
+        table = pq.read_table(file, partitioning=None)
+        came = table["t"].to_numpy() + np.random.default_rng(number).integers(0, late, table.num_rows)
+        pq.write_table(table.append_column("came", pa.array(came)), file)
+
+
+@pytest.mark.parametrize("delay", ["0m", "30m"])
+def test_features_are_those_of_a_loop_where_labels_have_times_of_their_own(tmp_path: Path, delay: str) -> None:
+    names = {"a": "clicks(kind) over 1h", "b": "click_rate(user, kind) over 1d", "c": "impressions(item) over 1h"}
+    names |= {"d": "click_rate(item)", "e": "impressions(kind)", "f": "clicks(item)"}
+    write(tmp_path, 600, seed=3)
+    with_times_of_labels(tmp_path, late=7_200)
+    stream = stream_of(tmp_path, names, table={"label_time": "came"}, label_delay=delay)
+    log = log_of(stream)
+    assert_as_by_a_loop(log, {"0m": 0, "30m": 1_800}[delay], names)
+    asked = AsOf(log, stream)
+    for rows in map(log.read, log.periods):
+        assert rows.ts is not None
+        assert rows.numbers_BN is not None
+        np.testing.assert_array_equal(asked.numbers(rows.ids_BF, rows.ts).numpy(), rows.numbers_BN.numpy())
+
+
+def test_a_click_that_has_not_come_yet_changes_no_feature(tmp_path: Path) -> None:
+    times = {"t": [MONDAY + t for t in (0, 500, 1_000, 1_001, DAY)], "came": [MONDAY + 1_000] * 5}
+    columns = times | {"user": ["u"] * 5, "item": ["i"] * 5, "kind": ["k"] * 5}
+    names = {
+        "n": "impressions(item)",
+        "c": "clicks(item)",
+        "rate": "click_rate(item)",
+        "lately": "impressions(item) over 1h",
+    }
+    found = []
+    for label in (0, 1):
+        folder = tmp_path / str(label)
+        folder.mkdir()
+        pq.write_table(pa.table(columns | {"y": [label, 0, 0, 0, 0]}), folder / "a.parquet")
+        table = {"request": None, "label_time": "came"}
+        found.append([[row[name] for name in names] for row in rows_of(log_of(stream_of(folder, names, table=table)))])
+    assert found[0][:2] == found[1][:2]
+    assert [row[:2] for row in found[1]] == [[0, 0], [1, 0], [2, 1], [3, 1], [4, 1]]
 
 
 def test_a_row_of_the_same_second_is_never_seen_and_one_a_second_earlier_is(tmp_path: Path) -> None:
