@@ -56,7 +56,7 @@ def rows(number: int, *, users: int, first: int = 0, history: int = HISTORY) -> 
         row_id=torch.arange(number),
         ids_BF=(start + torch.stack(columns, dim=1)).int(),
         label=torch.zeros(number),
-        histories={f"{name}s": (start + past).int() for name, past in zip(ITEM, pasts, strict=True)} if history else {},
+        histories={f"{name}s": (start + past).int() for name, past in zip(ITEM, pasts, strict=True)},
     )
 
 
@@ -163,7 +163,7 @@ def many_users(millions: int) -> list[Figure]:
 
 def _in_a_process(step: str, folder: str, millions: int) -> dict[str, float]:
     words = [sys.executable, "-m", "benchmarks.center", step, folder, str(millions)]
-    told: dict[str, float] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    told: dict[str, float] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return told
 
 
