@@ -15,7 +15,7 @@ from simulator.report.words import interval, signed
 
 WHERE = {
     True: ("afresh", "a backbone starts afresh on the newest rows"),
-    False: ("goes on", "a backbone has itself learned the old log"),
+    False: ("goes on", "a backbone has itself learned its own old log"),
 }
 
 

@@ -79,7 +79,7 @@ def test_the_first_lines_say_for_each_regime_whether_knowledge_pays_and_its_pric
         "at 9.3 times its training time."
     )
     assert (goes_on.tag, goes_on.tone) == ("goes on: does not pay", "plain")
-    assert "has itself learned the old log, knowledge does not pay: finetune_edk scores +0.0001" in goes_on.text
+    assert "has itself learned its own old log, knowledge does not pay: finetune_edk scores +0.0001" in goes_on.text
     assert goes_on.text.endswith("not separable from chance, at 9.3 times its training time.")
 
 
