@@ -74,7 +74,7 @@ class CenterService:
                 raise RequestError(REFUSED, HTTPStatus.UNAUTHORIZED)
             if request.method == "GET":
                 versions = [asdict(manifest) for manifest in await self.about()]
-                told = {"versions": versions, "refused": list(self.center.refused.values())}
+                told = {"versions": versions, "refused": [*map(self._said, self.center.refused.values())]}
                 return Response(json.dumps(told), media_type=JSON)
             if request.method != "POST":
                 raise RequestError(f"{request.method} is not answered here; POST", HTTPStatus.METHOD_NOT_ALLOWED)
@@ -82,16 +82,21 @@ class CenterService:
             asked = read_question(await read_body(request), kind)
             answer = await self.ask(asked.user_B, asked.item_B, asked.category_B, asked.version)
         except RequestError as error:
-            return _error(error.status, error)
+            return _error(error.status, str(error))
         except MissingVersionError as error:
-            return _error(HTTPStatus.NOT_FOUND, error)
+            return _error(HTTPStatus.NOT_FOUND, self._said(error))
         except DataError as error:
-            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, error)
+            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, self._said(error))
         return Response(write_answer(answer, kind), media_type=kind)
 
+    def _said(self, why: object) -> str:
+        """Say what is wrong with which version, and not where on this machine it lies."""
+        folder = str(self.center.folder)
+        return str(why).replace(f"{folder}/", "").removeprefix(f"{folder}: ")
 
-def _error(status: HTTPStatus, error: Exception) -> Response:
-    return Response(json.dumps({"error": str(error)}), status, media_type=JSON)
+
+def _error(status: HTTPStatus, why: str) -> Response:
+    return Response(json.dumps({"error": why}), status, media_type=JSON)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,3 +143,23 @@ def test_elsewhere_than_on_loopback_a_center_wants_a_token(monkeypatch: pytest.M
     request = Request({"type": "http", "method": "GET", "headers": [(b"authorization", b"Bearer of-another-one")]})
     assert asyncio.run(CenterService(tmp_path, "a-token-of-some-length")(request)).status_code == 401
     assert asyncio.run(CenterService(tmp_path, None)(request)).status_code == 200
+
+
+def test_what_is_wrong_is_told_without_where_the_versions_lie(tmp_path: Path) -> None:
+    for version in (0, 1):
+        publish(tmp_path, version)
+    (folder_of(tmp_path, 1) / "of_user.values").write_bytes(b"?")
+    service = CenterService(tmp_path, None)
+    service.center.refresh()
+
+    def told(method: str, **asked: int) -> str:
+        async def body() -> dict[str, object]:
+            return {"type": "http.request", "body": json.dumps({"user": 1, "item": 1, "category": 1, **asked}).encode()}
+
+        answer = asyncio.run(service(Request({"type": "http", "method": method, "headers": []}, body)))
+        assert str(tmp_path) not in bytes(answer.body).decode()
+        return bytes(answer.body).decode()
+
+    assert "there is no version 5; there are 0, 1" in told("POST", version=5)
+    for said in (told("POST", version=1), told("GET")):
+        assert "version-00001/of_user.values: missing or damaged" in said
