@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ray import serve
 from rich.console import Console
 from starlette.requests import Request
 
@@ -23,6 +24,9 @@ from simulator.center.service import FOLLOW_SECONDS, CenterService, served
 from simulator.center.wire import JSON
 from simulator.cluster.session import ray_session
 from simulator.gkc import center
+from simulator.serve.deploy import shut_down
+from simulator.serve.ports import free_port
+from simulator.serve.settings import ServeSettings
 from tests.pkb.center.says import numbers_in, publish, someone
 
 SWAPS = 6
@@ -91,6 +95,31 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
                 gone.ask(*someone())
             assert time.monotonic() - since < PATIENCE
         http.close()
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0})
+class Other:
+    def __call__(self) -> str:
+        return "another's"
+
+
+@pytest.mark.slow
+def test_beside_what_others_serve_it_is_asked_where_serve_listens_and_leaves_them_alone(tmp_path: Path) -> None:
+    publish(tmp_path, 0)
+    there, elsewhere = (free_port(ServeSettings(host="127.0.0.1", port=0)) for _ in range(2))
+    with ray_session(None):
+        try:
+            serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": there})
+            serve.run(Other.bind(), name="other", route_prefix="/other")  # type: ignore[attr-defined]
+            with served(tmp_path) as service:
+                assert _port(service.url) == there
+                assert posted(service.url, b'{"user": 1, "item": 1, "category": 1}')[0] == 200
+            told = f"port={elsewhere}: .* listens at {there} already"
+            with pytest.raises(SettingError, match=told), served(tmp_path, port=elsewhere):
+                pass
+            assert [*serve.status().applications] == ["other"]
+        finally:
+            shut_down()
 
 
 def _asked_in_json(url: str) -> None:
