@@ -57,6 +57,11 @@ class Centered:
         """Answer the same: nothing of it learns."""
         return self.knowledge(batch)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the roster, and of the keys and values of the version that is read."""
+        return self.roster.nbytes + (0 if self.cached is None else self.cached.version.manifest.bytes)
+
     def read_from(self, center: Path) -> None:
         """Answer from the version that the model was trained with; MissingVersionError names those that there are."""
         if self.live.compressed_through >= 0:
