@@ -29,7 +29,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -168,7 +168,10 @@ class Both(Plug):
 
 
 class SecondPlug(Plug):
-    """Another plug beside the first, for parts that begin with `LATER`: closed until their knowledge is there."""
+    """Another plug beside the first, for parts that begin with `LATER`: closed until their knowledge is there.
+
+    `opened` is what a checkpoint keeps of it, `is_open` the same where no tensor need be read.
+    """
 
     opened: Tensor
 
@@ -176,10 +179,20 @@ class SecondPlug(Plug):
         super().__init__()
         self.first, self.second = first, second
         self.register_buffer("opened", torch.zeros((), dtype=torch.bool))
+        self.is_open = False
+
+    def open(self) -> None:
+        """Let the second plug count from now on."""
+        self.opened.fill_(True)
+        self.is_open = True
+
+    def _load_from_state_dict(self, *state: Any) -> None:
+        super()._load_from_state_dict(*state)
+        self.is_open = bool(self.opened)
 
     def forward(self, knowledge: Knowledge) -> Plugged:
         one: Plugged = self.first(knowledge)
-        if not self.opened:
+        if not self.is_open:
             return one
         other: Plugged = self.second(knowledge)
         if one.added_BH is not None and other.added_BH is not None:

@@ -9,20 +9,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pkb.batch import Batch
-from pkb.center import Center, Roster, build, category_of
+from pkb.center import Center, build
 from pkb.center.writing import versions_in
 from pkb.errors import RunError, SettingError
 from simulator.center.service import served
 from simulator.cluster.session import ray_session
 from simulator.contender.centered import Centered
 from simulator.contender.checkpoint import load_contender
-from simulator.contender.contender import Contender
+from simulator.contender.roster import roster_of
 from simulator.record.experiment import key_of
 from simulator.record.layout import RunFolder
 from simulator.serve.guard import token_of_environment
 from simulator.settings import Settings, load
-from simulator.stream.holdout import holdout_mask
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log
 from simulator.stream.protocol import holdout_share
@@ -72,23 +70,11 @@ def bring_up_to_date(run: RunFolder, key: str, settings: Settings, log: Callable
         return
     if version < 0:
         raise RunError(f"{run}: the base of {key} has taken in nothing yet; let the run go on")
-    roster = roster_of(contender, log(), settings)
+    category, share = settings.center.category, holdout_share(settings.stream)
+    roster = roster_of(contender, log(), range(1 + version), category=category, holdout_share=share)
     assert contender.live is not None
     until, keep = contender.live.built_until, settings.center.versions
     build(contender.live.base, roster, run.center(key), version, built_until=until, keep=keep, device=contender.device)
-
-
-def roster_of(contender: Contender, log: Log, settings: Settings) -> Roster:
-    """List whom a contender's base has learned: the rows, outside holdouts, of the periods that it holds."""
-    base = contender.base
-    assert base is not None
-    category = category_of(log.schema, settings.center.category, base.parts)
-    roster, share = Roster(log.schema, category), holdout_share(settings.stream)
-    first = max(contender.recipe.arm.compress_from, base.compresses == "found")  # rows of the first one find nothing
-    for period in log.periods[first : 1 + contender.compressed_through]:
-        rows: Batch = log.read(period, histories=contender.recipe.reads_histories and bool(log.schema.histories))
-        roster.add(rows.select(~holdout_mask(rows, share)) if share else rows)
-    return roster
 
 
 def present(center: Center, console: Console) -> None:

@@ -73,6 +73,15 @@ def build(
     return manifest
 
 
+def bytes_of(parts: Sequence[Part], roster: Roster) -> int:
+    """Count the bytes of the keys and values of a version with these parts of everybody on the roster."""
+    keys = keys_of(parts, roster.schema, roster.category)
+    entries = {key: len(roster.keys(key)) for key in {*keys.values()}}
+    kept = [part for part in (*parts, *_hidden(parts)) if part.factors is None]
+    values = sum((1 + entries[keys[part.name]]) * part.vectors * part.width for part in kept)
+    return 8 * sum(entries.values()) + 4 * values
+
+
 def _hidden(parts: Sequence[Part]) -> tuple[Part, ...]:
     """List the factors of products that are not told themselves."""
     told = {part.name for part in parts}

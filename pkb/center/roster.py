@@ -7,33 +7,38 @@ Shapes: B rows, U users, I items, P pairs, V fields that are categories.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pkb.batch import MISSING, Batch, Schema, concatenate
 from pkb.center.keys import Ids, Key, category_of, ids_of, pairs_of
 from pkb.columns import from_tensors, to_tensors
+from pkb.embedding import EmbeddingTable
 
 
 class Roster:
-    """Grows with the rows that a base takes in."""
+    """Grows with the rows that a base takes in, and is pruned as the base's tables are."""
 
     def __init__(self, schema: Schema, category: str | None = None) -> None:
         self.schema, self.category = schema, category_of(schema, category)
         self.latest: dict[Key, Batch] = {}  # by user and by item, ascending by id
         self.pairs: Ids = np.empty(0, np.int64)  # [P], ascending
+        self.seen = np.empty(0, np.int32)  # [P], the period in which each was seen last
 
-    def add(self, rows: Batch) -> None:
-        """Take in rows, in the order of their time."""
+    def add(self, rows: Batch, period: int = 0) -> None:
+        """Take in rows of a period, in the order of their time."""
         if not len(rows):
             return
         user_B, _, category_B = ids_of(rows, self.schema, self.category)
-        self.pairs = np.union1d(self.pairs, pairs_of(user_B, category_B))
+        fresh = np.unique(pairs_of(user_B, category_B))
+        self.pairs, first = np.unique(np.concatenate([fresh, self.pairs]), return_index=True)
+        self.seen = np.concatenate([np.full(len(fresh), period, np.int32), self.seen])[first]
         newest_first = _fields_of(rows).select(torch.arange(len(rows) - 1, -1, -1))
         columns: dict[Key, int] = {"user": self.schema.user_column, "item": self.schema.item_column}
         for key, column in columns.items():
@@ -41,6 +46,25 @@ class Roster:
             together = concatenate(known)
             _, first = np.unique(together.ids_BF[:, column].numpy(), return_index=True)
             self.latest[key] = together.select(torch.from_numpy(first))
+
+    def prune(self, tables: Iterable[EmbeddingTable], since: int) -> None:
+        """Forget whose rows these tables gave up (`EmbeddingTable.renew`), and pairs unseen `since` this period."""
+        self._keep_pairs(self.seen >= since)
+        owners = [table.owners for table in tables if table.owners is not None]
+        if not owners:
+            return
+        there = np.unique(np.concatenate([these.ids.cpu().numpy() for these in owners]))
+        for key, rows in self.latest.items():
+            self.latest[key] = rows.select(torch.from_numpy(np.isin(self.keys(key), there)))
+        self._keep_pairs(np.isin(self.pairs >> 32, there))  # a row is made of that of its user
+
+    def _keep_pairs(self, those: NDArray[np.bool_]) -> None:
+        self.pairs, self.seen = self.pairs[those], self.seen[those]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that it holds."""
+        return sum(held.numel() * held.element_size() for held in self.to_tensors().values())
 
     def keys(self, key: Key) -> Ids:
         """Give the keys of one kind, ascending."""
@@ -102,13 +126,13 @@ class Roster:
     def to_tensors(self) -> dict[str, Tensor]:
         """Give all that it holds."""
         held = {f"{key}.{name}": t for key, rows in self.latest.items() for name, t in to_tensors(rows).items()}
-        return held | {"pairs": torch.from_numpy(self.pairs)}
+        return held | {"pairs": torch.from_numpy(self.pairs), "seen": torch.from_numpy(self.seen)}
 
     @classmethod
     def from_tensors(cls, schema: Schema, category: str, held: dict[str, Tensor]) -> Self:
         """Take back what `to_tensors` gave."""
         roster = cls(schema, category)
-        roster.pairs = held["pairs"].numpy()
+        roster.pairs, roster.seen = held["pairs"].numpy(), held["seen"].numpy()
         keys: tuple[Key, ...] = ("user", "item")
         for key in keys:
             columns = {name.removeprefix(f"{key}."): t for name, t in held.items() if name.startswith(f"{key}.")}

@@ -1,7 +1,8 @@
 """What bases have in common that are pre-trained on click sequences: no label counts, histories alone.
 
 A user's click sequence is the history of the rows, oldest first; of the rows that one user has in a minibatch the one
-with the longest history counts, once. Entries at the same place of several histories are taken for one behaviour.
+with the longest history counts, once. A row whose user is missing is of a user of its own. Entries at the same place of
+several histories are taken for one behaviour.
 
 Shapes: B rows, H behaviours, S = H + 1 places, D width, M places, K negatives.
 """
@@ -65,7 +66,8 @@ class Pretrained(KnowledgeBase):
     def of_users(self, batch: Batch) -> Batch:
         """The row of each user that has the longest history; none without any."""
         length_B = (batch.histories[self.clicks[0]] != MISSING).sum(dim=1)
-        _, user_B = batch.ids_BF[:, self.user_column].unique(return_inverse=True)
+        user_B = batch.ids_BF[:, self.user_column]
+        user_B = torch.where(user_B == MISSING, -torch.arange(1, 1 + len(user_B), device=user_B.device), user_B)
         order = length_B.argsort(stable=True)
         order = order[user_B[order].argsort(stable=True)]
         last = torch.ones(len(order), dtype=torch.bool, device=order.device)

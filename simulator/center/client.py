@@ -59,7 +59,11 @@ class ByHandle:
             return call().result(timeout_s=self.timeout_s)
         except DataError:
             raise
-        except (TimeoutError, RayError, RayServeException, RuntimeError) as error:
+        except (
+            TimeoutError,
+            RayError,
+            RayServeException,
+        ) as error:  # any other is of whoever asks, as in an event loop
             raise UnansweredError(f"the center gave no answer: {type(error).__name__}") from None
 
 

@@ -29,10 +29,10 @@ from pkb.center import Answer, Center, MissingVersionError
 from pkb.center.keys import Ids
 from pkb.center.manifest import Manifest
 from pkb.center.writing import versions_in
-from pkb.errors import DataError, RunError
+from pkb.errors import DataError, RunError, SettingError
 from simulator.center.wire import JSON, read_question, write_answer
-from simulator.serve.deploy import one_replica, shut_down, wait_until_routed
-from simulator.serve.guard import REFUSED, bears
+from simulator.serve.deploy import one_replica, shut_down, wait_until_routed, where_served
+from simulator.serve.guard import REFUSED, bears, is_loopback
 from simulator.serve.ports import free_port, reachable
 from simulator.serve.request import RequestError, read_body
 from simulator.serve.settings import ServeSettings
@@ -74,7 +74,7 @@ class CenterService:
                 raise RequestError(REFUSED, HTTPStatus.UNAUTHORIZED)
             if request.method == "GET":
                 versions = [asdict(manifest) for manifest in await self.about()]
-                told = {"versions": versions, "refused": list(self.center.refused.values())}
+                told = {"versions": versions, "refused": [*map(self._said, self.center.refused.values())]}
                 return Response(json.dumps(told), media_type=JSON)
             if request.method != "POST":
                 raise RequestError(f"{request.method} is not answered here; POST", HTTPStatus.METHOD_NOT_ALLOWED)
@@ -82,16 +82,21 @@ class CenterService:
             asked = read_question(await read_body(request), kind)
             answer = await self.ask(asked.user_B, asked.item_B, asked.category_B, asked.version)
         except RequestError as error:
-            return _error(error.status, error)
+            return _error(error.status, str(error))
         except MissingVersionError as error:
-            return _error(HTTPStatus.NOT_FOUND, error)
+            return _error(HTTPStatus.NOT_FOUND, self._said(error))
         except DataError as error:
-            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, error)
+            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, self._said(error))
         return Response(write_answer(answer, kind), media_type=kind)
 
+    def _said(self, why: object) -> str:
+        """Say what is wrong with which version, and not where on this machine it lies."""
+        folder = str(self.center.folder)
+        return str(why).replace(f"{folder}/", "").removeprefix(f"{folder}: ")
 
-def _error(status: HTTPStatus, error: Exception) -> Response:
-    return Response(json.dumps({"error": str(error)}), status, media_type=JSON)
+
+def _error(status: HTTPStatus, why: str) -> Response:
+    return Response(json.dumps({"error": why}), status, media_type=JSON)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,32 +111,44 @@ class Served:
 def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> Iterator[Served]:
     """Serve a center for as long as the block runs, to who bears the token if there is one; Ray must be initialised.
 
-    MissingVersionError before there is any version, SettingError if nothing can listen at the port (0 takes a free
-    one), RunError if the service does not come up.
+    Where Serve runs already it stays where it listens. MissingVersionError before there is any version, SettingError if
+    nothing can listen at the port (0 takes a free one), or Serve listens elsewhere than asked, or where others can ask
+    without a token; RunError if the service does not come up.
     """
     if not versions_in(folder):
         raise MissingVersionError(f"{folder}: there is no version; build one first")
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
-    port = free_port(ServeSettings(host=host, port=port))
-    root = f"http://{reachable(host)}:{port}"
+    free = free_port(ServeSettings(host=host, port=port))
     beside_others = bool(serve.status().applications)
     try:
         serve.start(
             proxy_location=ProxyLocation.HeadOnly,
-            http_options=HTTPOptions(host=host, port=port, request_timeout_s=REQUEST_SECONDS),
+            http_options=HTTPOptions(host=host, port=free, request_timeout_s=REQUEST_SECONDS),
             logging_config=quiet,
         )
+        root = _root(port, token)
         try:
             application = one_replica(NAME, CPUS)(CenterService).bind(folder.resolve(), token)
             handle = serve.run(application, name=NAME, route_prefix=ROUTE, logging_config=quiet)
         except RuntimeError as error:
             raise RunError(f"{folder}: could not be served: {' '.join(str(error).split())[-300:]}") from None
-        if not beside_others:
-            wait_until_routed(root, {ROUTE}, time.monotonic() + START_SECONDS)
+        wait_until_routed(root, {ROUTE}, time.monotonic() + START_SECONDS)
         yield Served(handle=handle, url=root + ROUTE)
     finally:
-        if beside_others:
-            serve.delete(NAME)
-        else:
+        if not beside_others:
             shut_down()
+        elif NAME in serve.status().applications:
+            serve.delete(NAME)
+
+
+def _root(port: int, token: str | None) -> str:
+    """Where Serve is asked, which may run for others already."""
+    host, there = where_served()
+    if port not in (0, there):
+        raise SettingError(f"port={port}: Ray Serve on this cluster listens at {there} already; leave the port out")
+    if token is None and not is_loopback(host):
+        raise SettingError(
+            f"host={host}: Ray Serve on this cluster listens there, others could ask, and no token is set"
+        )
+    return f"http://{reachable(host)}:{there}"

@@ -62,7 +62,7 @@ def source_of(recipe: Recipe, schema: Schema, live: Live | None, device: Device)
     """Say who answers for an arm's base: the base itself, or versions of what it knows."""
     if live is None or recipe.arm.source == LIVE:
         return live
-    return Centered(live, schema, recipe.center, device)
+    return Centered(live, schema, recipe.center, device, recipe.train.evict_after)
 
 
 def make_model(recipe: Recipe, schema: Schema, parts: Sequence[Part]) -> ClickModel:

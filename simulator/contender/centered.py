@@ -14,6 +14,7 @@ from pkb.center.writing import folder_of, rewind
 from pkb.device import Device
 from pkb.errors import RunError
 from pkb.knowledge import Knowledge, Part
+from pkb.parameters import tables_of
 from pkb.ranks import Ranks
 from pkb.source import Live, Source
 from simulator.contender.settings import CenterSettings
@@ -26,10 +27,14 @@ class Centered:
     read alone (`read_from`).
     """
 
-    def __init__(self, live: Live, schema: Schema, settings: CenterSettings, device: Device) -> None:
+    def __init__(
+        self, live: Live, schema: Schema, settings: CenterSettings, device: Device, evict_after: int = 0
+    ) -> None:
+        """Who leaves the base, unseen in `evict_after` periods, leaves the roster; nobody does if that is 0."""
         category = category_of(schema, settings.category, live.parts)
         keys_of(live.parts, schema, category)  # a base whose knowledge no center can hold is better told of now
         self.live, self.schema, self.settings, self.device = live, schema, settings, device
+        self.evict_after = evict_after
         self.roster = Roster(schema, category)
         self.folder: Path | None = None
         self.cached: Cached | None = None
@@ -51,6 +56,11 @@ class Centered:
     def knowledge_with_gradient(self, batch: Batch) -> Knowledge | None:
         """Answer the same: nothing of it learns."""
         return self.knowledge(batch)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the roster, and of the keys and values of the version that is read."""
+        return self.roster.nbytes + (0 if self.cached is None else self.cached.version.manifest.bytes)
 
     def read_from(self, center: Path) -> None:
         """Answer from the version that the model was trained with; MissingVersionError names those that there are."""
@@ -76,7 +86,9 @@ class Centered:
         """
         assert self.folder is not None
         version, until = self.live.compressed_through, self.live.built_until
-        self.roster.add(rows.to("cpu"))
+        self.roster.add(rows.to("cpu"), version)
+        if self.evict_after:
+            self.roster.prune(tables_of(self.live.base).values(), since=version + 1 - self.evict_after)
         if ranks.first:
             keep = max(self.settings.versions, 1 + fresh)
             build(self.live.base, self.roster, self.folder, version, built_until=until, keep=keep, device=self.device)

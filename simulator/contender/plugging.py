@@ -33,4 +33,4 @@ def plug_in(contender: Contender) -> None:
 def plug_in_second(contender: Contender) -> None:
     """Open the plug of a second base, if there is one and it is not open yet: it is new, so that no score changes."""
     if isinstance(contender.model.plug, SecondPlug):
-        contender.model.plug.opened.fill_(True)
+        contender.model.plug.open()

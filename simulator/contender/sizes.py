@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pkb.backbones.scenario.table import ScenarioTable
 from pkb.parameters import nbytes, tables_of, weight_bytes
+from simulator.contender.centered import Centered
 from simulator.contender.contender import Contender
 from simulator.record.costs import ScenarioCosts
 
 
 def memory_bytes(contender: Contender) -> dict[str, int]:
-    """Count what must be kept to go on, by part: model, optimiser, knowledge base, policy."""
+    """Count what must be kept to go on, by part: model, optimiser, knowledge base, its center if any, policy."""
     base = contender.base
     moments = contender.model_optimiser.nbytes() + (0 if base is None else contender.base_optimiser.nbytes())
     return {
@@ -17,6 +18,7 @@ def memory_bytes(contender: Contender) -> dict[str, int]:
         "policy": contender.policy.nbytes(),
         "knowledge": 0 if base is None else nbytes(base),
         "optimiser": moments,
+        **({"center": contender.source.nbytes} if isinstance(contender.source, Centered) else {}),
     }
 
 

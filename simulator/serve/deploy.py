@@ -126,6 +126,14 @@ def _controller() -> Any:
         return None
 
 
+def where_served() -> tuple[str, int]:
+    """Host and port at which Serve's proxy listens: those of whoever started it; RunError if it has no proxy."""
+    options = ray.get(_controller().get_http_config.remote())
+    if not options.host:
+        raise RunError("Ray Serve on this cluster was started without HTTP; use another cluster, or ask by handle")
+    return options.host, options.port
+
+
 def _prefix(run: str) -> str:
     """What the names of a run's applications begin with; of letters that are not ASCII Serve waits for ever."""
     return f"{quote(run, safe='')}/"

@@ -5,7 +5,7 @@ are options of the file system (`?region=eu-west-1`, `?endpoint_override=localho
 Credentials are those of the environment.
 
 A copy lies in `stream.data/fetched/`, in a folder that is called after the file's address, size and time of change, so
-that a file which has changed is fetched again. It bears the original's time.
+that a file which has changed is fetched again, as is one whose copy is not of its size. It bears the original's time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pyarrow import ArrowException, ArrowInvalid
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
 
 from pkb.errors import DataError
+from simulator.record.files import sync_folder
 from simulator.stream.addresses import out_of_sight
 
 FETCHED = "fetched"  # folder of copies
@@ -89,13 +90,16 @@ def _copied(system: FileSystem, file: FileInfo, address: str, cache: Path) -> Pa
     changed = file.mtime_ns or 0
     key = hashlib.blake2b(f"{address} {file.size} {changed}".encode(), digest_size=8).hexdigest()
     copy: Path = cache / key / file.base_name
-    if not copy.is_file():
+    if not copy.is_file() or copy.stat().st_size != file.size:
         copy.parent.mkdir(parents=True, exist_ok=True)
         aside = copy.with_name(f".{copy.name}.{os.getpid()}.partial")
         with system.open_input_stream(file.path, compression=None) as source, aside.open("wb") as target:
             shutil.copyfileobj(source, target, PIECE)
+            target.flush()
+            os.utime(target.fileno(), ns=(changed, changed))
+            os.fsync(target.fileno())
         if aside.stat().st_size != file.size:
             raise DataError(f"{file.path}: {aside.stat().st_size} bytes came of {file.size}; run again")
-        os.utime(aside, ns=(changed, changed))
         aside.replace(copy)
+        sync_folder(copy.parent)
     return copy

@@ -78,7 +78,13 @@ def test_the_second_plug_counts_once_it_is_opened_and_changes_no_score_then(plug
     before = model.eval()(rows, known)
     fewer = {name: part for name, part in known.items() if not name.startswith("beside_")}
     assert torch.equal(model(rows, fewer), before)
-    second.opened.fill_(True)
+    shut, second.is_open = second.state_dict(), True
+    second.load_state_dict(shut)
+    assert torch.equal(model(rows, fewer), before), "a state that is loaded is shut or open as it was"
+    second.open()
+    opened = second.state_dict()
+    second.is_open = False
+    second.load_state_dict(opened)
     assert torch.equal(model(rows, known), before), "it is new, and neutral"
     stir(second.second)
     assert not torch.isclose(model(rows, known), before).any()

@@ -14,8 +14,9 @@ from pkb.center import Cached, Center
 from pkb.errors import RunError, SettingError
 from simulator.contender.checkpoint import load_contender, save_contender
 from simulator.contender.compression import compress
+from simulator.contender.roster import roster_of
 from simulator.contender.settings import ArmSettings
-from simulator.gkc import bring_up_to_date, center, present, roster_of
+from simulator.gkc import bring_up_to_date, center, present
 from simulator.record.files import write_text
 from simulator.record.layout import RunFolder
 from simulator.settings import Settings, to_yaml
@@ -67,8 +68,9 @@ def test_who_was_seen_before_the_base_began_to_learn_is_no_part_of_a_version(tmp
     settings = tiny_settings(tmp_path, arms={"late": replace(ARMS["keep"], compress_from=1)})
     contender, rows = contender_of(settings, "late"), log.read(log.periods[1])
     compress(contender, rows, log.periods[1], log.periods[2])
-    learned = rows.select(~holdout_mask(rows, settings.stream.holdout_share))
-    roster = roster_of(contender, log, settings)
+    share = settings.stream.holdout_share
+    learned = rows.select(~holdout_mask(rows, share))
+    roster = roster_of(contender, log, range(2), category=None, holdout_share=share)
     assert roster.keys("user").tolist() == learned.ids_BF[:, 0].unique().tolist()
 
 

@@ -6,7 +6,8 @@ y = STAR(x') + auxiliary([v_s, x])                                              
 
 The statistics of the normalisation are the row's own scenario's: of its rows in the minibatch in training, moving ones
 otherwise. The paper's minibatches hold one scenario each; of ours, one may hold few rows of a scenario, and these are
-normalised by the moving statistics then.
+normalised by the moving statistics then. Of several workers each takes its own share's, so that what is learned depends
+on `train.workers`.
 
 A step costs a plain DNN's, and reading and multiplying the networks of the batch's scenarios: U W more products.
 

@@ -73,6 +73,12 @@ def test_of_a_users_rows_the_longest_history_counts_once(kind: type[Pretrained])
         assert length[row] == max(length[3 * user + i] for i in range(3))
 
 
+def test_rows_without_a_user_are_not_taken_for_one_user() -> None:
+    rows = walks(6)
+    rows.ids_BF[:, 0] = torch.tensor([MISSING, FIRST, MISSING, FIRST, MISSING, FIRST + 1])
+    assert sorted(base(BERT4Rec).of_users(rows).row_id.tolist()) == [0, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("kind", BASES)
 def test_the_newest_click_is_taken_away_and_the_hidden_ones_are_not_seen(kind: type[Pretrained]) -> None:
     made, rows = base(kind, masked=0.5).eval(), walks(8)

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import torch
 from aiohttp import web
+from ray.exceptions import RayActorError, RaySystemError
+from ray.serve.exceptions import RayServeException
 
 from pkb.backbones.base import make_click_model
 from pkb.backbones.deepfm import DeepFM
 from pkb.batch import Batch
 from pkb.center import Cached, Center, MissingVersionError
 from pkb.errors import DataError
-from simulator.center.client import ByHttp, Remote, UnansweredError
+from simulator.center.client import ByHandle, ByHttp, Remote, UnansweredError
 from simulator.center.wire import ARROW, read_question, write_answer
 from tests.pkb.backbones.check_backbone import stir
 from tests.pkb.center.says import SCHEMA, numbers_in, publish, someone
@@ -138,6 +140,29 @@ def test_no_fault_of_a_service_takes_longer_than_the_time_out(tmp_path: Path, fa
         with pytest.raises(UnansweredError):
             client.ask(user, item, category)
         assert time.monotonic() - since < 1
+
+
+class Raises:
+    """Stands for a handle, of which any method, once asked, ends like this."""
+
+    def __init__(self, error: Exception) -> None:
+        self.ask = self.about = self
+        self.error = error
+
+    def remote(self, *_: object) -> Raises:
+        return self
+
+    def result(self, timeout_s: float) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("outage", [TimeoutError(), RayActorError(), RaySystemError("gone"), RayServeException("gone")])
+def test_by_handle_an_outage_is_no_answer_and_a_mistake_is_told(outage: Exception) -> None:
+    with pytest.raises(UnansweredError, match=f"gave no answer: {type(outage).__name__}"):
+        ByHandle(Raises(outage)).ask(*someone())  # type: ignore[arg-type]
+    for mistake in (RuntimeError("Sync methods should not be called"), MissingVersionError("there is no version 5")):
+        with pytest.raises(type(mistake), match=str(mistake)):
+            ByHandle(Raises(mistake)).about()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, MissingVersionError), (422, DataError), (500, DataError)])

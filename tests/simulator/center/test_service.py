@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ray import serve
 from rich.console import Console
 from starlette.requests import Request
 
@@ -23,6 +24,9 @@ from simulator.center.service import FOLLOW_SECONDS, CenterService, served
 from simulator.center.wire import JSON
 from simulator.cluster.session import ray_session
 from simulator.gkc import center
+from simulator.serve.deploy import shut_down
+from simulator.serve.ports import free_port
+from simulator.serve.settings import ServeSettings
 from tests.pkb.center.says import numbers_in, publish, someone
 
 SWAPS = 6
@@ -93,6 +97,31 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
         http.close()
 
 
+@serve.deployment(ray_actor_options={"num_cpus": 0})
+class Other:
+    def __call__(self) -> str:
+        return "another's"
+
+
+@pytest.mark.slow
+def test_beside_what_others_serve_it_is_asked_where_serve_listens_and_leaves_them_alone(tmp_path: Path) -> None:
+    publish(tmp_path, 0)
+    there, elsewhere = (free_port(ServeSettings(host="127.0.0.1", port=0)) for _ in range(2))
+    with ray_session(None):
+        try:
+            serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": there})
+            serve.run(Other.bind(), name="other", route_prefix="/other")  # type: ignore[attr-defined]
+            with served(tmp_path) as service:
+                assert _port(service.url) == there
+                assert posted(service.url, b'{"user": 1, "item": 1, "category": 1}')[0] == 200
+            told = f"port={elsewhere}: .* listens at {there} already"
+            with pytest.raises(SettingError, match=told), served(tmp_path, port=elsewhere):
+                pass
+            assert [*serve.status().applications] == ["other"]
+        finally:
+            shut_down()
+
+
 def _asked_in_json(url: str) -> None:
     user_B, item_B, category_B = (ids.tolist() for ids in someone())
     status, answer = posted(url, json.dumps({"user": user_B, "item": item_B, "category": category_B}).encode())
@@ -143,3 +172,23 @@ def test_elsewhere_than_on_loopback_a_center_wants_a_token(monkeypatch: pytest.M
     request = Request({"type": "http", "method": "GET", "headers": [(b"authorization", b"Bearer of-another-one")]})
     assert asyncio.run(CenterService(tmp_path, "a-token-of-some-length")(request)).status_code == 401
     assert asyncio.run(CenterService(tmp_path, None)(request)).status_code == 200
+
+
+def test_what_is_wrong_is_told_without_where_the_versions_lie(tmp_path: Path) -> None:
+    for version in (0, 1):
+        publish(tmp_path, version)
+    (folder_of(tmp_path, 1) / "of_user.values").write_bytes(b"?")
+    service = CenterService(tmp_path, None)
+    service.center.refresh()
+
+    def told(method: str, **asked: int) -> str:
+        async def body() -> dict[str, object]:
+            return {"type": "http.request", "body": json.dumps({"user": 1, "item": 1, "category": 1, **asked}).encode()}
+
+        answer = asyncio.run(service(Request({"type": "http", "method": method, "headers": []}, body)))
+        assert str(tmp_path) not in bytes(answer.body).decode()
+        return bytes(answer.body).decode()
+
+    assert "there is no version 5; there are 0, 1" in told("POST", version=5)
+    for said in (told("POST", version=1), told("GET")):
+        assert "version-00001/of_user.values: missing or damaged" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from simulator.contender.checkpoint import load_contender, save_contender
 from simulator.contender.compression import compress
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
+from simulator.contender.roster import roster_of
 from simulator.contender.settings import ArmSettings, CenterSettings
 from simulator.contender.sharing import share_bases
 from simulator.settings import Settings
@@ -185,3 +187,21 @@ def test_a_base_that_no_center_can_hold_is_refused(tmp_path: Path) -> None:
         made(tmp_path, ArmSettings(knowledge="edk", source="center"))
     with pytest.raises(SettingError, match=r"^source=center: the arm has no knowledge"):
         ArmSettings(source="center")
+
+
+def test_a_version_holds_those_whose_rows_the_base_still_has(tmp_path: Path, log: Log) -> None:
+    settings = tiny_settings(tmp_path, arms={"one": KEEP})
+    c = contender_of(replace(settings, train=replace(settings.train, evict_after=1)), "one")
+    source = centered(c)
+    source.write_to(tmp_path / "center", Ranks())
+    for old, now in pairwise(log.periods):
+        rows = log.read(old)
+        compress(c, rows, old, now)
+        publish(c.source, rows, log.read(now), Ranks())
+        for key, column in (("user", 0), ("item", 1)):
+            assert source.cached.version.keys[key].tolist() == rows.ids_BF[:, column].unique().tolist()  # type: ignore
+        pairs = {(user << 32) | item for user, item, _ in rows.ids_BF.tolist()}
+        assert {*source.cached.version.keys["pair"].tolist()} == pairs
+    again = roster_of(c, log, range(PERIODS - 1), category=None, holdout_share=0)
+    for name, held in source.roster.to_tensors().items():
+        assert torch.equal(held, again.to_tensors()[name]), name

@@ -2,20 +2,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from safetensors.torch import load_file
 
 from pkb.backbones.deepfm import DeepFM
+from pkb.center.manifest import ROSTER
+from pkb.center.writing import folder_of
 from pkb.edk import EDK
 from pkb.errors import SettingError
+from pkb.ranks import Ranks
+from simulator.contender.centered import Centered, publish
 from simulator.contender.compression import compress
 from simulator.contender.contender import Contender
 from simulator.contender.learning import learn
 from simulator.contender.settings import ArmSettings, BudgetSettings
 from simulator.contender.sizes import memory_bytes
-from simulator.loop.budget import needed
+from simulator.loop.budget import needed, told, widest
 from simulator.loop.past import Past
 from simulator.plays import play_of, recipe_of, within_budget
 from simulator.policies.replay import Replay
@@ -91,6 +97,32 @@ def test_every_arm_trains_on_as_many_rows_as_the_budget_says(tmp_path: Path, log
 def test_what_keeps_more_beside_its_model_gets_narrower_embeddings(tmp_path: Path, log: Log) -> None:
     width = {name: arm.width or 0 for name, arm in within_budget(budgeted(tmp_path, bytes=BYTES), log).arms.items()}
     assert width["finetune"] > max(width["edk"], width["replay"], width["distil"]) > width["ewc"]
+
+
+@pytest.mark.parametrize("evict_after", [0, 1])
+def test_a_center_counts_with_its_roster_and_the_version_that_is_read(
+    tmp_path: Path, log: Log, evict_after: int
+) -> None:
+    keep = {"user_width": 6, "width": 4, "hidden": [16, 8]}
+    arms = {"one": ArmSettings(knowledge="keep", options=keep, plug="hidden", source="center")}
+    settings = tiny_settings(tmp_path, arms=arms)
+    settings = replace(settings, train=replace(settings.train, evict_after=evict_after))
+    contender, recipe, play = contender_of(settings, "one"), recipe_of(settings, "one", 0), play_of(settings)
+    assert isinstance(contender.source, Centered)
+    contender.source.write_to(tmp_path / "center", Ranks())
+    past = Past(log, play, RunFolder(Path(settings.runs)), [contender], 0)
+    for old, now in pairwise(log.periods):
+        past.arrive(now, log.read(now))
+        rows = past.old(old.index, contender)
+        compress(contender, rows, old, now)
+        publish(contender.source, rows, log.read(now), Ranks())
+    folder = folder_of(tmp_path / "center", log.periods[-2].index)
+    version = sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".keys", ".values"))
+    roster = sum(t.numel() * t.element_size() for t in load_file(folder / ROSTER).values())
+    assert memory_bytes(contender)["center"] == version + roster == told(recipe, play, log)
+    least = needed(recipe, 1, play, log)
+    with pytest.raises(SettingError, match=f"budget.bytes={least}: arm one needs {least + version + roster} at the"):
+        widest(recipe, least, play, log)
 
 
 def test_a_budget_that_no_width_meets_is_refused(tmp_path: Path, log: Log) -> None:

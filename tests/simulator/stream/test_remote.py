@@ -108,6 +108,8 @@ def test_a_file_is_fetched_once_and_again_when_it_has_changed(disk: Store, tmp_p
     assert copy.stat().st_ino == written
     copy.unlink()
     assert ingested(disk("a.csv"), data).folder == log.folder
+    copy.write_bytes(b"cut short")
+    assert [file.read_bytes() for file in matching_files(stream(disk("a.csv"), data))] == [CSV]
     os.utime(original, ns=(0, original.stat().st_mtime_ns + 1_000_000))
     assert ingested(disk("a.csv"), data).folder != log.folder
     assert not list((data / FETCHED).rglob("*.partial"))
