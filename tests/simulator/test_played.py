@@ -146,4 +146,5 @@ def test_arms_of_a_run_are_put_under_load_on_ray_serve(tmp_path: Path, capsys: p
     test = read_loadtest(made.run)
     assert test is not None
     assert [(arm.arm, arm.seed, arm.failed) for arm in test.arms] == [("deepfm", 0, 0), ("lr", 0, 0)]
-    assert all(load.p50_ms and load.sent == 459 for load in test.loads)
+    assert all(load.sent == 459 for load in test.loads)
+    assert all(load.p50_ms for load in test.loads if load.purpose == "equal")  # a rate that both sustain, however busy
