@@ -8,10 +8,10 @@ python -m benchmarks quality    AUC against dense Adam's, likewise
 python -m benchmarks ranks      two Ray Train workers against torchrun
 python -m benchmarks retrieval  field-match and dense search beside bm25s and tantivy, once '.[comparison]' is there
 python -m benchmarks numbers    13 numeric of 26 fields, 3 lists, beside as many categorical ones; ingest, with features
-python -m benchmarks center     KEEP through its center: look-ups, models, a million users; under three minutes
-python -m benchmarks center_10m ten million users; ten minutes or so
+python -m benchmarks center     KEEP through its center: look-ups, models, a million users
+python -m benchmarks center_10m ten million users
 python -m benchmarks scenarios  steps and scores of the models of many scenarios beside the plain network's
-python -m benchmarks serving    the model's path, requests over HTTP, deployment; plays a run of its own; four minutes
+python -m benchmarks serving    the model's path, requests over HTTP, deployment; plays a run of its own; five minutes
 python -m benchmarks busy       of the last `make demo`
 python -m benchmarks large      a world of 50 million rows generated, ingested and replayed; about ten minutes
 """

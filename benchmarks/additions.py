@@ -4,7 +4,7 @@ python -m benchmarks.additions [ROWS ...]      of the pool: 100 thousand and 1 m
 
 RIM finds rows that match in most fields; DERT encodes and searches inverted lists of FAISS at recall 0.95. Both then
 read what they found. ROK's addition is a backbone with it less the backbone alone. One thread; half of the fields are
-the user's, so that all candidates have them alike. Ten million rows take some 10 GB and several minutes.
+the user's, so that all candidates have them alike.
 
 Shapes: B candidates, K neighbours.
 """

@@ -59,11 +59,8 @@ class ByHandle:
             return call().result(timeout_s=self.timeout_s)
         except DataError:
             raise
-        except (
-            TimeoutError,
-            RayError,
-            RayServeException,
-        ) as error:  # any other is of whoever asks, as in an event loop
+        # Any other error is of whoever asks, as in an event loop.
+        except (TimeoutError, RayError, RayServeException) as error:
             raise UnansweredError(f"the center gave no answer: {type(error).__name__}") from None
 
 

@@ -140,11 +140,10 @@ def test_arms_of_a_run_are_put_under_load_on_ray_serve(tmp_path: Path, capsys: p
     made = of_every_kind.played_run(tmp_path, days=2, rows=300, arms=("deepfm", "lr"))
     for index in range(2):
         made.commit(index)
-    one_rate = {"repeats": 1, "start": 128.0, "most": 128.0, "candidates": 7, "warm_up": 1}
+    one_rate = {"repeats": 1, "start": 32.0, "most": 32.0, "candidates": 7, "warm_up": 1}
     words = [f"{name}={value}" for name, value in (SMALL | one_rate).items()]
     assert main(["loadtest", str(made.run.path), *words]) == 0, capsys.readouterr().err
     test = read_loadtest(made.run)
     assert test is not None
     assert [(arm.arm, arm.seed, arm.failed) for arm in test.arms] == [("deepfm", 0, 0), ("lr", 0, 0)]
-    assert all(load.sent == 459 for load in test.loads)
-    assert all(load.p50_ms for load in test.loads if load.purpose == "equal")  # a rate that both sustain, however busy
+    assert all(load.p50_ms and load.sent == 459 for load in test.loads)

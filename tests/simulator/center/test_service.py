@@ -29,7 +29,7 @@ from simulator.serve.ports import free_port
 from simulator.serve.settings import ServeSettings
 from tests.pkb.center.says import numbers_in, publish, someone
 
-SWAPS = 6
+SWAPS = 20
 PATIENCE = 10.0  # seconds, on a machine that is busy
 
 
