@@ -30,6 +30,7 @@ def describe(settings: Settings, data_set: str) -> Experiment:
         by_row=settings.stream.by_row,
         of_lists=[feature.name for feature in settings.stream.derived if feature.kind in OF_LIST],
         tuned_on=settings.tune.periods,
+        staleness=settings.measure.staleness if settings.measure.staleness_seconds else None,
     )
 
 

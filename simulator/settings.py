@@ -29,6 +29,7 @@ from simulator.measure.settings import MeasureSettings
 from simulator.policies import POLICIES
 from simulator.record.tuning import untuned
 from simulator.serve.settings import ServeSettings
+from simulator.stream.periods import width_seconds
 from simulator.stream.settings import IngestSettings, StreamSettings
 from simulator.stream.typed_values import LONGEST_LIST
 from simulator.train.settings import TrainSettings
@@ -93,6 +94,7 @@ class Settings:
             )
         if self.tune.periods and self.stream.protocol == "split":
             raise SettingError(f"tune.periods={self.tune.periods}: must be 0 where stream.protocol=split")
+        _check_staleness(self.measure, self.stream)
         for name in self.arms:
             _check_arm(self, name)
         for place, name in enumerate(self.yardsticks):
@@ -135,6 +137,17 @@ def _check_layers(key: str, backbone: Any) -> None:
     dropout = getattr(backbone, "dropout", 0.0)
     if not 0 <= dropout < 1:
         raise SettingError(f"{key}.dropout={dropout}: must be at least 0 and below 1")
+
+
+def _check_staleness(measure: MeasureSettings, stream: StreamSettings) -> None:
+    """Between two periods of some length of time one model takes the place of another; of others nothing is asked."""
+    if not measure.staleness_seconds:
+        return
+    told = f"measure.staleness={measure.staleness}"
+    if stream.protocol == "split" or stream.period.endswith("rows"):
+        raise SettingError(f"{told}: must be 0m where periods are not of some length of time, such as stream.period=1d")
+    if measure.staleness_seconds > width_seconds(stream.period):
+        raise SettingError(f"{told}: must be no longer than stream.period, {stream.period}: two models would be late")
 
 
 def _check_arm(settings: Settings, name: str) -> None:

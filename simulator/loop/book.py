@@ -20,6 +20,7 @@ from simulator.record.files import write_parquet
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import BEST_ATTAINABLE, LEDGER, PREDICTIONS
 from simulator.record.provenance import source_commit
+from simulator.record.stale import Stale, write_stale
 from simulator.stream.log import Period
 from simulator.stream.shown import Shown
 
@@ -33,6 +34,7 @@ class Book:
         self.run, self.period, self.present, self.gap_seconds = run, period, present, gap_seconds
         self.since = since  # when the period before was done, in seconds of `perf_counter`
         self.tables: dict[ArmAndSeed, list[pa.Table]] = {}
+        self.stale: dict[ArmAndSeed, Stale] = {}  # for rows of the period to come
         self.spent: dict[ArmAndSeed, dict[str, StageCosts]] = {}  # by stage
 
     def predicted(
@@ -94,6 +96,8 @@ class Book:
     def write(self, costs: ArmCosts, key: str) -> None:
         """Write a contender's predictions, what the period was, and the costs with what this book knows of them."""
         self._write_predictions(costs.who, key)
+        if costs.who in self.stale:
+            write_stale(self.run, self.period.index, key, self.stale[costs.who])
         present = self.present
         facts = PeriodFacts(
             period=self.period.index,

@@ -44,6 +44,7 @@ class Past:
         self.served = sub_domain(log, play.stream)
         self.histories = any(recipe.reads_histories for recipe in play.recipes)
         self.kept = play.measure.holdout_periods or len(log.periods)
+        self.staleness = play.measure.staleness_seconds
         self.activity = Activity()
         self.holdouts: dict[int, Shown] = {}
         for period in log.periods[:first]:
@@ -57,6 +58,7 @@ class Past:
         self.period, self.all_rows, self.held = period, rows, holdout_mask(served, self.learnable.holdout_share)
         self.present_rows = shown(served, self.log.schema, period.start, vocabulary, activity)
         self.own: dict[str, Neighbours] = {}  # what rows of now find by encoders of contenders
+        self._stale: Batch | None = None
         self.activity.add(self.present_rows.user, period.end)
         if self.learnable.holdout_share:
             self.holdouts[period.index] = self.present_rows.select(self.held)
@@ -108,6 +110,15 @@ class Past:
     def rows(self, contender: Contender) -> Batch:
         """Give the rows of the present period that contenders serve."""
         return self.served.of(self._rows_for(contender, self.period))
+
+    def before_next_swap(self) -> Batch | None:
+        """Give the rows of the period to come that are there before the present one's model is in service, if any."""
+        following = self.log.periods[self.period.index + 1 : self.period.index + 2]
+        if self._stale is None and self.staleness and following:
+            rows, until = self.served.of(self.shared.rows(following[0])), following[0].start + self.staleness
+            assert rows.ts is not None, "rows of a log have times"
+            self._stale = rows.select(rows.ts < until)
+        return self._stale
 
     def holdout(self, index: int, contender: Contender) -> Batch:
         """Give the holdout of a period, with the neighbours of now."""

@@ -43,6 +43,7 @@ def simulate(play: Play, group: int, share: list[str], log: Log, run: RunFolder,
         stages.find_older(playing)
         for contender in active(due):  # test ...
             stages.predict_period(contender)
+            stages.predict_what_comes_before_the_swap(contender)
         for several in with_one_base(active(due)):
             stages.compress_what_became_old(several)
         for contender in active(due):  # ... then train

@@ -20,6 +20,7 @@ from simulator.loop.book import Book
 from simulator.loop.past import Past, only
 from simulator.loop.plan import Plan
 from simulator.record.predictions import BEST_ATTAINABLE
+from simulator.record.stale import Stale
 from simulator.stream.log import Period
 
 Tell = Callable[..., None]  # tell(period=, arm=, stage=, rows=): for the progress display
@@ -76,6 +77,17 @@ class Stages:
         note(past.present_rows, probability, holdout=False)
         if index in past.holdouts:  # the same predictions once more: R[j-1, j]
             note(past.holdouts[index], probability[past.held.numpy()], holdout=True)
+
+    def predict_what_comes_before_the_swap(self, contender: Contender) -> None:
+        """Predict the first rows of the next period as they are answered: this period's model is not in service yet.
+
+        Who searches when it predicts is not asked: these rows' neighbours are not known yet.
+        """
+        rows = self.past.before_next_swap()
+        if rows is None or contender.reads.predicting:
+            return
+        with self.charged("measure", contender) as done:
+            self.book.stale[who(contender)] = Stale(rows.row_id.numpy(), contender.predict(rows, done))
 
     def compress_what_became_old(self, sharers: list[Contender]) -> None:
         """Compress old periods into the base that these share, each charged as if alone, and note how it fares."""

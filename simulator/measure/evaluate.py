@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkb.errors import DataError
+from simulator.measure.as_served import AsServed
 from simulator.measure.by_scenario import ByScenario
 from simulator.measure.cells import Cells, continual_results, holes
 from simulator.measure.costs import SERVED, cost_results, serving_results
@@ -58,6 +59,7 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool
         stopped=stopped,
         counted_from=counted_from,
     )
+    as_served = AsServed(run, experiment, stopped, counted_from) if experiment.staleness else None
     results: list[Result] = []
     measured: dict[ArmAndSeed, Cells] = {who: {} for who in experiment.everyone}
     files = prediction_files(run, experiment.keys)
@@ -80,6 +82,8 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool
                 forgotten.add(pieces)
             else:
                 results += prequential.add(pieces)
+                if as_served:
+                    as_served.add(pieces)
     if not any(measured.values()):
         raise DataError(f"{run}: holds no predictions; the run has not come to the period that it predicts")
     last = max(period for cells in measured.values() for _, period, _ in cells)
@@ -87,6 +91,7 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool
     results += by_scenario.results([*measured], last)
     results += recovery_results(experiment, prequential, last)
     arms = {who: cells for who, cells in measured.items() if who[0] != BEST_ATTAINABLE}
+    results += [] if as_served is None else as_served.results([*arms], last)
     results += holes(arms, stopped)
     results += continual_results(arms, stopped, experiment, last, counted_from, forgotten.intervals())
     results += forgotten.results(last, prequential.gaps())

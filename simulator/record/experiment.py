@@ -76,6 +76,7 @@ class Experiment:
     by_row: bool = False  # the order of rows stands for time, of which the log tells nothing
     of_lists: list[str] = field(default_factory=list)  # features that tell a row's place among those shown with it
     tuned_on: int = 0  # periods, the first ones, by which arms were tuned; no mean is over them
+    staleness: str | None = None  # from a period's end to its model's service, if that is measured
 
     @property
     def first_measured(self) -> int:

@@ -9,6 +9,7 @@
     tuning/                                       a folder like this one, of the trials, while they are played
     groups.json                                   which group of workers plays which contender (`record.groups`)
     predictions/period-00003/<key>.parquet        a row per prediction of one contender (`record.predictions`)
+    stale/period-00003/<key>.parquet              its answers to the next one's first rows before it learned this one
     costs/period-00003/<key>.json                 its seconds, rows and bytes, by stage (`record.costs`)
     costs/period-00003/period.json                what the period was
     ledger/period-00003/<key>-rank-0.parquet      the rows that each rank has learned, if `train.ledger` asks for it
@@ -114,6 +115,9 @@ class RunFolder:
     def predictions(self, period: int, key: str) -> Path:
         return self.path / "predictions" / _named(period) / f"{key}.parquet"
 
+    def stale(self, period: int, key: str) -> Path:
+        return self.path / "stale" / _named(period) / f"{key}.parquet"
+
     def costs(self, period: int, key: str) -> Path:
         return self.path / "costs" / _named(period) / f"{key}.json"
 
@@ -182,6 +186,7 @@ class RunFolder:
         committed, name = self.committed(key), re.escape(key)
         for kind, named in (
             ("predictions", rf"{name}\.parquet"),
+            ("stale", rf"{name}\.parquet"),
             ("costs", rf"{name}\.json"),
             ("ledger", rf"{name}-rank-\d+\.parquet"),
         ):

@@ -23,6 +23,7 @@ from simulator.record.robustness import read_robustness
 from simulator.record.serving import read_serving
 from simulator.record.tuning import read_tuning
 from simulator.report import figures, loadtest, scenarios, sheets
+from simulator.report.as_served import as_served
 from simulator.report.lessons import lessons
 from simulator.report.numbers import Numbers
 from simulator.report.recovery import recovery
@@ -60,6 +61,7 @@ def write_report(run: RunFolder) -> Path:
             "quality": sheets.quality(numbers),
             "gains": sheets.gains(numbers, robustness),
             "recovery": recovery(numbers),
+            "as_served": as_served(numbers),
             "yardsticks": sheets.yardsticks(numbers),
             "new": sheets.slices(numbers, sheets.NEW),
             "activity": sheets.slices(numbers, numbers.slices("activity_")),
@@ -88,6 +90,7 @@ def write_report(run: RunFolder) -> Path:
         },
         shaded=len(numbers.arms) <= figures.MOST_SHADED,
         served=served,
+        staleness=experiment.staleness,
         loaded=loaded,
         tuning=tuning,
         environment=flat(read_environment(run) | ({"groups": groups.chosen} if groups else {})),

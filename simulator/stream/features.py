@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pkb.errors import SettingError
+from simulator.config.durations import SECONDS
 from simulator.config.kinds import near
-from simulator.stream.times import SECONDS
 
 OF_CLOCK = ("hour", "weekday")
 OF_LIST = ("position", "list_size")

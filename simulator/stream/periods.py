@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from pkb.errors import DataError, SettingError
+from simulator.config.durations import SECONDS
 from simulator.stream.raw import RawLog, text
 from simulator.stream.settings import StreamSettings
 from simulator.stream.staging import Count
-from simulator.stream.times import SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from pkb.errors import SettingError
 from simulator.config.checks import among, at_least, between, expand_home, one_of
+from simulator.config.durations import seconds_of
 from simulator.stream.addresses import is_remote, refuse_credentials
 from simulator.stream.features import COUNTED, OF_CLOCK, OF_LIST, Feature, parsed
-from simulator.stream.times import SECONDS
 from simulator.stream.world_settings import WorldSettings
 
 SOURCES = (
@@ -242,8 +242,7 @@ class StreamSettings:
     @property
     def label_delay_seconds(self) -> int | None:
         """None if the setting does not parse."""
-        match = re.fullmatch(r"(\d+)([mhd])", self.label_delay)
-        return int(match[1]) * SECONDS[match[2]] if match else None
+        return seconds_of(self.label_delay)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-SECONDS = {"m": 60, "h": 3_600, "d": 86_400}  # of the letters behind a span of time
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # per second
 FORMATS = {  # numbers that people write for dates, by the look of them
     "YYYYMMDD": "%Y%m%d",

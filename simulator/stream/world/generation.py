@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulator.config.durations import SECONDS
 from simulator.stream import raw
 from simulator.stream.periods import ByTime, cut_of
 from simulator.stream.raw import RawLog
 from simulator.stream.settings import StreamSettings
-from simulator.stream.times import SECONDS
 from simulator.stream.world.clicks import Clicks, places
 from simulator.stream.world.domains import FIELD, WORDS, with_domain
 from simulator.stream.world.impressions import Impressions, Market
