@@ -4,9 +4,8 @@ python -m benchmarks.weightings RUN [ARM ...]    arms of the backbones midpg and
 
 Of the last period's rows, at most 300 of a scenario, each contender's last checkpoint gives A_s of all layers,
 unrepeated and side by side. Printed are a classifier's lower bound of I(s; A_s) beside H(s), the silhouette of the
-scenarios (1: apart, 0: one cloud; Rousseeuw 1987) and the cosine similarity of their means. The paper does not tell
-whether its similarity is centred: here it is taken of the means as they are, and once more around the mean of all rows.
-RUN/weightings.png holds t-SNE and similarities of the first seed.
+scenarios (1: apart, 0: one cloud; Rousseeuw 1987) and the cosine similarity of their means, of the pair least and most
+alike as well. RUN/weightings.png holds t-SNE and similarities of the first seed.
 
 Shapes: B rows, A numbers of all layers' matrices, S scenarios.
 """
@@ -97,18 +96,16 @@ def read(run: RunFolder, recipe: Recipe, rows: Batch) -> Reading:
 def table(scenario_B: np.ndarray, readings: Sequence[Reading]) -> str:
     """A line for each contender, then the similarities of each."""
     h, apart = entropy(scenario_B), ~np.eye(len(np.unique(scenario_B)), dtype=bool)
-    lines = [
-        "| arm | seed | I(s; A_s) of H(s) | silhouette | means' cosine | of those, centred |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = ["| arm | seed | I(s; A_s) of H(s) | silhouette | cosine of means |", "|---|---|---|---|---|"]
     below = []
     for r in readings:
-        cosines = [likeness(scenario_B, a) for a in (r.a_BA, r.a_BA - r.a_BA.mean(axis=0))]
-        told = [f"{c[apart].mean():.3f} ({c[apart].min():.3f} to {c[apart].max():.3f})" for c in cosines]
-        bound, apartness = information(scenario_B, r.a_BA), silhouette_score(r.a_BA, scenario_B)
-        lines.append(f"| {r.arm} | {r.seed} | {bound:.2f} of {h:.2f} | {apartness:.3f} | {told[0]} | {told[1]} |")
+        bound, silhouette = information(scenario_B, r.a_BA), silhouette_score(r.a_BA, scenario_B)
+        alike = likeness(scenario_B, r.a_BA)
+        pairs = alike[apart]
+        told = f"{pairs.mean():.3f} ({pairs.min():.3f} to {pairs.max():.3f})"
+        lines.append(f"| {r.arm} | {r.seed} | {bound:.2f} of {h:.2f} | {silhouette:.3f} | {told} |")
         below += [f"\n{r.arm}, seed {r.seed}, scenarios {', '.join(map(str, np.unique(scenario_B)))}:"]
-        below += [" ".join(f"{c:6.3f}" for c in row) for row in cosines[0]]
+        below += [" ".join(f"{c:6.3f}" for c in row) for row in alike]
     return "\n".join([*lines, *below]) + "\n"
 
 
