@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pkb.bases import KNOWLEDGE_BASES
+from simulator.config.typed import plain
 from simulator.contender.settings import ArmSettings
 from simulator.record.experiment import Arm, Experiment
 from simulator.record.tuning import untuned
@@ -45,7 +46,8 @@ def describe_arm(arm: ArmSettings) -> Arm:
         layer=arm.layer,
         width=arm.width,
         epochs=arm.epochs,
-        options={name: list(value) if isinstance(value, tuple) else value for name, value in arm.options.items()},
+        options=plain(arm.options),
+        backbone_options=plain(arm.backbone_options),
         control=arm.control,
         restart_at=list(arm.restart_at),
         plug_from=arm.plug_from,

@@ -14,7 +14,7 @@ from simulator.loop.budget import widest
 from simulator.loop.play import Play
 from simulator.policies.plain import RetrainWindow
 from simulator.record.tuning import Values, untuned
-from simulator.settings import Settings, knowledge_settings
+from simulator.settings import Settings, backbone_settings, knowledge_settings
 from simulator.stream.log import Log
 from simulator.tune.space import with_values
 
@@ -40,7 +40,7 @@ def play_of(settings: Settings, chosen: Mapping[str, Values] | None = None) -> P
 def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
     """Resolve one arm with one seed."""
     arm = settings.arms[name]
-    backbone: Any = getattr(settings.backbones, arm.backbone)
+    backbone = backbone_settings(settings, name)
     base: Any = knowledge_settings(settings, name) if arm.knowledge is not None else None
     if arm.plug == WEIGHTS:
         backbone = replace(
@@ -53,7 +53,7 @@ def recipe_of(settings: Settings, name: str, seed: int) -> Recipe:
         name=name,
         seed=seed,
         arm=arm,
-        backbone=backbone if arm.width is None else replace(backbone, width=arm.width),
+        backbone=backbone,
         policy=getattr(settings.policies, arm.policy),
         base=base,
         beside=None if arm.beside is None else knowledge_settings(settings, name, second=True),

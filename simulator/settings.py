@@ -120,6 +120,14 @@ def to_yaml(settings: Settings) -> str:
     return yaml_of(settings)
 
 
+def backbone_settings(settings: Settings, arm: str) -> Any:
+    """Resolve the settings of an arm's click model, at the arm's width; SettingError names a wrong option."""
+    choice = settings.arms[arm]
+    common = getattr(settings.backbones, choice.backbone)
+    own = choice.backbone_options | ({} if choice.width is None else {"width": choice.width})
+    return typed(type(common), plain(common) | own, at=f"arms.{arm}.backbone_options") if own else common
+
+
 def knowledge_settings(settings: Settings, arm: str, *, second: bool = False) -> Any:
     """Resolve the settings of an arm's knowledge base, or of its second one; SettingError names a wrong option."""
     choice = settings.arms[arm]
@@ -165,6 +173,8 @@ def _check_arm(settings: Settings, name: str) -> None:
         raise SettingError(f"{key}.policy={arm.policy}: holds rows by their place; set train.evict_after=0")
     if arm.width is not None and not hasattr(model.Settings(), "width"):
         raise SettingError(f"{key}.width={arm.width}: {arm.backbone} has no embedding width")
+    if arm.backbone_options:
+        _check_layers(f"{key}.backbone_options", backbone_settings(settings, name))
     if arm.domains == "all" and not settings.stream.sub_domains:
         raise SettingError(
             f"{key}.domains=all: without stream.sub_domain every arm learns all rows; set it, or leave this out"

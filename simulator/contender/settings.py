@@ -45,6 +45,7 @@ class ArmSettings:
     source: str = "live"
     policy: str = "finetune"
     width: int | None = None  # of the backbone's embeddings, in place of the backbone's own setting
+    backbone_options: dict[str, Any] = field(default_factory=dict)  # of its backbone, in place of `backbones.<name>`
     domains: str = "sub"  # whose rows its click model learns, where the stream has a sub-domain: sub, all
     epochs: int | None = None  # passes over the rows of a lesson, in place of `train.epochs`
     options: dict[str, Any] = field(default_factory=dict)  # of its knowledge base, in place of `knowledge.<name>`
@@ -67,6 +68,8 @@ class ArmSettings:
         one_of(self, "source", SOURCES)
         at_least(self, "layer", 1)
         between(self, "width", 1, WIDEST)
+        if "width" in self.backbone_options:
+            raise SettingError(f"backbone_options={self.backbone_options}: the arm itself has a width; write it there")
         at_least(self, "epochs", 1)
         one_of(self, "control", ("untrained", "shuffled"))
         if list(self.restart_at) != sorted(set(self.restart_at)) or min(self.restart_at, default=1) < 1:
@@ -99,8 +102,9 @@ class ArmSettings:
             raise SettingError(
                 f"plug={WEIGHTS}: a base becomes the click model; name the base (knowledge) and the period (plug_from)"
             )
-        if self.width is not None:
-            raise SettingError(f"width={self.width}: leave it out with plug={WEIGHTS}, where it is the base's")
+        for name in ("width", "backbone_options"):
+            if value := getattr(self, name):
+                raise SettingError(f"{name}={value}: leave it out with plug={WEIGHTS}, where it is the base's")
         if max(self.restart_at, default=0) > self.plug_from:
             raise SettingError(
                 f"restart_at={self.restart_at}: name no period after plug_from={self.plug_from} with plug={WEIGHTS}: "

@@ -52,8 +52,8 @@ def continual_results(
     joint = retrained_on_all(experiment)
     measured = {metric for cells in everyone.values() for numbers in cells.values() for metric in numbers}
     for (arm, seed), cells in everyone.items():
-        backbone = experiment.arms[arm].backbone if arm in experiment.arms else ""
-        teacher = (joint.get(backbone, ""), seed)
+        model = experiment.arms[arm].model if arm in experiment.arms else ""
+        teacher = (joint.get(model, ""), seed)
         for metric, larger in DIRECTED.items():
             if metric not in measured:
                 continue
@@ -68,7 +68,7 @@ def continual_results(
                         R, matrix(everyone[teacher], metric, counted_from, experiment.tuned_on), larger_is_better=larger
                     )
                     if teacher in everyone and teacher not in stopped
-                    else undefined(f"no sound retrain_all arm of {backbone} without knowledge to compare with")
+                    else undefined(f"no sound retrain_all arm of {model} without knowledge to compare with")
                 )
                 moved = (measure(R, larger_is_better=larger) for measure in (forgetting, bwt, fwt))
                 values = dict(zip(CONTINUAL, (*moved, plasticity(R), missed), strict=True))

@@ -13,13 +13,13 @@ Kind = tuple[str, str, str | None, bool, tuple[int, ...]]
 
 
 def references(experiment: Experiment) -> dict[str, str | None]:
-    """Find for each arm with knowledge its bare arm, or None: of the same backbone, policy, restarts and domains."""
+    """Find for each arm with knowledge its bare arm, or None: of the same model, policy, restarts and domains."""
     bare, arms = _bare(experiment), experiment.arms.items()
     return {name: bare.get(_kind(arm)) for name, arm in arms if arm.knowledge is not None}
 
 
 def learners_of_all(experiment: Experiment) -> dict[str, list[str]]:
-    """Find for each arm with knowledge the arms of its backbone without it that have learned all of the log so far.
+    """Find for each arm with knowledge the arms of its model without it that have learned all of the log so far.
 
     The better of them is what an arm can hope to come up to whose backbone has not.
     """
@@ -103,9 +103,9 @@ def twins(experiment: Experiment) -> dict[str, str | None]:
 
 
 def retrained_on_all(experiment: Experiment) -> dict[str, str]:
-    """Find for each backbone the first arm that retrains it on all periods, without knowledge."""
+    """Find for each model the first arm that retrains it on all periods, without knowledge."""
     return {
-        arm.backbone: name
+        arm.model: name
         for name, arm in reversed(experiment.arms.items())
         if arm.policy == "retrain_all" and arm.knowledge is None and arm.domains is None
     }
@@ -123,4 +123,4 @@ def _first(experiment: Experiment) -> str:
 
 def _kind(arm: Arm) -> Kind:
     """What an arm shares with the same one without knowledge."""
-    return arm.backbone, arm.policy, arm.domains, arm.untuned, tuple(arm.restart_at)
+    return arm.model, arm.policy, arm.domains, arm.untuned, tuple(arm.restart_at)

@@ -6,6 +6,7 @@ knowledge bases and policies that its settings name, and none of what these impo
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,12 @@ class Arm:
     compress_from: int = 0  # period that is the first its base takes in
     beside: str | None = None  # its second base
     beside_from: int | None = None  # period that is the first to be learned with the second base's knowledge
+    backbone_options: dict[str, Any] = field(default_factory=dict)  # settings of its backbone that are its own
+
+    @property
+    def model(self) -> str:
+        """Its click model, but for the width: the backbone, with what of its settings is the arm's own."""
+        return self.backbone + (json.dumps(self.backbone_options, sort_keys=True) if self.backbone_options else "")
 
     @property
     def moments(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def contenders(numbers: Numbers, experiment: Experiment) -> Sheet:
     sheet = Sheet(headers=["arm", "backbone", "policy", "knowledge", "plug", "its own"], numeric=False)
     for name, arm in experiment.arms.items():
         own = {"width": arm.width, "epochs": arm.epochs, "control": arm.control, **arm.options}
-        own |= arm.moments
+        own |= {f"{arm.backbone}.{key}": value for key, value in arm.backbone_options.items()} | arm.moments
         told = ", ".join(f"{key} {value}" for key, value in own.items() if value is not None)
         cells = _cells(arm.backbone, arm.policy, arm.knowledge or "none", arm.plug if arm.knowledge else "", told)
         sheet.lines.append(Line(name=name, colour=_swatch(numbers, name), cells=cells))

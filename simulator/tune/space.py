@@ -57,7 +57,9 @@ def _shows(recipe: Recipe, play: Play, first: Log, section: str, name: str) -> b
         return takes_steps and not (name == "epochs" and arm.epochs is not None)
     if section == "train":
         return compresses or not issubclass(MODELS[arm.backbone], FittedBackbone)
-    return section == "backbone" or len(first.periods) > 2  # a policy differs from another in the second lesson
+    if section == "backbone":
+        return name not in arm.backbone_options
+    return len(first.periods) > 2  # a policy differs from another in the second lesson
 
 
 def _compresses(recipe: Recipe, play: Play, first: Log) -> bool:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from pkb.backbones.deepfm import DeepFM
 from pkb.errors import SettingError
 from pkb.rok import ROK
 from simulator.contender.settings import ArmSettings
-from simulator.settings import Settings, check_changes, knowledge_settings, load, to_yaml
+from simulator.plays import recipe_of
+from simulator.settings import Settings, backbone_settings, check_changes, knowledge_settings, load, to_yaml
 from simulator.stream import ingest
 from simulator.stream.settings import SOURCES
 
@@ -82,6 +84,19 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ),
         ("knowledge.edk.patterns=0", "knowledge.edk.patterns=0: must be at least 1"),
         ("knowledge.rok.alpha=-1", "knowledge.rok.alpha=-1.0: must lie between 0 and 1"),
+        (
+            "arms.finetune={backbone: dpg, backbone_options: {rnak: 3}}",
+            "unknown setting 'arms.finetune.backbone_options.rnak'; did you mean arms.finetune.backbone_options.rank?",
+        ),
+        (
+            "arms.finetune={backbone: dpg, backbone_options: {rank: 0}}",
+            "arms.finetune.backbone_options.rank=0: must be at least 1",
+        ),
+        (
+            "arms.finetune={backbone_options: {hidden: [0]}}",
+            "arms.finetune.backbone_options.hidden=(0,): must be at least",
+        ),
+        ("arms.finetune={backbone_options: {width: 3}}", "the arm itself has a width; write it there"),
         ("arms.finetune={knowledge: rok, options: {alpha: -1}}", "arms.finetune.options.alpha=-1.0: must lie between"),
         ("arms.finetune={knowledge: edk, control: random}", "arms.finetune.control=random: is not one of untrained,"),
         ("arms.finetune={options: {patterns: 3}}", "arms.finetune.options={'patterns': 3}: the arm has no knowledge"),
@@ -212,6 +227,18 @@ def test_what_an_arm_asks_of_its_base_stands_in_place_of_the_common_settings(con
     settings = load(config, ["knowledge.rok.projector=7", arm])
     assert knowledge_settings(settings, "finetune") == ROK.Settings(hidden=(8,), alpha=1.0, projector=7)
     assert settings.arms["finetune"] == ArmSettings(knowledge="rok", options={"hidden": [8], "alpha": 1})
+
+
+def test_what_an_arm_asks_of_its_backbone_stands_in_place_of_the_common_settings(config: Path) -> None:
+    arms = "arms={own: {backbone_options: {hidden: [8]}, width: 3}, wide: {width: 5}, common: {}}"
+    settings = load(config, ["backbones.deepfm.dropout=0.5", arms])
+    models = {name: backbone_settings(settings, name) for name in settings.arms if name != "finetune"}
+    assert models == {
+        "own": DeepFM.Settings(hidden=(8,), width=3, dropout=0.5),
+        "wide": DeepFM.Settings(width=5, dropout=0.5),
+        "common": DeepFM.Settings(dropout=0.5),
+    }
+    assert all(recipe_of(settings, name, 0).backbone == model for name, model in models.items())
 
 
 def test_settings_check_themselves_however_they_are_made() -> None:

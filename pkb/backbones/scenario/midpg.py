@@ -13,7 +13,8 @@ makes each of its entries a block of N/n by M/m of A_s. With n = 1 and m = M it 
 In the first layer a row block is one embedding (n = the number of embeddings) unless the settings say otherwise.
 
 Section 2.2.3 calls R what generates the row factor; 3.5.1 explains that r is best by "row-wise ... as cross-scenario
-shared", which is 2.2.3's C. `reading` says whose words the names r and c follow.
+shared", which is 2.2.3's C. `reading` says whose words the names r and c follow; on a world with scenarios neither wins
+beyond the seeds (docs/measured.md).
 
 What a step costs beside the plain layer's B N M products: W * A_s is never formed but by `non`. As A_s is constant
 within a block, either the n row blocks' outputs, [B, n, M], are weighed before they are summed, or the inputs are

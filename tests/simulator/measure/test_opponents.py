@@ -50,6 +50,19 @@ def test_with_a_budget_every_arm_has_a_width_and_the_bare_arm_is_still_found() -
     assert controls(an_experiment(arms)) == {"rok": ["thrice"]}
 
 
+def test_a_bare_arm_has_the_settings_of_the_backbone_that_the_arm_has() -> None:
+    own = {"hidden": [8], "dropout": 0.1}
+    arms = {
+        "large": an_arm(),
+        "small": an_arm(backbone_options=own, width=4),
+        "rok": an_arm(knowledge="rok"),
+        "small_rok": an_arm(knowledge="rok", backbone_options=dict(reversed(own.items()))),
+        "tiny_rok": an_arm(knowledge="rok", backbone_options={"hidden": [2]}),
+    }
+    assert references(an_experiment(arms)) == {"rok": "large", "small_rok": "small", "tiny_rok": None}
+    assert controls(an_experiment(arms))["rok"] == []
+
+
 def test_where_no_arm_goes_without_knowledge_the_first_one_is_what_others_are_held_against() -> None:
     arms = {"rok": an_arm(knowledge="rok"), "edk": an_arm(knowledge="edk")}
     assert bare_arms(an_experiment(arms)) == ["rok"]

@@ -79,6 +79,7 @@ def test_an_arm_is_tuned_in_what_decides_what_it_learns(log: Log) -> None:
 
 def test_what_an_arm_fixes_itself_and_what_nothing_depends_on_is_not_tuned(log: Log) -> None:
     assert "base.alpha" not in tuned_of(log, ArmSettings(knowledge="rok", options={"alpha": 0.5}))
+    assert tuned_of(log, ArmSettings(backbone_options={"dropout": 0.1})) == STEPS
     warm = ArmSettings(knowledge="edk", plug="hidden", plug_from=4)  # beyond the periods that it is tuned on
     for arm in (ArmSettings(knowledge="edk", control="untrained"), ArmSettings(knowledge="novelty"), warm):
         assert tuned_of(log, arm) == {*STEPS, "backbone.dropout"}

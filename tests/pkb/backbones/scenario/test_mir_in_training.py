@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from benchmarks.apart import information
 from pkb.backbones.scenario.midpg import MIDPG
 from pkb.backbones.scenario.mir import mutual_information_loss
 from pkb.batch import Batch
@@ -20,15 +16,6 @@ from tests.pkb.backbones.scenario.made import COLUMN, FIRST, in_scenarios, met
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCENARIOS, WEIGHT, STEPS = 4, 0.3, 150
-
-
-def information(scenario: np.ndarray, a: np.ndarray) -> float:
-    """A lower bound of I(s; A_s) in nats: H(s) minus a classifier's cross entropy on rows that it has not seen."""
-    half = len(scenario) // 2
-    scaled = StandardScaler().fit(a[:half])
-    classifier = LogisticRegression(max_iter=500).fit(scaled.transform(a[:half]), scenario[:half])
-    p = classifier.predict_proba(scaled.transform(a[half:]))[np.arange(len(scenario) - half), scenario[half:]]
-    return math.log(SCENARIOS) + float(np.log(p).mean())
 
 
 def told(rows: Batch, kind: str, seed: int) -> float:
