@@ -132,7 +132,8 @@ class AddedToHidden(Adapters):
         """Sum what the adapters of these parts give, of all if none is named, [B, H]."""
         adapt = dict(zip(self.names, self.adapt, strict=True))
         first, *others = (adapt[name](knowledge[name].flatten(1)) for name in names or self.names)
-        return sum(others, start=first)
+        summed_BH: Tensor = sum(others, start=first)
+        return summed_BH
 
     def entering(self, summed_BH: Tensor) -> Plugged:
         """Put the sum over all parts into the socket."""
