@@ -23,9 +23,10 @@ from benchmarks.figures import Figure, in_turns, seconds
 from pkb.backbones import BACKBONES
 from pkb.backbones.base import ClickModel, make_click_model
 from pkb.batch import Batch, Field, History, Schema
-from pkb.center import Cached, Center, Roster, build
+from pkb.center import Cached, Center, Folded, Roster, build
 from pkb.center.keys import ids_of
 from pkb.keep import KEEP
+from pkb.plug import AddedToHidden
 
 ITEM = ("item", "shop", "category")
 SCHEMA = Schema(
@@ -124,9 +125,11 @@ def ratios(repeats: int) -> list[Figure]:
         for name in MODELS:
             torch.manual_seed(0)
             alone, plugged = (_model(name, base, plugged=knows) for knows in (False, True))
+            assert isinstance(plugged.plug, AddedToHidden)
+            ahead = Folded(source.version, SCHEMA, plugged.plug)
             paths: dict[str, Callable[[Batch], object]] = {
                 "alone": alone,
-                "keep_cached": lambda one, model=plugged: model(one, source.knowledge(one)),  # type: ignore[misc]
+                "keep_cached": lambda one, model=plugged, ahead=ahead: model(one, ahead.plugged(one)),  # type: ignore[misc]
                 "keep_live": lambda one, model=plugged: model(one, base.knowledge(one)),  # type: ignore[misc]
             }
             figures += in_turns(name, paths, "alone", requests, unit=UNIT, repeats=repeats, clock=time.process_time)

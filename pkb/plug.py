@@ -126,21 +126,28 @@ class AddedToHidden(Adapters):
 
     def __init__(self, parts: Sequence[Part], hidden_width: int) -> None:
         super().__init__(parts, (_neutral(_adapter(p.vectors * p.width, p.width, hidden_width)) for p in parts))
+        self.width = hidden_width
 
-    def summed(self, knowledge: Knowledge) -> Tensor:
-        """Sum what the parts' adapters give, [B, H]."""
-        first, *others = self.adapted(knowledge[name].flatten(1) for name in self.names)
-        return sum(others, start=first)
+    def summed(self, knowledge: Knowledge, names: Sequence[str] = ()) -> Tensor:
+        """Sum what the adapters of these parts give, of all if none is named, [B, H]."""
+        adapt = dict(zip(self.names, self.adapt, strict=True))
+        first, *others = (adapt[name](knowledge[name].flatten(1)) for name in names or self.names)
+        summed_BH: Tensor = sum(others, start=first)
+        return summed_BH
+
+    def entering(self, summed_BH: Tensor) -> Plugged:
+        """Put the sum over all parts into the socket."""
+        return Plugged(added_BH=summed_BH)
 
     def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(added_BH=self.summed(knowledge))
+        return self.entering(self.summed(knowledge))
 
 
 class Gate(AddedToHidden):
     """Each part [B, K d] -> [B, H], a shallow MLP; 2 sigmoid(sum over the parts)."""
 
-    def forward(self, knowledge: Knowledge) -> Plugged:
-        return Plugged(gate_BH=2 * torch.sigmoid(self.summed(knowledge)))
+    def entering(self, summed_BH: Tensor) -> Plugged:
+        return Plugged(gate_BH=2 * torch.sigmoid(summed_BH))
 
 
 class Columns(Plug):

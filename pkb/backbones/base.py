@@ -163,8 +163,8 @@ class ClickModel(nn.Module):
         clicks, rows = float((weight_B * label_B).sum()), float(weight_B.sum())
         self.prior.fill_(math.log((clicks + 1) / (rows - clicks + 1)))
 
-    def forward(self, batch: Batch, knowledge: Knowledge | None = None) -> Tensor:
-        """Click logits, [B]."""
+    def forward(self, batch: Batch, knowledge: Knowledge | Plugged | None = None) -> Tensor:
+        """Click logits, [B]; of knowledge, or of what the plug has made of it already."""
         logits: Tensor = self.backbone(batch, self.plugged(knowledge)) + self.prior
         return logits
 
@@ -173,7 +173,9 @@ class ClickModel(nn.Module):
         logits, auxiliary = self.backbone.with_auxiliary(batch, self.plugged(knowledge))
         return logits + self.prior, auxiliary
 
-    def plugged(self, knowledge: Knowledge | None) -> Plugged:
+    def plugged(self, knowledge: Knowledge | Plugged | None) -> Plugged:
+        if isinstance(knowledge, Plugged):
+            return knowledge
         if self.plug is None or knowledge is None:
             return EMPTY
         plugged: Plugged = self.plug(knowledge)

@@ -83,6 +83,8 @@ def pairs_of(user_B: Ids, category_B: Ids) -> Ids:
 
 def ids_of(batch: Batch, schema: Schema, category: str) -> tuple[Ids, Ids, Ids]:
     """The ids of user, item and category of rows, [B] each."""
-    columns = [schema.names.index(name) for name in (schema.user, schema.item, category)]
-    user_B, item_B, category_B = batch.ids_BF[:, columns].cpu().numpy().astype(np.int64).T
+    ids_BF, names = batch.ids_BF.cpu().numpy(), schema.names
+    user_B, item_B, category_B = (
+        ids_BF[:, names.index(n)].astype(np.int64) for n in (schema.user, schema.item, category)
+    )
     return user_B, item_B, category_B

@@ -5,7 +5,7 @@ Shapes: B keys, N entries, K vectors of a part, d their width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pkb.center.keys import Ids, Key, pairs_of
 from pkb.center.manifest import MANIFEST, REMEDY, Manifest, keys_file, sha256_of, values_file
 from pkb.errors import DataError
+from pkb.knowledge import Part
 
 Found = dict[str, NDArray[np.float32]]  # by part, [B, K, d]
 
@@ -69,7 +70,14 @@ class Version:
 
     def knowledge(self, user_B: Ids, item_B: Ids, category_B: Ids) -> Found:
         """Look up what is known of so many users and items with their categories."""
-        rows = {key: self.rows(key, wanted_B) for key, wanted_B in self._wanted(user_B, item_B, category_B).items()}
+        return self.told(self.manifest.parts, self.rows_by_key(user_B, item_B, category_B))
+
+    def rows_by_key(self, user_B: Ids, item_B: Ids, category_B: Ids) -> dict[Key, Ids]:
+        """Find the rows of these, [B], by every key that there is."""
+        return {key: self.rows(key, wanted_B) for key, wanted_B in self._wanted(user_B, item_B, category_B).items()}
+
+    def told(self, parts: Iterable[Part], rows: Mapping[Key, Ids]) -> Found:
+        """Read parts in these rows of their keys."""
 
         def read(name: str) -> NDArray[np.float32]:
             return self.values[name].take(rows[self.manifest.keys[name]], axis=0)
@@ -79,7 +87,7 @@ class Version:
             return read(name) * by + mean
 
         found: Found = {}
-        for part in self.manifest.parts:
+        for part in parts:
             if part.factors is None:
                 known = read(part.name)
             else:
@@ -91,8 +99,7 @@ class Version:
 
     def known(self, user_B: Ids, item_B: Ids, category_B: Ids) -> dict[Key, NDArray[np.bool_]]:
         """Tell of which of these there is an entry, by key, [B]."""
-        wanted = self._wanted(user_B, item_B, category_B)
-        return {key: self.rows(key, wanted_B) > 0 for key, wanted_B in wanted.items()}
+        return {key: rows_B > 0 for key, rows_B in self.rows_by_key(user_B, item_B, category_B).items()}
 
     def _wanted(self, user_B: Ids, item_B: Ids, category_B: Ids) -> dict[Key, Ids]:
         # Of another type than the keys on disk, all of these would be converted at every search.

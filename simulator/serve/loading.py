@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from pkb.batch import Batch
+from pkb.center import Folded
 from pkb.knowledge import evaluate
+from pkb.plug import AddedToHidden
 from retrieval.indexed_pool import RetrievalSettings
 from simulator.contender.centered import Centered
 from simulator.contender.checkpoint import load_contender
@@ -60,7 +62,7 @@ class Scorer:
     """A contender that searches for each request's neighbours, where it reads any, before it predicts."""
 
     def __init__(self, contender: Contender, search: Search | None) -> None:
-        self.contender, self.search = contender, search
+        self.contender, self.search, self.folded = contender, search, folded(contender)
         self.schema, self.trained_through = contender.schema, contender.trained_through
 
     def predict(self, batch: Batch) -> np.ndarray:
@@ -74,11 +76,19 @@ class Scorer:
             batch = self.search.with_neighbours(batch)
         watch.lap("retrieval")
         batch = self.contender.place(batch)
-        knowledge = self.contender.knowledge(batch)
+        knowledge = self.contender.knowledge(batch) if self.folded is None else self.folded.plugged(batch)
         watch.lap("knowledge")
         probability_B: np.ndarray = torch.sigmoid(self.contender.model(batch, knowledge)).cpu().numpy()
         watch.lap("backbone")
         return probability_B
+
+
+def folded(contender: Contender) -> Folded | None:
+    """Apply the plug ahead of requests where knowledge is looked up and added to a hidden layer, or gates it."""
+    source, plug = contender.source, contender.model.plug
+    if not isinstance(source, Centered) or source.cached is None or not contender.plugged:
+        return None
+    return Folded(source.cached.version, contender.schema, plug) if isinstance(plug, AddedToHidden) else None
 
 
 class Search:
