@@ -8,13 +8,14 @@ from typing import Any
 
 from pkb.bases import KNOWLEDGE_BASES
 from pkb.plug import WEIGHTS
+from simulator.arms import backbone_settings, knowledge_settings
 from simulator.contender.recipe import Recipe
 from simulator.contender.yardsticks import YARDSTICKS
 from simulator.loop.budget import widest
 from simulator.loop.play import Play
 from simulator.policies.plain import RetrainWindow
 from simulator.record.tuning import Values, untuned
-from simulator.settings import Settings, backbone_settings, knowledge_settings
+from simulator.settings import Settings
 from simulator.stream.log import Log
 from simulator.tune.space import with_values
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pkb.errors import RunError
+from simulator.arms import check_changes
 from simulator.cluster.groups import train
 from simulator.cluster.progress import Board, shown
 from simulator.cluster.session import ray_session
@@ -26,7 +27,7 @@ from simulator.record.provenance import write_environment
 from simulator.record.replayed import Replayed, ReplayedPeriod, hold_to
 from simulator.report.commands import conclude, conclude_serving, conclude_what_is_missing, present, say
 from simulator.serve.serving import check_servable, serve_and_measure
-from simulator.settings import Settings, check_changes, load, to_yaml
+from simulator.settings import Settings, load, to_yaml
 from simulator.stream.domains import told
 from simulator.stream.ingest import ingest
 from simulator.stream.log import Log

@@ -20,7 +20,20 @@ ROOMS = (  # from the ground up: a room imports from those before it
     *("export", "loadtest", "loop", "serve", "cluster", "tune", "report", "center"),
 )
 # Files above all rooms.
-TOP = ("settings", "describe", "plays", "multirun", "run", "serving", "played", "gkc", "cli", "__main__")
+TOP = (
+    "sections",
+    "arms",
+    "settings",
+    "describe",
+    "plays",
+    "multirun",
+    "run",
+    "serving",
+    "played",
+    "gkc",
+    "cli",
+    "__main__",
+)
 KNOW_RAY = {"stream", "loop", "serve", "cluster", "tune", "center"}
 KNOW_TORCH_NOT = {"config", "record", "measure", "report"}
 READS_DATASETS = {"read_table", "read_parquet", "dataset", "ParquetDataset", "parquet_dataset"}

@@ -7,9 +7,10 @@ import pytest
 from pkb.backbones.deepfm import DeepFM
 from pkb.errors import SettingError
 from pkb.rok import ROK
+from simulator.arms import backbone_settings, check_changes, knowledge_settings
 from simulator.contender.settings import ArmSettings
 from simulator.plays import recipe_of
-from simulator.settings import Settings, backbone_settings, check_changes, knowledge_settings, load, to_yaml
+from simulator.settings import Settings, load, to_yaml
 from simulator.stream import ingest
 from simulator.stream.settings import SOURCES
 

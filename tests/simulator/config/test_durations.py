@@ -28,8 +28,8 @@ def test_anything_else_is_none(written: str) -> None:
     [
         (["measure.staleness=soon"], "measure.staleness=soon: write a number and m, h or d, such as 6h"),
         (["measure.staleness=2d"], "measure.staleness=2d: must be no longer than stream.period, 1d"),
-        (["measure.staleness=6h", "stream.period=100rows"], "measure.staleness=6h: must be 0m where periods are not"),
-        (["measure.staleness=6h", "stream.protocol=split"], "measure.staleness=6h: must be 0m where periods are not"),
+        (["measure.staleness=6h", "stream.period=100rows"], "measure.staleness=6h: must be 0m: its periods"),
+        (["measure.staleness=6h", "stream.protocol=split"], "measure.staleness=6h: must be 0m: its periods"),
     ],
 )
 def test_staleness_is_a_part_of_a_period(overrides: list[str], told: str) -> None:

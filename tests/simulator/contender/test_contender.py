@@ -15,6 +15,7 @@ from pkb.knowledge import Knowledge, Part
 from pkb.seeding import generator
 from pkb.source import Live
 from pkb.step import DivergedError
+from simulator.arms import knowledge_settings
 from simulator.contender.compression import compress
 from simulator.contender.contender import Contender
 from simulator.contender.controls import shuffled
@@ -23,7 +24,6 @@ from simulator.contender.settings import ArmSettings
 from simulator.contender.sizes import knowledge_bytes
 from simulator.measure.ranking import auc
 from simulator.plays import recipe_of
-from simulator.settings import knowledge_settings
 from simulator.stream.log import Log
 from tests.simulator.tiny import SCHEMA, contender_of, tiny_log, tiny_settings
 
