@@ -31,7 +31,7 @@ from pkb.center.manifest import Manifest
 from pkb.center.writing import versions_in
 from pkb.errors import DataError, RunError, SettingError
 from simulator.center.wire import JSON, read_question, write_answer
-from simulator.serve.deploy import one_replica, shut_down, wait_until_routed, where_served
+from simulator.serve.deploy import replicated, shut_down, wait_until_routed, where_served
 from simulator.serve.guard import REFUSED, bears, is_loopback
 from simulator.serve.ports import free_port, reachable
 from simulator.serve.request import RequestError, read_body
@@ -129,7 +129,7 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str |
         )
         root = _root(port, token)
         try:
-            application = one_replica(NAME, CPUS)(CenterService).bind(folder.resolve(), token)
+            application = replicated(NAME, CPUS)(CenterService).bind(folder.resolve(), token)
             handle = serve.run(application, name=NAME, route_prefix=ROUTE, logging_config=quiet)
         except RuntimeError as error:
             raise RunError(f"{folder}: could not be served: {' '.join(str(error).split())[-300:]}") from None

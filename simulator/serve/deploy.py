@@ -9,6 +9,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -34,11 +35,11 @@ REPLICA_CPUS = 0.1  # of a core, reserved by each contender ...
 ALL_CPUS = 0.5  # ... and by all of them together at most, so that any number fits beside a waiting trainer
 
 
-def one_replica(name: str, cpus: float) -> Callable[[Any], serve.Deployment]:
-    """What makes a deployment of a class: one replica of it, which reserves so much of a core."""
+def replicated(name: str, cpus: float, replicas: int = 1) -> Callable[[Any], serve.Deployment]:
+    """What makes a deployment of a class: replicas of it, each of which reserves so much of a core."""
     return serve.deployment(
         name=name,
-        num_replicas=1,
+        num_replicas=replicas,
         ray_actor_options={"num_cpus": cpus},
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         max_queued_requests=MAX_QUEUED_REQUESTS,
@@ -58,10 +59,34 @@ def route_of(arm: str, seed: int) -> str:
     return f"/{arm}/{seed}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where applications that run are asked: through Serve's proxy, or each at its replica."""
+
+    host: str
+    port: int  # of the proxy, which knows all routes, and keeps requests waiting while a replica starts anew
+
+    @property
+    def proxy(self) -> str:
+        """URL of the proxy."""
+        return f"http://{reachable(self.host)}:{self.port}"
+
+    def replicas(self, route: str) -> list[str]:
+        """URLs of a route at each replica of its application: several times as fast, as long as that one lives.
+
+        The proxy's alone where replicas do not listen themselves, as on a cluster that was not told to
+        (`simulator.cluster.session`), or are on other nodes.
+        """
+        here = ray.util.get_node_ip_address()
+        groups = ray.get(_controller().get_target_groups.remote())
+        ports = [t.port for group in groups if group.route_prefix == route for t in group.targets if t.ip == here]
+        return [f"http://{reachable(self.host)}:{port}{quote(route.rstrip('/'))}" for port in ports or [self.port]]
+
+
 @contextlib.contextmanager
 def running(
     name: str, settings: ServeSettings, applications: Mapping[tuple[str, str], serve.Application]
-) -> Iterator[str]:
+) -> Iterator[Address]:
     """Run the applications of the run `name`, by their names and routes, and yield where they are asked.
 
     Ray must be initialised; Serve is shut down at the end. SettingError if the port is taken; RunError if the cluster
@@ -84,9 +109,9 @@ def running(
         serve.run_many(targets, wait_for_applications_running=False)
         deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(applications)
         _wait_until_running(deadline)
-        root = f"http://{reachable(settings.host)}:{port}"
-        wait_until_routed(root, {route for _, route in applications}, deadline)
-        yield root
+        address = Address(host=settings.host, port=port)
+        wait_until_routed(address.proxy, {route for _, route in applications}, deadline)
+        yield address
     finally:
         shut_down()
 

@@ -19,7 +19,7 @@ from pkb.seeding import derived_seed
 from retrieval.indexed_pool import RetrievalSettings
 from simulator.loadtest.arrivals import poisson_arrivals
 from simulator.loadtest.offering import Load, offer, open_session, percentile, precise_loop
-from simulator.loadtest.trial import Target
+from simulator.loadtest.target import Target
 from simulator.record.costs import ArmCosts, read_arm_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder

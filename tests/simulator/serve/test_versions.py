@@ -37,14 +37,6 @@ def wait(until: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def nudge(played: PlayedRun, index: int) -> None:
-    """Let the stored predictions be another model's."""
-    file = played.run.predictions(index, "deepfm-0")
-    table = pq.read_table(file, partitioning=None)
-    nudged = pc.add(table["probability"], 1e-3).cast(pa.float32())
-    pq.write_table(table.set_column(table.column_names.index("probability"), "probability", nudged), file)
-
-
 def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_requests_go_on(
     played: PlayedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +60,7 @@ def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_
     bad, lost = 3, 4
     state = played.run.checkpoint("deepfm-0", lost) / "state.safetensors"
     damages: dict[int, Callable[[], None]] = {
-        bad: lambda: nudge(played, bad),
+        bad: lambda: played.nudge(bad),
         lost: lambda: state.unlink(),
     }
     try:
@@ -118,7 +110,7 @@ def test_a_run_without_a_checkpoint_and_a_bad_one_are_not_served(played: PlayedR
     played.commit(0)
     row_id, _ = stored_predictions(played.run, 0, "deepfm", 0, through=0, holdout=True)
     assert len(row_id) > 10
-    nudge(played, 0)
+    played.nudge(0)
     with pytest.raises(CheckpointError, match="checkpoint and predictions do not belong together"):
         played.versions().begin(follow=False)
 
