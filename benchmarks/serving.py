@@ -137,7 +137,7 @@ def rows_of(versions: Versions, version: Version, body: bytes) -> Batch:
 
 
 class Plain:
-    """The model as anybody would serve it, with what Ray Serve sets by itself."""
+    """The model as anybody would serve it, with what Ray Serve sets by itself, but for the variables of a session."""
 
     def __init__(self, source: Source) -> None:
         self.versions, self.version = ready(source)

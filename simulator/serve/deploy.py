@@ -20,7 +20,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import ApplicationStatusOverview, LoggingConfig
 
 from pkb.errors import RunError
-from simulator.serve.ports import free_port, reachable
+from simulator.serve.ports import free_port, reachable, refuse_open_pages
 from simulator.serve.settings import ServeSettings
 
 # A backlog waits inside the replica: what a full replica turns away, Serve's router offers again only after
@@ -31,6 +31,7 @@ START_SECONDS = 60  # patience with the first contender to come up ...
 START_SECONDS_EACH = 15  # ... and with each further one
 SHUTDOWN_SECONDS = 30
 POLL_SECONDS = 0.2
+STATUS_SECONDS = 0.5  # to ask Serve for its status takes the processor some 50 ms, which those that start need
 REPLICA_CPUS = 0.1  # of a core, reserved by each contender ...
 ALL_CPUS = 0.5  # ... and by all of them together at most, so that any number fits beside a waiting trainer
 
@@ -89,10 +90,11 @@ def running(
 ) -> Iterator[Address]:
     """Run the applications of the run `name`, by their names and routes, and yield where they are asked.
 
-    Ray must be initialised; Serve is shut down at the end. SettingError if the port is taken; RunError if the cluster
-    serves something already, or an application does not come up.
+    Ray must be initialised; Serve is shut down at the end. SettingError if the port is taken, or pages of its own would
+    be open to everybody; RunError if the cluster serves something already, or an application does not come up.
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    refuse_open_pages()
     port = free_port(settings)
     _make_way(name)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
@@ -176,7 +178,7 @@ def _wait_until_running(deadline: float) -> None:
         if time.monotonic() > deadline:
             name, application = next(iter(waiting.items()))
             raise RunError(f"{name}: still {application.status.lower()}; has the cluster a free CPU and memory?")
-        time.sleep(POLL_SECONDS)
+        time.sleep(STATUS_SECONDS)
 
 
 def wait_until_routed(root: str, routes: set[str], deadline: float) -> None:

@@ -222,6 +222,10 @@ def test_what_serving_needs_is_known_before_training(tmp_path: Path, monkeypatch
     for host in ("no.such.host.invalid", "203.0.113.7"):
         with pytest.raises(SettingError, match=rf"cannot listen there on {host}"):
             check_servable(replace(SERVE, host=host), StreamSettings(), log)
+    with monkeypatch.context() as told:
+        told.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+        with pytest.raises(SettingError, match=r"^\$RAY_SERVE_ENABLE_HA_PROXY: .* on all interfaces"):
+            check_servable(SERVE, StreamSettings(), log)
     monkeypatch.setattr(serving, "MAX_BODY_BYTES", 100)
     with pytest.raises(SettingError, match=r"^serve\.candidates=20: a request has .* bytes"):
         check_servable(SERVE, StreamSettings(), log)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,12 +19,13 @@ from simulator.serve import versions as versions_module
 from simulator.serve.asgi import make_app
 from simulator.serve.stored import stored_predictions
 from simulator.serve.versions import KEPT
-from simulator.serving import source_of
+from simulator.serving import serve, source_of
 from simulator.stream.stored_words import stored_words
 from tests.simulator.serve.asgi_client import Client
 from tests.simulator.serve.played_run import PlayedRun, played_run
 
 DAYS = 8
+LEARNING = {"torch._dynamo", "numba", "scipy.optimize", "ray.data"}  # seconds, in each of a run's replicas
 
 
 @pytest.fixture
@@ -122,11 +125,30 @@ def test_what_is_served_is_found_from_the_folder_of_the_run(played: PlayedRun) -
         source_of(played.run.path, "deepfn")
     with pytest.raises(SettingError, match=r"^--seed 7: deepfm has 0$"):
         source_of(played.run.path, "deepfm", 7)
+    for replicas, plain in ((0, False), (2, True)):
+        with pytest.raises(SettingError, match=rf"^--replicas {replicas}: must be from 1 to 64, and 1 with --plain"):
+            serve(played.run.path, print, replicas=replicas, plain=plain)
     with pytest.raises(RunError, match="is not the folder of a run"):
         source_of(played.folder)
     played.log.folder.rename(played.folder / "gone")
     with pytest.raises(DataError, match=r"the log that .* replayed is not there"):
         source_of(played.run.path)
+
+
+def test_a_server_waits_for_no_compiler_nor_for_what_learns_alone(played: PlayedRun) -> None:
+    played.commit(0)
+    code = f"""
+import sys
+from pathlib import Path
+import simulator.serve.replica
+from simulator.serve.versions import Versions
+from simulator.serving import source_of
+Versions(source_of(Path(sys.argv[1])), print).begin(follow=False)
+print(sorted({LEARNING} & set(sys.modules)))
+"""
+    words = [sys.executable, "-c", code, str(played.run.path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 
 def test_a_stored_vocabulary_finds_the_ids_of_the_log_and_is_held_to_its_hash(
