@@ -22,7 +22,7 @@ from simulator.record.costs import read_arm_costs, write_arm_costs
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Serving, read_serving
 from simulator.serve import serving
-from simulator.serve.deploy import route_of, running
+from simulator.serve.deploy import Address, route_of, running
 from simulator.serve.guard import VARIABLE
 from simulator.serve.ports import free_port
 from simulator.serve.replica import application, deployed
@@ -69,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     return played_run(tmp_path_factory.mktemp("trained"), SERVE)
 
 
-def served_as(name: str, trained: TrainedRun, arm: str) -> AbstractContextManager[str]:
+def served_as(name: str, trained: TrainedRun, arm: str) -> AbstractContextManager[Address]:
     """One arm behind HTTP, under the name of some run."""
     source = source_of(trained.run.path, arm)
     return running(name, SERVE, {(f"{arm}/0", route_of(arm, 0)): application(source, None, follow=False, cpus=0.1)})
