@@ -26,7 +26,7 @@ from simulator.serve.settings import ServeSettings
 # A backlog waits inside the replica: what a full replica turns away, Serve's router offers again only after
 # back-offs of up to a second, and throughput under overload collapses. Beyond both, Serve answers 503 at once.
 MAX_ONGOING_REQUESTS = 128
-# A replica that listens itself counts all that came while it computed or had no core as queued, though none has to wait.
+# A replica that listens itself counts as queued what came while it computed or had no core, though none has to wait.
 MAX_QUEUED_REQUESTS = 128
 START_SECONDS = 60  # patience with the first contender to come up ...
 START_SECONDS_EACH = 15  # ... and with each further one
