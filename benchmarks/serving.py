@@ -1,8 +1,9 @@
 """What serving costs, on a small run of its own that is played first: three questions, each answered by ratios.
 
 1. The model's path in this process for one request of 100 candidates: a backbone alone, and with each base.
-2. Over HTTP: `serve` on Ray Serve, `serve --plain`, and a plain deployment of Ray Serve around the same model: p50 at
-   few requests, and the rate that each sustains with p99 within 50 ms (`simulator.loadtest`), in turns.
+2. Over HTTP: `serve` on Ray Serve, asked at the replica and through the proxy, `serve --plain`, and a plain deployment
+   of Ray Serve around the same model, asked through the proxy as it is by default: p50 at few requests, and the rate
+   that each sustains with p99 within 50 ms (`simulator.loadtest`), in turns.
 3. How long eight arms take to deploy.
 
 EDK's knowledge is decided by every field of a row, so no store holds it by a key; of KEEP's, one does (docs/keep.md).
@@ -30,7 +31,8 @@ from simulator.loadtest.bodies import write_bodies
 from simulator.loadtest.early_stopping import enough_requests
 from simulator.loadtest.senders import Senders, read_bodies
 from simulator.loadtest.settings import LoadSettings
-from simulator.loadtest.trial import Target, Trial
+from simulator.loadtest.target import Target
+from simulator.loadtest.trial import Trial
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.loadtest import LoadTest
@@ -66,7 +68,8 @@ CANDIDATES, REQUESTS, REPEATS = 100, 20, 9
 LOAD = LoadSettings(
     candidates=CANDIDATES, requests=enough_requests(0), seconds=1.0, repeats=1, step=0.1, start=50.0, least=25.0
 )
-ON_RAY, ALONE, PLAIN = "serve on Ray Serve", "serve --plain", "a plain deployment"
+ON_RAY, PROXY = "serve on Ray Serve, at the replica", "serve on Ray Serve, through its proxy"
+ALONE, PLAIN = "serve --plain", "a plain deployment"
 START_SECONDS = 60
 
 
@@ -134,7 +137,7 @@ def rows_of(versions: Versions, version: Version, body: bytes) -> Batch:
 
 
 class Plain:
-    """The model as anybody would serve it, with what Ray Serve sets by itself."""
+    """The model as anybody would serve it, with what Ray Serve sets by itself, but for the variables of a session."""
 
     def __init__(self, source: Source) -> None:
         self.versions, self.version = ready(source)
@@ -146,14 +149,19 @@ class Plain:
 
 @contextlib.contextmanager
 def served(source: Source, settings: ServeSettings) -> Iterator[list[Target]]:
-    """One contender served in three ways at once, of which one is asked at a time."""
+    """One contender served in four ways at once, of which one is asked at a time."""
     plain = serve.deployment(ray_actor_options={"num_cpus": 0.1})(Plain).bind(source)
     ours = application(source, None, follow=False, cpus=0.1)
     with (
         alone(source) as url,
-        running("serving", settings, {("ours", "/ours"): ours, ("plain", "/plain"): plain}) as root,
+        running("serving", settings, {("ours", "/ours"): ours, ("plain", "/plain"): plain}) as on_ray,
     ):
-        urls = {ON_RAY: f"{root}/ours/v1/score", ALONE: f"{url}/v1/score", PLAIN: f"{root}/plain"}
+        urls = {
+            ON_RAY: f"{on_ray.replicas('/ours')[0]}/v1/score",
+            PROXY: f"{on_ray.proxy}/ours/v1/score",
+            ALONE: f"{url}/v1/score",
+            PLAIN: f"{on_ray.proxy}/plain",
+        }
         yield [Target(arm=arm, seed=0, url=url) for arm, url in urls.items()]
 
 
@@ -187,7 +195,7 @@ def over_http(test: LoadTest) -> list[Figure]:
     figures = []
     for what, values, unit in (("sustained", rates, "requests/s"), ("p50", first, "ms")):
         ours = values[ON_RAY]
-        for name, way in (("on_ray", ON_RAY), ("alone", ALONE), ("plain_deployment", PLAIN)):
+        for name, way in (("on_ray", ON_RAY), ("proxy", PROXY), ("alone", ALONE), ("plain_deployment", PLAIN)):
             value = values[way]
             share = None if way == ON_RAY or not value or not ours else ours / value
             figures.append(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -69,12 +70,16 @@ class Optimiser:
         ranks: Ranks = Ranks(),  # noqa: B008  frozen
     ) -> None:
         """Adam's parameter groups are `groups`, or all dense parameters at `learning_rate`."""
-        groups = groups or [{"params": dense_parameters(module), "lr": learning_rate}]
+        self.groups = groups or [{"params": dense_parameters(module), "lr": learning_rate}]
         self.module, self.ranks, self.embedding_learning_rate = module, ranks, embedding_learning_rate
-        self.dense = [p for group in groups for p in group["params"]]
-        self.adam = torch.optim.Adam(groups, fused=True)
+        self.dense = [p for group in self.groups for p in group["params"]]
         self.tables = list(tables_of(module).values())
         self.backbones = [m for m in module.modules() if isinstance(m, Backbone)]
+
+    @cached_property
+    def adam(self) -> torch.optim.Adam:
+        """Made when first asked for: torch imports its compiler with it, seconds that a served model need not wait."""
+        return torch.optim.Adam(self.groups, fused=True)
 
     def nbytes(self) -> int:
         """Count the bytes of Adam's moments; those of rows stand in the tables."""

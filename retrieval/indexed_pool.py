@@ -17,10 +17,8 @@ from pkb.errors import SettingError
 from retrieval.dense import DenseIndex
 from retrieval.encoding import Encoder
 from retrieval.faiss_kinds import DenseSettings
-from retrieval.field_match import FieldMatchIndex
 from retrieval.pool import Pool
 from retrieval.retriever import Retriever
-from retrieval.user import UserBehavioursIndex, UserCategoryIndex
 
 AT_ONCE = 8_192  # rows whose neighbours are put together in one go
 BEHAVIOURS = "user_behaviours"
@@ -58,10 +56,28 @@ class RetrievalSettings:
         return self.behaviours if name == BEHAVIOURS else self.k
 
 
+def _field_match(pool: Pool, settings: RetrievalSettings) -> Retriever:
+    from retrieval.field_match import FieldMatchIndex  # numba takes half a second: only who searches waits for it
+
+    return FieldMatchIndex(pool, settings.query_fields(pool.schema))
+
+
+def _user_category(pool: Pool, settings: RetrievalSettings) -> Retriever:
+    from retrieval.user import UserCategoryIndex
+
+    return UserCategoryIndex(pool, settings.category_field(pool.schema))
+
+
+def _user_behaviours(pool: Pool, settings: RetrievalSettings) -> Retriever:
+    from retrieval.user import UserBehavioursIndex
+
+    return UserBehavioursIndex(pool)
+
+
 RETRIEVERS: dict[str, Callable[[Pool, RetrievalSettings], Retriever]] = {
-    "field_match": lambda pool, settings: FieldMatchIndex(pool, settings.query_fields(pool.schema)),
-    "user_category": lambda pool, settings: UserCategoryIndex(pool, settings.category_field(pool.schema)),
-    BEHAVIOURS: lambda pool, _: UserBehavioursIndex(pool),
+    "field_match": _field_match,
+    "user_category": _user_category,
+    BEHAVIOURS: _user_behaviours,
 }
 
 
@@ -95,6 +111,8 @@ class IndexedPool:
 
     def idf(self, name: str, queries: Batch, *, until: int) -> Tensor:
         """Tell how rare the queries' own values are among what a retriever of `GIVES_IDF` searches, [B, F]."""
+        from retrieval.user import UserBehavioursIndex
+
         retriever = self.retrievers[name]
         assert isinstance(retriever, UserBehavioursIndex)
         starts = range(0, max(1, len(queries)), AT_ONCE)

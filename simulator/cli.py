@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on; any but this one wants a token")
     serve.add_argument("--port", type=int, default=8_000, help="0 takes a free one; default: 8000")
     serve.add_argument("--follow", action="store_true", help="serve each period of a run that is still playing")
+    serve.add_argument("--replicas", type=int, default=1, help="processes that answer, on Ray Serve")
     serve.add_argument("--plain", action="store_true", help="from this process alone, without Ray")
     serve.add_argument("--address", help="of an existing Ray cluster; default: this machine alone")
     center = commands.add_parser("center", help="build a version of what a run's base knows, and serve it to models")
@@ -175,7 +176,7 @@ def perform(given: argparse.Namespace, overrides: Sequence[str], console: Consol
         from simulator.report.commands import say
         from simulator.serving import serve
 
-        options = ("arm", "seed", "host", "port", "follow", "plain", "address")
+        options = ("arm", "seed", "host", "port", "follow", "replicas", "plain", "address")
         serve(given.run, lambda line: say(console, line), **{name: getattr(given, name) for name in options})
     elif given.command == "center":
         from simulator.gkc import center

@@ -19,7 +19,8 @@ from simulator.config.reading import from_overrides
 from simulator.loadtest.bodies import write_bodies
 from simulator.loadtest.senders import Senders
 from simulator.loadtest.settings import LoadSettings
-from simulator.loadtest.trial import Target, Trial
+from simulator.loadtest.target import Target
+from simulator.loadtest.trial import Trial
 from simulator.record.costs import read_arm_costs
 from simulator.record.experiment import ArmAndSeed, Experiment, key_of, read_experiment
 from simulator.record.layout import RunFolder

@@ -16,6 +16,8 @@ from simulator.serve.settings import ServeSettings
 from simulator.serve.versions import Source
 from simulator.settings import Settings, load
 
+MOST_REPLICAS = 64  # of one contender; each holds all that it reads
+
 
 def serve(
     run: Path,
@@ -26,6 +28,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8_000,
     follow: bool = False,
+    replicas: int = 1,
     plain: bool = False,
     address: str | None = None,
 ) -> None:
@@ -33,6 +36,8 @@ def serve(
     settings = ServeSettings(host=host, port=port)
     token = token_of_environment(host)
     source = source_of(run, arm, seed)
+    if not 1 <= replicas <= MOST_REPLICAS or (plain and replicas > 1):
+        raise SettingError(f"--replicas {replicas}: must be from 1 to {MOST_REPLICAS}, and 1 with --plain")
     if plain:
         from simulator.serve.alone import serve_alone
 
@@ -42,7 +47,7 @@ def serve(
     from simulator.serve.replica import serve_on_ray
 
     with ray_session(address):
-        serve_on_ray(source, settings, token, follow=follow, tell=tell)
+        serve_on_ray(source, settings, token, follow=follow, replicas=replicas, tell=tell)
 
 
 def source_of(run: Path, arm: str | None = None, seed: int | None = None) -> Source:

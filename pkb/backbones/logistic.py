@@ -19,12 +19,10 @@ L rows as they are learnt, X columns of knowledge, W = U + X + 1 weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
-from scipy.special import expit
 from torch import Tensor
 
 from pkb.backbones.base import FittedBackbone
@@ -32,6 +30,9 @@ from pkb.backbones.before import slices_in_time
 from pkb.batch import MISSING, Batch, Schema
 from pkb.errors import SettingError
 from pkb.plug import EMPTY, Plugged, Sockets
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 SLICES = 8  # of a first fit
 STEPS = 500  # at most
@@ -68,6 +69,8 @@ class Logistic(FittedBackbone):
         self.lists = [(place, field.name) for place, field in enumerate(schema.fields) if field.kind == "list"]
 
     def fit(self, rows: Batch, plugged: Plugged = EMPTY) -> None:
+        from scipy.sparse import csr_matrix  # takes half a second: only whoever fits waits for it
+
         ids_BC, of_new_C = self._ids(rows)
         new_BC, known_BX = self._new(rows, ids_BC, of_new_C), self._columns(plugged, len(rows))
         twice_B = new_BC.any(dim=1)
@@ -142,6 +145,9 @@ def _converged(
     A first fit starts at the overall rate: from b = 0 all fields' weights would share out what is b's, and as only l2
     tells these apart, no step would bring it back.
     """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     values, held_W = hot_LU.shape[1], np.append(np.full(len(before_W) - 1, l2), 0.0)
     shown = weight_L.sum() + 2
     rate = (weight_L @ label_L + 1) / shown

@@ -31,9 +31,9 @@ from pkb.center.manifest import Manifest
 from pkb.center.writing import versions_in
 from pkb.errors import DataError, RunError, SettingError
 from simulator.center.wire import JSON, read_question, write_answer
-from simulator.serve.deploy import one_replica, shut_down, wait_until_routed, where_served
+from simulator.serve.deploy import replicated, shut_down, wait_until_routed, where_served
 from simulator.serve.guard import REFUSED, bears, is_loopback
-from simulator.serve.ports import free_port, reachable
+from simulator.serve.ports import free_port, reachable, refuse_open_pages
 from simulator.serve.request import RequestError, read_body
 from simulator.serve.settings import ServeSettings
 
@@ -119,6 +119,7 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str |
         raise MissingVersionError(f"{folder}: there is no version; build one first")
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
+    refuse_open_pages()
     free = free_port(ServeSettings(host=host, port=port))
     beside_others = bool(serve.status().applications)
     try:
@@ -129,7 +130,7 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str |
         )
         root = _root(port, token)
         try:
-            application = one_replica(NAME, CPUS)(CenterService).bind(folder.resolve(), token)
+            application = replicated(NAME, CPUS)(CenterService).bind(folder.resolve(), token)
             handle = serve.run(application, name=NAME, route_prefix=ROUTE, logging_config=quiet)
         except RuntimeError as error:
             raise RunError(f"{folder}: could not be served: {' '.join(str(error).split())[-300:]}") from None

@@ -47,14 +47,20 @@ def save_contender(folder: Path, contender: Contender, period: int) -> int:
     return state.stat().st_size
 
 
-def load_contender(folder: Path, ranks: Ranks | None = None) -> Contender:
-    """Load a contender, ready to go on; CheckpointError if a file is missing or not the one that was written."""
+def load_contender(folder: Path, ranks: Ranks | None = None, *, learns: bool = True) -> Contender:
+    """Load a contender, ready to go on, or if it `learns` no more without its optimisers' state.
+
+    CheckpointError if a file is missing or not the one that was written.
+    """
     verify(folder)
     try:
         about = json.loads((folder / "contender.json").read_text(encoding="utf-8"))
         recipe = Recipe.from_json(json.dumps(about["recipe"]))
         contender = Contender(recipe, Schema.from_json((folder / "schema.json").read_text(encoding="utf-8")), ranks)
-        _restore(contender, load_file(folder / "state.safetensors"), about["progress"])
+        state = load_file(folder / "state.safetensors")
+        if not learns:
+            state = {name: value for name, value in state.items() if name.split(".")[1] != "adam"}
+        _restore(contender, state, about["progress"])
     except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{folder}: does not fit what makes it: {error}") from None
     return contender

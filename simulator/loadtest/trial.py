@@ -30,6 +30,7 @@ from simulator.loadtest.null_server import null_server
 from simulator.loadtest.offering import Load, percentile
 from simulator.loadtest.search import Grid, Search
 from simulator.loadtest.settings import LoadSettings
+from simulator.loadtest.target import Target
 from simulator.record.loadtest import ArmUnderLoad, LoadTest, Offered, SelfCheck, Spread
 
 MOST_LAG_MS = 1.0  # p99 of what the generator may be late, before a server that does nothing
@@ -38,15 +39,6 @@ NEXT_STRIDE = 2  # places of the grid, likewise, in later repeats, which begin w
 SETTLE_SECONDS = 60.0  # patience with a server that was asked for more than it can give
 PAUSE_SECONDS = 0.5
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """An arm that is served somewhere."""
-
-    arm: str
-    seed: int
-    url: str
 
 
 class Sending(Protocol):

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-import ray.data
 import torch
 from torch import Tensor
 
@@ -31,6 +30,8 @@ def search(pool: IndexedPool, name: str, rows: Batch, *, until: int) -> Tensor:
         return torch.full((len(rows), k), NOBODY)
     if len(rows) < IN_PROCESS:
         return retriever.search(rows, k, until=until).rows_BK
+    import ray.data  # takes half a second: no server waits for it
+
     retriever.check_time(rows, until)
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     index = ray.put(retriever.without_rows())

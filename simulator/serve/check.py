@@ -17,7 +17,7 @@ import torch
 
 from pkb.batch import Batch
 from pkb.errors import RunError
-from simulator.loadtest.trial import Target
+from simulator.loadtest.target import Target
 from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
 from simulator.serve.stored import TOLERANCE, Stored

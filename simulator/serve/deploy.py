@@ -9,6 +9,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -19,26 +20,28 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import ApplicationStatusOverview, LoggingConfig
 
 from pkb.errors import RunError
-from simulator.serve.ports import free_port, reachable
+from simulator.serve.ports import free_port, reachable, refuse_open_pages
 from simulator.serve.settings import ServeSettings
 
 # A backlog waits inside the replica: what a full replica turns away, Serve's router offers again only after
 # back-offs of up to a second, and throughput under overload collapses. Beyond both, Serve answers 503 at once.
 MAX_ONGOING_REQUESTS = 128
-MAX_QUEUED_REQUESTS = 32
+# A replica that listens itself counts as queued what came while it computed or had no core, though none has to wait.
+MAX_QUEUED_REQUESTS = 128
 START_SECONDS = 60  # patience with the first contender to come up ...
 START_SECONDS_EACH = 15  # ... and with each further one
 SHUTDOWN_SECONDS = 30
 POLL_SECONDS = 0.2
+STATUS_SECONDS = 0.5  # to ask Serve for its status takes the processor some 50 ms, which those that start need
 REPLICA_CPUS = 0.1  # of a core, reserved by each contender ...
 ALL_CPUS = 0.5  # ... and by all of them together at most, so that any number fits beside a waiting trainer
 
 
-def one_replica(name: str, cpus: float) -> Callable[[Any], serve.Deployment]:
-    """What makes a deployment of a class: one replica of it, which reserves so much of a core."""
+def replicated(name: str, cpus: float, replicas: int = 1) -> Callable[[Any], serve.Deployment]:
+    """What makes a deployment of a class: replicas of it, each of which reserves so much of a core."""
     return serve.deployment(
         name=name,
-        num_replicas=1,
+        num_replicas=replicas,
         ray_actor_options={"num_cpus": cpus},
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         max_queued_requests=MAX_QUEUED_REQUESTS,
@@ -58,16 +61,41 @@ def route_of(arm: str, seed: int) -> str:
     return f"/{arm}/{seed}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where applications that run are asked: through Serve's proxy, or each at its replica."""
+
+    host: str
+    port: int  # of the proxy, which knows all routes, and keeps requests waiting while a replica starts anew
+
+    @property
+    def proxy(self) -> str:
+        """URL of the proxy."""
+        return f"http://{reachable(self.host)}:{self.port}"
+
+    def replicas(self, route: str) -> list[str]:
+        """URLs of a route at each replica of its application: several times as fast, as long as that one lives.
+
+        The proxy's alone where replicas do not listen themselves, as on a cluster that was not told to
+        (`simulator.cluster.session`), or are on other nodes.
+        """
+        here = ray.util.get_node_ip_address()
+        groups = ray.get(_controller().get_target_groups.remote())
+        ports = [t.port for group in groups if group.route_prefix == route for t in group.targets if t.ip == here]
+        return [f"http://{reachable(self.host)}:{port}{quote(route.rstrip('/'))}" for port in ports or [self.port]]
+
+
 @contextlib.contextmanager
 def running(
     name: str, settings: ServeSettings, applications: Mapping[tuple[str, str], serve.Application]
-) -> Iterator[str]:
+) -> Iterator[Address]:
     """Run the applications of the run `name`, by their names and routes, and yield where they are asked.
 
-    Ray must be initialised; Serve is shut down at the end. SettingError if the port is taken; RunError if the cluster
-    serves something already, or an application does not come up.
+    Ray must be initialised; Serve is shut down at the end. SettingError if the port is taken, or pages of its own would
+    be open to everybody; RunError if the cluster serves something already, or an application does not come up.
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    refuse_open_pages()
     port = free_port(settings)
     _make_way(name)
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
@@ -84,9 +112,9 @@ def running(
         serve.run_many(targets, wait_for_applications_running=False)
         deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(applications)
         _wait_until_running(deadline)
-        root = f"http://{reachable(settings.host)}:{port}"
-        wait_until_routed(root, {route for _, route in applications}, deadline)
-        yield root
+        address = Address(host=settings.host, port=port)
+        wait_until_routed(address.proxy, {route for _, route in applications}, deadline)
+        yield address
     finally:
         shut_down()
 
@@ -151,7 +179,7 @@ def _wait_until_running(deadline: float) -> None:
         if time.monotonic() > deadline:
             name, application = next(iter(waiting.items()))
             raise RunError(f"{name}: still {application.status.lower()}; has the cluster a free CPU and memory?")
-        time.sleep(POLL_SECONDS)
+        time.sleep(STATUS_SECONDS)
 
 
 def wait_until_routed(root: str, routes: set[str], deadline: float) -> None:

@@ -27,7 +27,7 @@ from simulator.stream.settings import StreamSettings
 
 def load_scorer(log: Log, stream: StreamSettings, retrieval: RetrievalSettings, checkpoint: Path) -> Scorer:
     """Load a contender as it was after a period, and if it reads neighbours the pool of all periods until then."""
-    contender = load_contender(checkpoint)
+    contender = load_contender(checkpoint, learns=False)
     if isinstance(contender.source, Centered):
         contender.source.read_from(center_of(checkpoint))
     return scorer_of(contender, log, stream, retrieval, checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from pkb.errors import SettingError
@@ -20,6 +21,15 @@ def free_port(settings: ServeSettings) -> int:
             f"serve.port={settings.port}: cannot listen there on {settings.host} ({error.strerror}); "
             "choose another port, or 0 for a free one"
         ) from None
+
+
+def refuse_open_pages() -> None:
+    """SettingError if Ray Serve is told to use HAProxy, whose own pages no setting keeps on this machine."""
+    if os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":
+        raise SettingError(
+            "$RAY_SERVE_ENABLE_HA_PROXY: Ray's HAProxy shows its statistics and metrics to whoever asks, on all"
+            " interfaces (ports 8404 and 9101), whatever host is set; unset it"
+        )
 
 
 def reachable(host: str) -> str:

@@ -8,15 +8,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import FastAPI
 from ray import serve
 
-from simulator.loadtest.trial import Target
+from simulator.loadtest.target import Target
 from simulator.serve.alone import announce
 from simulator.serve.asgi import make_app
-from simulator.serve.deploy import cpus_of_each, one_replica, route_of, running
+from simulator.serve.deploy import cpus_of_each, replicated, route_of, running
 from simulator.serve.settings import ServeSettings
 from simulator.serve.versions import Source, Versions
 from simulator.stream.log import Log
@@ -38,9 +37,11 @@ class Replica:
         return self._app
 
 
-def application(source: Source, token: str | None, *, follow: bool, cpus: float = 1.0) -> serve.Application:
-    """The Serve application of one contender: one replica, which reserves `cpus` of a core."""
-    return one_replica("score", cpus)(serve.ingress()(Replica)).bind(source, token, follow)
+def application(
+    source: Source, token: str | None, *, follow: bool, cpus: float = 1.0, replicas: int = 1
+) -> serve.Application:
+    """The Serve application of one contender: replicas, each of which reserves `cpus` of a core."""
+    return replicated("score", cpus, replicas)(serve.ingress()(Replica)).bind(source, token, follow)
 
 
 @contextlib.contextmanager
@@ -54,21 +55,31 @@ def deployed(sources: Sequence[Source], settings: ServeSettings, token: str | No
         )
         for source in sources
     }
-    with running(sources[0].run.name, settings, applications) as root:
+    with running(sources[0].run.name, settings, applications) as address:
         yield [
-            Target(arm=source.arm, seed=source.seed, url=f"{root}{quote(route_of(source.arm, source.seed))}/v1/score")
+            Target(
+                arm=source.arm,
+                seed=source.seed,
+                url=f"{address.replicas(route_of(source.arm, source.seed))[0]}/v1/score",
+            )
             for source in sources
         ]
 
 
-def serve_on_ray(source: Source, settings: ServeSettings, token: str | None, *, follow: bool, tell: Tell) -> None:
+def serve_on_ray(
+    source: Source, settings: ServeSettings, token: str | None, *, follow: bool, replicas: int, tell: Tell
+) -> None:
     """Serve until interrupted. Ray must be initialised; RunError if the contender does not come up."""
-    applications = {(source.key, "/"): application(source, token, follow=follow)}
-    with running(source.run.name, settings, applications) as root:
-        announce(source, root, tell)
-        last = 0
+    served = application(source, token, follow=follow, cpus=1 / replicas, replicas=replicas)
+    with running(source.run.name, settings, {(source.key, "/"): served}) as address:
+        announce(source, address.proxy, tell)
+        last, known = 0, {address.proxy}
         while True:
-            for number, line in _told(root, token):
+            for url in address.replicas("/"):
+                if url not in known:
+                    known.add(url)
+                    tell(f"{source.key}: a replica is asked without Serve's proxy at {url}/v1/score while it lives")
+            for number, line in _told(address.proxy, token):
                 if number > last:
                     last = number
                     tell(line)

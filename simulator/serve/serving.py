@@ -19,14 +19,14 @@ from pkb.seeding import derived_seed
 from retrieval.indexed_pool import RetrievalSettings
 from simulator.loadtest.arrivals import poisson_arrivals
 from simulator.loadtest.offering import Load, offer, open_session, percentile, precise_loop
-from simulator.loadtest.trial import Target
+from simulator.loadtest.target import Target
 from simulator.record.costs import ArmCosts, read_arm_costs
 from simulator.record.experiment import read_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Measured, Serving, write_serving
 from simulator.serve.check import largest_difference
 from simulator.serve.guard import token_of_environment
-from simulator.serve.ports import free_port
+from simulator.serve.ports import free_port, refuse_open_pages
 from simulator.serve.replica import deployed
 from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
@@ -107,6 +107,7 @@ def rows_to_ask_for(stream: StreamSettings, log: Log) -> Batch:
 
 def check_servable(settings: ServeSettings, stream: StreamSettings, log: Log) -> None:
     """Know before training what would stop serving after it; SettingError or RunError names the setting."""
+    refuse_open_pages()
     free_port(settings)
     token_of_environment(settings.host)
     holdout = rows_to_ask_for(stream, log)

@@ -17,7 +17,7 @@ from pkb.errors import DataError, SettingError
 from simulator.cli import main
 from simulator.loadtest.bodies import write_bodies
 from simulator.loadtest.settings import LoadSettings
-from simulator.loadtest.trial import Target
+from simulator.loadtest.target import Target
 from simulator.played import Played, loadtest_run
 from simulator.record.experiment import ArmAndSeed
 from simulator.record.loadtest import LoadTest, read_loadtest

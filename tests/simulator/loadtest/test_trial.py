@@ -9,7 +9,8 @@ from pkb.errors import RunError
 from simulator.loadtest.arrivals import first_arrivals
 from simulator.loadtest.offering import Load
 from simulator.loadtest.settings import LoadSettings
-from simulator.loadtest.trial import Target, Trial
+from simulator.loadtest.target import Target
+from simulator.loadtest.trial import Trial
 from simulator.record.loadtest import LoadTest
 from tests.simulator.loadtest.queue import Queues, share_within, sustained
 

@@ -30,6 +30,16 @@ def ask(url: str, body: Any = None, token: str = TOKEN) -> tuple[int, Any]:
         return error.code, json.load(error)
 
 
+def listens_on(port: str) -> set[str]:
+    """The addresses, in Linux's hexadecimal digits, on which a process of this machine listens at a port."""
+    listening = "0A"
+    rows = [
+        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    ends = [local.split(":") for _, local, _, state, *_ in rows if state == listening]
+    return {address for address, number in ends if int(number, 16) == int(port)}
+
+
 @pytest.mark.slow
 def test_ray_serve_answers_as_the_application_does_and_says_why_one_does_not_come_up(
     tmp_path: Path, local_ray: None
@@ -42,13 +52,16 @@ def test_ray_serve_answers_as_the_application_does_and_says_why_one_does_not_com
     for index in range(2):
         played.commit(index)
     rows = played.raw(played.rows(1).select(slice(5)))
-    with running("tiny", settings, {("deepfm-0", "/"): application(played.source(), TOKEN, follow=True)}) as root:
-        status, answer = ask(f"{root}/v1/score", {"candidates": rows})
-        assert (status, answer["version"], len(answer["scores"])) == (200, 1, 5)
-        assert ask(f"{root}/v1/score?version=0", {"candidates": rows})[0] == 404
-        assert ask(f"{root}/v1/score", {"candidates": rows}, token="another-of-such-length")[0] == 401
-        assert ask(f"{root}/v1/score", {"candidates": []})[0] == 422
-        assert ask(f"{root}/healthz", token="")[0] == 200
-        [[number, line]] = ask(f"{root}/v1/versions")[1]["told"]
+    with running("tiny", settings, {("deepfm-0", "/"): application(played.source(), TOKEN, follow=True)}) as address:
+        for root in (address.proxy, address.replicas("/")[0]):
+            status, answer = ask(f"{root}/v1/score", {"candidates": rows})
+            assert (status, answer["version"], len(answer["scores"])) == (200, 1, 5)
+            assert ask(f"{root}/v1/score?version=0", {"candidates": rows})[0] == 404
+            assert ask(f"{root}/v1/score", {"candidates": rows}, token="another-of-such-length")[0] == 401
+            assert ask(f"{root}/v1/score", {"candidates": []})[0] == 422
+            assert ask(f"{root}/healthz", token="")[0] == 200
+        ports = {url.rpartition(":")[2] for url in (address.proxy, address.replicas("/")[0])}
+        assert [listens_on(port) for port in sorted(ports)] == [{"0100007F"}] * 2, "loopback, and two of them"
+        [[number, line]] = ask(f"{address.proxy}/v1/versions")[1]["told"]
         assert number == 1
         assert line.startswith("deepfm-0: version 1 is served: loaded in")

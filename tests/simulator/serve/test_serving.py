@@ -22,7 +22,7 @@ from simulator.record.costs import read_arm_costs, write_arm_costs
 from simulator.record.layout import RunFolder
 from simulator.record.serving import Check, Serving, read_serving
 from simulator.serve import serving
-from simulator.serve.deploy import route_of, running
+from simulator.serve.deploy import Address, route_of, running
 from simulator.serve.guard import VARIABLE
 from simulator.serve.ports import free_port
 from simulator.serve.replica import application, deployed
@@ -69,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     return played_run(tmp_path_factory.mktemp("trained"), SERVE)
 
 
-def served_as(name: str, trained: TrainedRun, arm: str) -> AbstractContextManager[str]:
+def served_as(name: str, trained: TrainedRun, arm: str) -> AbstractContextManager[Address]:
     """One arm behind HTTP, under the name of some run."""
     source = source_of(trained.run.path, arm)
     return running(name, SERVE, {(f"{arm}/0", route_of(arm, 0)): application(source, None, follow=False, cpus=0.1)})
@@ -222,6 +222,10 @@ def test_what_serving_needs_is_known_before_training(tmp_path: Path, monkeypatch
     for host in ("no.such.host.invalid", "203.0.113.7"):
         with pytest.raises(SettingError, match=rf"cannot listen there on {host}"):
             check_servable(replace(SERVE, host=host), StreamSettings(), log)
+    with monkeypatch.context() as told:
+        told.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+        with pytest.raises(SettingError, match=r"^\$RAY_SERVE_ENABLE_HA_PROXY: .* on all interfaces"):
+            check_servable(SERVE, StreamSettings(), log)
     monkeypatch.setattr(serving, "MAX_BODY_BYTES", 100)
     with pytest.raises(SettingError, match=r"^serve\.candidates=20: a request has .* bytes"):
         check_servable(SERVE, StreamSettings(), log)

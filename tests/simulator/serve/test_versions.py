@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,12 +19,13 @@ from simulator.serve import versions as versions_module
 from simulator.serve.asgi import make_app
 from simulator.serve.stored import stored_predictions
 from simulator.serve.versions import KEPT
-from simulator.serving import source_of
+from simulator.serving import serve, source_of
 from simulator.stream.stored_words import stored_words
 from tests.simulator.serve.asgi_client import Client
 from tests.simulator.serve.played_run import PlayedRun, played_run
 
 DAYS = 8
+LEARNING = {"torch._dynamo", "numba", "scipy.optimize", "ray.data"}  # seconds, in each of a run's replicas
 
 
 @pytest.fixture
@@ -35,14 +38,6 @@ def wait(until: Callable[[], bool]) -> None:
     while not until():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def nudge(played: PlayedRun, index: int) -> None:
-    """Let the stored predictions be another model's."""
-    file = played.run.predictions(index, "deepfm-0")
-    table = pq.read_table(file, partitioning=None)
-    nudged = pc.add(table["probability"], 1e-3).cast(pa.float32())
-    pq.write_table(table.set_column(table.column_names.index("probability"), "probability", nudged), file)
 
 
 def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_requests_go_on(
@@ -68,7 +63,7 @@ def test_each_period_that_is_committed_is_served_and_a_bad_one_is_refused_while_
     bad, lost = 3, 4
     state = played.run.checkpoint("deepfm-0", lost) / "state.safetensors"
     damages: dict[int, Callable[[], None]] = {
-        bad: lambda: nudge(played, bad),
+        bad: lambda: played.nudge(bad),
         lost: lambda: state.unlink(),
     }
     try:
@@ -118,7 +113,7 @@ def test_a_run_without_a_checkpoint_and_a_bad_one_are_not_served(played: PlayedR
     played.commit(0)
     row_id, _ = stored_predictions(played.run, 0, "deepfm", 0, through=0, holdout=True)
     assert len(row_id) > 10
-    nudge(played, 0)
+    played.nudge(0)
     with pytest.raises(CheckpointError, match="checkpoint and predictions do not belong together"):
         played.versions().begin(follow=False)
 
@@ -130,11 +125,30 @@ def test_what_is_served_is_found_from_the_folder_of_the_run(played: PlayedRun) -
         source_of(played.run.path, "deepfn")
     with pytest.raises(SettingError, match=r"^--seed 7: deepfm has 0$"):
         source_of(played.run.path, "deepfm", 7)
+    for replicas, plain in ((0, False), (2, True)):
+        with pytest.raises(SettingError, match=rf"^--replicas {replicas}: must be from 1 to 64, and 1 with --plain"):
+            serve(played.run.path, print, replicas=replicas, plain=plain)
     with pytest.raises(RunError, match="is not the folder of a run"):
         source_of(played.folder)
     played.log.folder.rename(played.folder / "gone")
     with pytest.raises(DataError, match=r"the log that .* replayed is not there"):
         source_of(played.run.path)
+
+
+def test_a_server_waits_for_no_compiler_nor_for_what_learns_alone(played: PlayedRun) -> None:
+    played.commit(0)
+    code = f"""
+import sys
+from pathlib import Path
+import simulator.serve.replica
+from simulator.serve.versions import Versions
+from simulator.serving import source_of
+Versions(source_of(Path(sys.argv[1])), print).begin(follow=False)
+print(sorted({LEARNING} & set(sys.modules)))
+"""
+    words = [sys.executable, "-c", code, str(played.run.path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 
 def test_a_stored_vocabulary_finds_the_ids_of_the_log_and_is_held_to_its_hash(
