@@ -22,6 +22,7 @@ from simulator.record.predictions import Predictions
 from simulator.record.stale import Stale, read_stale
 
 SEARCHES = "it searches older rows for every row that it scores, and was not asked ahead"
+NO_SECOND = "only periods from the second counted one on tell of it, and there is none"
 METRICS = ("auc", "logloss")
 
 
@@ -75,7 +76,7 @@ class AsServed:
                     yield Result(arm=arm, seed=seed, metric=metric, value=value, trained_through=last, holdout=False)
 
     def _told(self, arm: str, seed: int | None) -> Iterator[tuple[str, Value]]:
-        if arm not in self.asked:
+        if arm not in self.asked or not self.samples.samples:
             yield "auc_as_served", undefined(self._why_not(arm, seed))
             return
         for metric in METRICS:
@@ -86,12 +87,12 @@ class AsServed:
         yield "stale_share", Value(value=stale / rows, n=rows) if rows else undefined("no period counts")
 
     def _why_not(self, arm: str, seed: int | None) -> str:
-        """Say why an arm was not asked ahead."""
+        """Say why there is nothing of an arm."""
         seeds = self.samples.seeds if seed is None else [seed]
         why = [self.stopped[arm, each] for each in seeds if (arm, each) in self.stopped]
         if why:
             return why[0]
-        return SEARCHES if arm in self.search else "there is no second period"
+        return SEARCHES if arm in self.search else NO_SECOND
 
 
 def _served(arm: str) -> str:

@@ -17,7 +17,7 @@ from simulator.contender.checkpoint import load_contender
 from simulator.contender.settings import ArmSettings
 from simulator.describe import describe
 from simulator.loop.simulate import simulate
-from simulator.measure.as_served import SEARCHES
+from simulator.measure.as_served import NO_SECOND, SEARCHES
 from simulator.measure.evaluate import evaluate
 from simulator.measure.settings import MeasureSettings
 from simulator.plays import play_of
@@ -144,11 +144,12 @@ def test_who_was_stopped_says_so(tmp_path: Path, log: Log) -> None:
     assert "As it was answered" in write_report(run).read_text()
 
 
-def test_a_run_of_one_period_says_that_there_is_no_second(tmp_path: Path, log: Log) -> None:
+@pytest.mark.parametrize("periods", [1, 2])
+def test_a_run_of_one_counted_period_says_that_there_is_no_second(tmp_path: Path, log: Log, periods: int) -> None:
     run, play = folder(tmp_path, log, f"{HOURS}h")
-    played(play, log.first(1), run)
+    played(play, log.first(periods), run)
     told = _told(run)
-    assert told["auc_as_served", "finetune"]["reason"] == "there is no second period"
+    assert told["auc_as_served", "finetune"]["reason"] == NO_SECOND
     assert told["auc_as_served", "dert"]["reason"] == SEARCHES
 
 
