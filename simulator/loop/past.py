@@ -47,6 +47,7 @@ class Past:
         self.staleness = play.measure.staleness_seconds
         self.activity = Activity()
         self.holdouts: dict[int, Shown] = {}
+        self._before_swap: dict[int, Batch] = {}  # by period
         for period in log.periods[:first]:
             self.arrive(period, self._read(period))
             self.join_pool()
@@ -58,7 +59,7 @@ class Past:
         self.period, self.all_rows, self.held = period, rows, holdout_mask(served, self.learnable.holdout_share)
         self.present_rows = shown(served, self.log.schema, period.start, vocabulary, activity)
         self.own: dict[str, Neighbours] = {}  # what rows of now find by encoders of contenders
-        self._stale: Batch | None = None
+        self._before_swap.clear()
         self.activity.add(self.present_rows.user, period.end)
         if self.learnable.holdout_share:
             self.holdouts[period.index] = self.present_rows.select(self.held)
@@ -111,14 +112,16 @@ class Past:
         """Give the rows of the present period that contenders serve."""
         return self.served.of(self._rows_for(contender, self.period))
 
-    def before_next_swap(self) -> Batch | None:
-        """Give the rows of the period to come that are there before the present one's model is in service, if any."""
-        following = self.log.periods[self.period.index + 1 : self.period.index + 2]
-        if self._stale is None and self.staleness and following:
-            rows, until = self.served.of(self.shared.rows(following[0])), following[0].start + self.staleness
+    def before_swap(self, index: int) -> Batch | None:
+        """Give the rows of a period that are there before the model of the one before it is in service, if any."""
+        if not self.staleness or index >= len(self.log.periods):
+            return None
+        if index not in self._before_swap:
+            period = self.log.periods[index]
+            rows = self.served.of(self.shared.rows(period))
             assert rows.ts is not None, "rows of a log have times"
-            self._stale = rows.select(rows.ts < until)
-        return self._stale
+            self._before_swap[index] = rows.select(rows.ts < period.start + self.staleness)
+        return self._before_swap[index]
 
     def holdout(self, index: int, contender: Contender) -> Batch:
         """Give the holdout of a period, with the neighbours of now."""

@@ -16,8 +16,9 @@ from simulator.loop.past import Past
 from simulator.loop.plan import PREDICT_ALONE, plan
 from simulator.loop.play import Play
 from simulator.loop.stages import Stages, Tell
-from simulator.record.layout import RunFolder
+from simulator.record.layout import RunFolder, center_of
 from simulator.record.memory import note_peak
+from simulator.record.stale import Stale, write_stale
 from simulator.stream.log import Log
 
 
@@ -28,6 +29,8 @@ def simulate(play: Play, group: int, share: list[str], log: Log, run: RunFolder,
     share_bases(contenders)
     first = min(c.next_period for c in contenders)
     past = Past(log, play, run, contenders, first)
+    for contender in active(contenders):
+        answer_what_came_since(contender, past, log, run)
     since = time.perf_counter()
 
     for period in log.periods[first:]:
@@ -74,6 +77,26 @@ def resume(recipe: Recipe, log: Log, run: RunFolder, ranks: Ranks) -> Contender:
     if isinstance(contender.source, Centered):
         contender.source.write_to(run.center(recipe.key), ranks)
     return contender
+
+
+def answer_what_came_since(contender: Contender, past: Past, log: Log, run: RunFolder) -> None:
+    """Where the log has grown, let the model before the last answer what it would have been asked ahead."""
+    recipe, ranks, last = contender.recipe, contender.ranks, contender.next_period - 1
+    if last < 0 or contender.reads.predicting or run.stale(last, recipe.key).exists():
+        return
+    rows = past.before_swap(last + 1)
+    if rows is None:
+        return
+    if last:
+        checkpoint = run.checkpoint(recipe.key, last - 1)
+        former = load_contender(checkpoint, ranks, learns=False)
+        if isinstance(former.source, Centered):
+            former.source.read_from(center_of(checkpoint))
+    else:
+        former = Contender(recipe, log.schema, ranks)
+    answered = Stale(rows.row_id.numpy(), former.predict(rows))
+    if ranks.first:
+        write_stale(run, last, recipe.key, answered)
 
 
 def active(contenders: list[Contender]) -> list[Contender]:

@@ -83,7 +83,7 @@ class Stages:
 
         Who searches when it predicts is not asked: these rows' neighbours are not known yet.
         """
-        rows = self.past.before_next_swap()
+        rows = self.past.before_swap(self.period.index + 1)
         if rows is None or contender.reads.predicting:
             return
         with self.charged("measure", contender) as done:

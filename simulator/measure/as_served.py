@@ -22,6 +22,7 @@ from simulator.record.predictions import Predictions
 from simulator.record.stale import Stale, read_stale
 
 SEARCHES = "it searches older rows for every row that it scores, and was not asked ahead"
+NO_SECOND = "only periods from the second counted one on tell of it, and there is none"
 METRICS = ("auc", "logloss")
 
 
@@ -29,16 +30,23 @@ class AsServed:
     """Collects each period's predictions twice: as if the latest model had been there at once, and as answered."""
 
     def __init__(
-        self, run: RunFolder, experiment: Experiment, stopped: dict[ArmAndSeed, str], counted_from: int
+        self,
+        run: RunFolder,
+        experiment: Experiment,
+        stopped: dict[ArmAndSeed, str],
+        counted_from: int,
+        search: set[str],
     ) -> None:
-        self.run = run
+        """Arms that `search` when they predict are not asked ahead."""
+        self.run, self.stopped, self.search = run, stopped, search
+        self.asked: set[str] = set()  # arms that were asked ahead
         self.rows: dict[int, tuple[int, int]] = {}  # of a period those answered late, and all
         self.singles = dict.fromkeys(experiment.yardsticks, experiment.seeds[0])
         self.samples = Samples(
             replicates=experiment.bootstrap,
             seeds=experiment.seeds,
             singles=self.singles | {_served(name): seed for name, seed in self.singles.items()},
-            stopped=stopped,
+            stopped=stopped | {(_served(arm), seed): why for (arm, seed), why in stopped.items()},
             counted_from=counted_from + 1,  # the model before the first lesson is in nobody's service
         )
 
@@ -47,7 +55,10 @@ class AsServed:
         pairs: list[Scored] = []
         for its in pieces:
             stale = read_stale(self.run, its.p.evaluated_on - 1, key_of((its.p.arm, its.p.seed)))
-            if stale is not None and its.finite and np.isfinite(stale.probability).all():
+            if stale is None:
+                continue
+            self.asked.add(its.p.arm)
+            if its.finite and np.isfinite(stale.probability).all():
                 answered = Scored(_answered(its.p, stale), its.groups)
                 pairs += [its, answered]
                 self._count(answered.p, stale)
@@ -65,16 +76,23 @@ class AsServed:
                     yield Result(arm=arm, seed=seed, metric=metric, value=value, trained_through=last, holdout=False)
 
     def _told(self, arm: str, seed: int | None) -> Iterator[tuple[str, Value]]:
-        asked = any(arm == name for name, _ in self.samples.samples.get("auc", {}))
-        for metric in METRICS if asked else ():
+        if arm not in self.asked or not self.samples.samples:
+            yield "auc_as_served", undefined(self._why_not(arm, seed))
+            return
+        for metric in METRICS:
             yield f"{metric}_as_served", self.samples.mean(metric, _served(arm), seed)
             yield f"{metric}_as_served_difference", self.samples.compare(metric, _served(arm), arm, seed)
-        if asked:
-            periods = sorted(self.samples.defined["auc"])
-            stale, rows = (sum(self.rows[period][at] for period in periods) for at in (0, 1))
-            yield "stale_share", Value(value=stale / rows, n=rows) if rows else undefined("no period counts")
-        else:
-            yield "auc_as_served", undefined(SEARCHES)
+        counted = [self.rows[period] for period in self.samples.defined.get("auc", ())]
+        stale, rows = (sum(sizes[at] for sizes in counted) for at in (0, 1))
+        yield "stale_share", Value(value=stale / rows, n=rows) if rows else undefined("no period counts")
+
+    def _why_not(self, arm: str, seed: int | None) -> str:
+        """Say why there is nothing of an arm."""
+        seeds = self.samples.seeds if seed is None else [seed]
+        why = [self.stopped[arm, each] for each in seeds if (arm, each) in self.stopped]
+        if why:
+            return why[0]
+        return SEARCHES if arm in self.search else NO_SECOND
 
 
 def _served(arm: str) -> str:

@@ -59,7 +59,8 @@ def evaluate(run: RunFolder, tell: Tell = lambda number, of: None, *, keep: bool
         stopped=stopped,
         counted_from=counted_from,
     )
-    as_served = AsServed(run, experiment, stopped, counted_from) if experiment.staleness else None
+    search = {arm.arm for period in periods for arm in period.arms if arm.reads}
+    as_served = AsServed(run, experiment, stopped, counted_from, search) if experiment.staleness else None
     results: list[Result] = []
     measured: dict[ArmAndSeed, Cells] = {who: {} for who in experiment.everyone}
     files = prediction_files(run, experiment.keys)

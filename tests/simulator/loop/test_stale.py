@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pkb.step import DivergedError
 from simulator.contender.checkpoint import load_contender
 from simulator.contender.settings import ArmSettings
 from simulator.describe import describe
 from simulator.loop.simulate import simulate
-from simulator.measure.as_served import SEARCHES
+from simulator.measure.as_served import NO_SECOND, SEARCHES
 from simulator.measure.evaluate import evaluate
 from simulator.measure.settings import MeasureSettings
 from simulator.plays import play_of
@@ -24,6 +25,7 @@ from simulator.record.experiment import key_of, write_experiment
 from simulator.record.layout import RunFolder
 from simulator.record.predictions import read_predictions
 from simulator.record.stale import read_stale
+from simulator.report.page import write_report
 from simulator.stream.log import Log
 from tests.simulator.loop.in_process import played, predictions, provided, silent
 from tests.simulator.tiny import DAY, tiny_log, tiny_settings
@@ -56,8 +58,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     return tiny_log(tmp_path_factory.mktemp("log"), periods=PERIODS, rows=300)
 
 
-def folder(tmp_path: Path, log: Log, staleness: str) -> tuple[RunFolder, Any]:
-    settings = replace(tiny_settings(log.folder, arms=ARMS), measure=MeasureSettings(bootstrap=20, staleness=staleness))
+def folder(tmp_path: Path, log: Log, staleness: str, arms: dict[str, ArmSettings] = ARMS) -> tuple[RunFolder, Any]:
+    settings = replace(tiny_settings(log.folder, arms=arms), measure=MeasureSettings(bootstrap=20, staleness=staleness))
     run = RunFolder(tmp_path)
     write_experiment(run, describe(settings, log.manifest.name))
     return run, play_of(settings)
@@ -109,6 +111,46 @@ def test_a_killed_run_answers_as_one_that_was_not(tmp_path: Path, log: Log, run:
         simulate(play, 0, KEYS, log, killed, dies)
     simulate(play, 0, KEYS, log, killed, silent)
     assert _answers(killed) == _answers(run)
+
+
+@pytest.mark.parametrize("ends", [1, 3])
+def test_a_run_goes_on_with_a_longer_log_as_if_all_had_been_there(
+    tmp_path: Path, log: Log, run: RunFolder, ends: int
+) -> None:
+    shorter, play = folder(tmp_path, log, f"{HOURS}h")
+    played(play, log.first(ends), shorter)
+    assert not shorter.stale(ends - 1, KEYS[0]).exists()
+    played(play, log, shorter)
+    assert _answers(shorter) == _answers(run)
+
+
+def test_who_was_stopped_says_so(tmp_path: Path, log: Log) -> None:
+    arms = {"fine": ArmSettings(), "first": ArmSettings(), "third": ArmSettings()}
+    run, play = folder(tmp_path, log, f"{HOURS}h", arms)
+    diverge = {"first-0": 0, "third-0": 2}
+
+    def stops(**now: Any) -> None:
+        if now["stage"] == "learn" and now["rows"] and diverge.get(now["arm"]) == now["period"]:
+            raise DivergedError("as asked")
+
+    simulate(play, 0, [recipe.key for recipe in play.recipes], log, provided(play, log, run), stops)
+    told = _told(run)
+    assert told["auc_as_served", "fine"]["value"] is not None
+    for arm in ("first", "third"):
+        row = told["auc_as_served", arm]
+        assert (row["value"], row["reason"]) == (None, told["auc_prequential", arm]["reason"])
+        assert "stopped" in row["reason"]
+    evaluate(run)
+    assert "As it was answered" in write_report(run).read_text()
+
+
+@pytest.mark.parametrize("periods", [1, 2])
+def test_a_run_of_one_counted_period_says_that_there_is_no_second(tmp_path: Path, log: Log, periods: int) -> None:
+    run, play = folder(tmp_path, log, f"{HOURS}h")
+    played(play, log.first(periods), run)
+    told = _told(run)
+    assert told["auc_as_served", "finetune"]["reason"] == NO_SECOND
+    assert told["auc_as_served", "dert"]["reason"] == SEARCHES
 
 
 def test_as_answered_is_at_once_where_the_model_stays_and_where_nothing_is_late(run: RunFolder) -> None:
