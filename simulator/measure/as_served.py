@@ -61,14 +61,11 @@ class AsServed:
             if its.finite and np.isfinite(stale.probability).all():
                 answered = Scored(_answered(its.p, stale), its.groups)
                 pairs += [its, answered]
-                self._count(answered.p, stale)
+                self.rows[its.p.evaluated_on] = len(stale.row_id), len(its.p.row_id)
         self.samples.take(pairs)
 
-    def _count(self, p: Predictions, stale: Stale) -> None:
-        self.rows[p.evaluated_on] = len(stale.row_id), len(p.row_id)
-
     def results(self, everyone: Sequence[ArmAndSeed], last: int) -> Iterator[Result]:
-        """Yield each metric as answered, what a model in service at once has on it, and the share of rows concerned."""
+        """Yield each metric as answered, that minus what it is at once, and the share of rows that it concerns."""
         for seed in self.samples.seeds_told:
             own_seed = seed in (self.samples.seeds[0], None)  # who has one seed is told once for all
             for arm in sorted({arm for arm, _ in everyone if own_seed or arm not in self.singles}):
