@@ -14,7 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # each process has one core
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For models that are tiny, so that threads would mostly wait for each other."""
     threads = torch.get_num_threads()

@@ -43,7 +43,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     auto_init_hook.enable_auto_connect = False
     if local:
         # Replicas of Ray Serve listen themselves, on the host that its proxy listens on: through the proxy a request
-        # takes five times the processor's time. They end at once, as no balancer has to learn of it first.
+        # takes four times the processor's time. They end at once, as no balancer has to learn of it first.
         os.environ.setdefault("RAY_SERVE_ENABLE_DIRECT_INGRESS", "1")
         os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "0")
         os.environ.setdefault("RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD", "0")  # to hand over costs 1.3 ms a request

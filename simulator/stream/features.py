@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pkb.errors import SettingError
-from simulator.config.durations import SECONDS
+from simulator.config.durations import seconds_of
 from simulator.config.kinds import near
 
 OF_CLOCK = ("hour", "weekday")
@@ -74,8 +74,7 @@ def _feature(name: str, line: str) -> Feature:
         raise wrong(f"{kind} is over all of the log; leave out 'over {over}'")
     window = None
     if over is not None and over != "all":
-        width = re.fullmatch(r"([1-9]\d*)([mhd])", over)
-        if width is None:
+        window = seconds_of(over)
+        if not window:
             raise wrong(f"over {over!r} is no time; write a number and m, h or d, such as over 1h, or over all")
-        window = int(width[1]) * SECONDS[width[2]]
     return Feature(name=name, kind=kind, key=key, window=window)

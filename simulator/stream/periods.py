@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from pkb.errors import DataError, SettingError
-from simulator.config.durations import SECONDS
+from simulator.config.durations import seconds_of
 from simulator.stream.raw import RawLog, text
 from simulator.stream.settings import StreamSettings
 from simulator.stream.staging import Count
@@ -169,13 +169,13 @@ def cut_of(stream: StreamSettings) -> Cut:
 
 def width_seconds(period: str) -> int:
     """`30m`, `6h`, `1d` -> seconds."""
-    match = re.fullmatch(r"([1-9]\d*)([mhd])", period)
-    if match is None:
+    width = seconds_of(period)
+    if not width:
         raise SettingError(
             f"stream.period={period}: write a number and m, h or d, such as 30m, 6h or 1d, or a number of rows such as"
             " 100000rows"
         )
-    return int(match[1]) * SECONDS[match[2]]
+    return width
 
 
 def split_seconds(stream: StreamSettings) -> tuple[int, int, int]:

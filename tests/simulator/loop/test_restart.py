@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from simulator.stream.log import Log
 from tests.simulator.loop.in_process import played, predictions, provided, silent
 from tests.simulator.tiny import tiny_log, tiny_settings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PERIODS, AT = 5, 2
 KINDS = {
     "bare": ArmSettings(),
@@ -43,14 +43,6 @@ KEYS = [key_of((arm, 0)) for arm in ARMS]
 
 class KilledError(Exception):
     pass
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from pkb.errors import SettingError
@@ -33,6 +31,7 @@ from simulator.stream.settings import StreamSettings
 from tests.simulator.loop import in_process
 from tests.simulator.tiny import SCHEMA, tiny_log, tiny_settings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PERIODS = 4
 SMALL: dict[str, Any] = {"patterns": 2, "depth": 1}
 ARMS = {
@@ -54,14 +53,6 @@ def with_words(log: Log) -> Log:
     )
     pq.write_table(words, log.folder / "vocabulary.parquet")
     return log
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

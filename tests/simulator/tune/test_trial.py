@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from simulator.contender.settings import ArmSettings
 from simulator.loop.commons import Commons
@@ -23,17 +21,9 @@ from simulator.stream.log import Log
 from simulator.tune.trial import mean_auc, named, play_trial
 from tests.simulator.tiny import tiny_log, tiny_settings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ARMS = {"finetune": ArmSettings(), "sim_hard": ArmSettings(backbone="sim_hard")}
 PERIODS = 3
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As a trial has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
