@@ -151,7 +151,7 @@ class Plain:
 def served(source: Source, settings: ServeSettings) -> Iterator[list[Target]]:
     """One contender served in four ways at once, of which one is asked at a time."""
     plain = serve.deployment(ray_actor_options={"num_cpus": 0.1})(Plain).bind(source)
-    ours = application(source, None, follow=False, cpus=0.1)
+    ours = application({"/": source}, None, follow=False, cpus=0.1)
     with (
         alone(source) as url,
         running("serving", settings, {("ours", "/ours"): ours, ("plain", "/plain"): plain}) as on_ray,

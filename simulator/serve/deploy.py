@@ -33,8 +33,6 @@ START_SECONDS_EACH = 15  # ... and with each further one
 SHUTDOWN_SECONDS = 30
 POLL_SECONDS = 0.2
 STATUS_SECONDS = 0.5  # to ask Serve for its status takes the processor some 50 ms, which those that start need
-REPLICA_CPUS = 0.1  # of a core, reserved by each contender ...
-ALL_CPUS = 0.5  # ... and by all of them together at most, so that any number fits beside a waiting trainer
 
 
 def replicated(name: str, cpus: float, replicas: int = 1) -> Callable[[Any], serve.Deployment]:
@@ -49,11 +47,6 @@ def replicated(name: str, cpus: float, replicas: int = 1) -> Callable[[Any], ser
         graceful_shutdown_timeout_s=1.0,
         graceful_shutdown_wait_loop_s=0.1,
     )
-
-
-def cpus_of_each(contenders: int) -> float:
-    """What each of so many replicas reserves of a core."""
-    return min(REPLICA_CPUS, ALL_CPUS / contenders)
 
 
 def route_of(arm: str, seed: int) -> str:
@@ -87,7 +80,10 @@ class Address:
 
 @contextlib.contextmanager
 def running(
-    name: str, settings: ServeSettings, applications: Mapping[tuple[str, str], serve.Application]
+    name: str,
+    settings: ServeSettings,
+    applications: Mapping[tuple[str, str], serve.Application],
+    patience_s: float = START_SECONDS + START_SECONDS_EACH,
 ) -> Iterator[Address]:
     """Run the applications of the run `name`, by their names and routes, and yield where they are asked.
 
@@ -110,7 +106,7 @@ def running(
             logging_config=quiet,
         )
         serve.run_many(targets, wait_for_applications_running=False)
-        deadline = time.monotonic() + START_SECONDS + START_SECONDS_EACH * len(applications)
+        deadline = time.monotonic() + patience_s
         _wait_until_running(deadline)
         address = Address(host=settings.host, port=port)
         wait_until_routed(address.proxy, {route for _, route in applications}, deadline)

@@ -3,66 +3,72 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from ray import serve
 
+from pkb.errors import Error, RunError
 from simulator.loadtest.target import Target
 from simulator.serve.alone import announce
 from simulator.serve.asgi import make_app
-from simulator.serve.deploy import cpus_of_each, replicated, route_of, running
+from simulator.serve.deploy import START_SECONDS, START_SECONDS_EACH, replicated, route_of, running
 from simulator.serve.settings import ServeSettings
 from simulator.serve.versions import Source, Versions
 from simulator.stream.log import Log
 from simulator.stream.stored_words import stored_words
 
 POLL_SECONDS = 1.0
+TOGETHER_CPUS = 0.5  # of a core, reserved by all contenders of a run, so that they fit beside a waiting trainer
 Tell = Callable[[str], None]
 
 
 class Replica:
-    """One process that serves a contender."""
+    """One process that serves contenders, each under a route of its own.
 
-    def __init__(self, source: Source, token: str | None, follow: bool) -> None:
-        versions = Versions(source, lambda line: None)  # who deployed it asks for what was told
-        versions.begin(follow=follow)
-        self._app = make_app(versions, token)
+    They are one process as each process takes seconds to import Ray and torch; whoever measures asks one at a time.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], token: str | None, follow: bool) -> None:
+        self._app = FastAPI(openapi_url=None)
+        for route, source in sources.items():
+            versions = Versions(source, lambda line: None)  # who deployed it asks for what was told
+            try:
+                versions.begin(follow=follow)
+            except Error as error:
+                raise RunError(f"{source.key}: {error}") from None
+            self._app.mount(route, make_app(versions, token))
+        gc.freeze()  # a collection during a request must not go through the objects of all contenders
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._app
 
 
 def application(
-    source: Source, token: str | None, *, follow: bool, cpus: float = 1.0, replicas: int = 1
+    sources: Mapping[str, Source], token: str | None, *, follow: bool, cpus: float = 1.0, replicas: int = 1
 ) -> serve.Application:
-    """The Serve application of one contender: replicas, each of which reserves `cpus` of a core."""
-    return replicated("score", cpus, replicas)(serve.ingress()(Replica)).bind(source, token, follow)
+    """The Serve application of contenders, by their routes: replicas, each of which reserves `cpus` of a core."""
+    return replicated("score", cpus, replicas)(serve.ingress()(Replica)).bind(sources, token, follow)
 
 
 @contextlib.contextmanager
 def deployed(sources: Sequence[Source], settings: ServeSettings, token: str | None) -> Iterator[list[Target]]:
     """Put contenders of one run behind HTTP, and say where each is asked; errors as those of `running`."""
     stored_words(Log(sources[0].log), sources[0].folder.vocabulary)  # once, rather than in every replica
-    cpus = cpus_of_each(len(sources))
-    applications = {
-        (f"{source.arm}/{source.seed}", route_of(source.arm, source.seed)): application(
-            source, token, follow=False, cpus=cpus
-        )
-        for source in sources
-    }
-    with running(sources[0].run.name, settings, applications) as address:
+    by_route = {route_of(source.arm, source.seed): source for source in sources}
+    everyone = application(by_route, token, follow=False, cpus=TOGETHER_CPUS)
+    patience = START_SECONDS + START_SECONDS_EACH * len(sources)
+    with running(sources[0].run.name, settings, {("contenders", "/"): everyone}, patience) as address:
+        [root] = address.replicas("/")
         yield [
-            Target(
-                arm=source.arm,
-                seed=source.seed,
-                url=f"{address.replicas(route_of(source.arm, source.seed))[0]}/v1/score",
-            )
-            for source in sources
+            Target(arm=source.arm, seed=source.seed, url=f"{root}{quote(route)}/v1/score")
+            for route, source in by_route.items()
         ]
 
 
@@ -70,7 +76,7 @@ def serve_on_ray(
     source: Source, settings: ServeSettings, token: str | None, *, follow: bool, replicas: int, tell: Tell
 ) -> None:
     """Serve until interrupted. Ray must be initialised; RunError if the contender does not come up."""
-    served = application(source, token, follow=follow, cpus=1 / replicas, replicas=replicas)
+    served = application({"/": source}, token, follow=follow, cpus=1 / replicas, replicas=replicas)
     with running(source.run.name, settings, {(source.key, "/"): served}) as address:
         announce(source, address.proxy, tell)
         last, known = 0, {address.proxy}

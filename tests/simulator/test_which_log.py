@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -96,7 +97,11 @@ def test_a_run_whose_log_has_grown_is_killed_and_goes_on_as_if_all_had_been_ther
     wait_until(lambda: f"process {resumed.pid} " in (user_of(run) or ""), resumed)
     second = file.with_name("again.yaml")
     second.write_text(file.read_text())
-    code, printed = played(second)
+    resumed.send_signal(signal.SIGSTOP)  # or it may be done before the second start has imported what it needs
+    try:
+        code, printed = played(second)
+    finally:
+        resumed.send_signal(signal.SIGCONT)
     assert code == 1
     assert f"is in use by process {resumed.pid} on " in printed
     assert resumed.wait(PATIENCE) == 0, printed_by(file)

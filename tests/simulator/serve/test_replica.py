@@ -46,13 +46,15 @@ def test_ray_serve_answers_as_the_application_does_and_says_why_one_does_not_com
 ) -> None:
     played = played_run(tmp_path, days=2, rows=150)
     settings = ServeSettings(port=0)
-    unready = {("deepfm-0", "/"): application(played.source(), TOKEN, follow=False)}
+    unready = {("deepfm-0", "/"): application({"/": played.source()}, TOKEN, follow=False)}
     with pytest.raises(RunError, match="has committed no period yet"), running("tiny", settings, unready):
         pass
     for index in range(2):
         played.commit(index)
     rows = played.raw(played.rows(1).select(slice(5)))
-    with running("tiny", settings, {("deepfm-0", "/"): application(played.source(), TOKEN, follow=True)}) as address:
+    with running(
+        "tiny", settings, {("deepfm-0", "/"): application({"/": played.source()}, TOKEN, follow=True)}
+    ) as address:
         for root in (address.proxy, address.replicas("/")[0]):
             status, answer = ask(f"{root}/v1/score", {"candidates": rows})
             assert (status, answer["version"], len(answer["scores"])) == (200, 1, 5)

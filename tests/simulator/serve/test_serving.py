@@ -72,7 +72,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 def served_as(name: str, trained: TrainedRun, arm: str) -> AbstractContextManager[Address]:
     """One arm behind HTTP, under the name of some run."""
     source = source_of(trained.run.path, arm)
-    return running(name, SERVE, {(f"{arm}/0", route_of(arm, 0)): application(source, None, follow=False, cpus=0.1)})
+    served = application({"/": source}, None, follow=False, cpus=0.1)
+    return running(name, SERVE, {(f"{arm}/0", route_of(arm, 0)): served})
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY"])
@@ -163,8 +164,11 @@ def test_a_few_rows_may_flip_where_what_is_read_is_chosen_by_rounded_scores(
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        ("checkpoint", r"^tiny/frozen/0: could not be served: .*state\.safetensors.*missing or damaged"),
-        ("predictions", r"^tiny/frozen/0: could not be served: .*another probability than the stored one"),
+        ("checkpoint", r"^tiny/contenders: could not be served: .*frozen-0: .*state\.safetensors.*missing or damaged"),
+        (
+            "predictions",
+            r"^tiny/contenders: could not be served: .*frozen-0: .*another probability than",
+        ),
     ],
 )
 def test_a_contender_that_cannot_be_loaded_or_says_something_else_than_was_stored_is_named_with_its_reason(

@@ -98,7 +98,7 @@ def test_every_request_is_answered_after_one_retry_at_most_while_models_are_swap
     played = played_run(tmp_path, days=1 + 2 * SWAPPED, rows=100)
     played.commit(0)
     body = {"candidates": played.raw(played.rows(0).select(slice(5)))}
-    replicated = application(played.source(), None, follow=True, cpus=0.1, replicas=2)
+    replicated = application({"/": played.source()}, None, follow=True, cpus=0.1, replicas=2)
     with running("tiny", ServeSettings(port=0), {("deepfm-0", "/"): replicated}) as address:
         replicas = address.replicas("/")
         assert len(set(replicas) - {address.proxy}) == 2
