@@ -27,7 +27,8 @@ class LoadSettings:
     start: float = 50.0  # requests/s, where the search begins
     least: float = 0.1  # requests/s, where it gives up ...
     most: float = 10_000.0  # ... and where it ends
-    share: float = 0.8  # of the lowest sustained rate of any arm, at which all are compared
+    share: float = 0.8  # of the lowest sustained rate of any arm, at which all are compared ...
+    common_seconds: float = 0.0  # ... for so long each, where that is more than `seconds`
     warm_up: int = 20  # requests before each load, one by one, which count for nothing
     timeout_s: float = 5.0
     processes: int = 0  # that send; 0: one for each core
@@ -36,6 +37,7 @@ class LoadSettings:
         between(self, "candidates", 1, 1000)
         above_zero(self, "bound_ms")
         between(self, "seconds", 0.1, LONGEST)
+        between(self, "common_seconds", 0, LONGEST)
         between(self, "requests", FEWEST, 10**7)
         between(self, "repeats", 1, 1000)
         between(self, "step", 0.001, 1)
@@ -50,6 +52,7 @@ class LoadSettings:
             raise SettingError(f"timeout_s={self.timeout_s}: must be longer than bound_ms={self.bound_ms:g}")
         between(self, "processes", 0, 64)
 
-    def number(self, rate: float) -> int:
-        """How many requests a load at this rate has."""
-        return max(self.requests, math.ceil(rate * self.seconds))
+    def number(self, rate: float, *, common: bool = False) -> int:
+        """How many requests a load at this rate has; `common` is the one at which all arms are compared."""
+        seconds = max(self.seconds, self.common_seconds) if common else self.seconds
+        return max(self.requests, math.ceil(rate * seconds))

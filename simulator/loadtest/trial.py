@@ -140,7 +140,7 @@ class Trial:
         seed = derived_seed(self.settings.seed or 0, "loadtest", purpose, repeat, turn)
         first = seed % len(self.senders.bodies)
         self._warm_up(target.url, first)
-        schedule = first_arrivals(self.settings.number(rate), rate, seed)
+        schedule = first_arrivals(self.settings.number(rate, common=purpose == "equal"), rate, seed)
         load = self.senders.offer(target.url, schedule, self.settings.timeout_s, first=first)
         late = load.later_than(self.settings.bound_ms / 1000)
         told = Offered(

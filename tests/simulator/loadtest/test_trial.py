@@ -65,6 +65,13 @@ def test_arms_take_turns_with_the_same_requests_and_gaps() -> None:
     assert first_urls == ["one", "two"], "another arm begins in each repeat"
 
 
+def test_the_common_rate_may_be_kept_for_longer_than_the_search_takes() -> None:
+    test = tried(Queues({"fast": 0.002}), repeats=1, common_seconds=600.0)
+    [common] = [load for load in test.loads if load.purpose == "equal"]
+    assert common.sent == pytest.approx(600 * common.rate, abs=1)
+    assert all(load.sent == max(4000, np.ceil(10 * load.rate)) for load in test.loads if load is not common)
+
+
 def test_failures_are_late_and_a_server_that_often_fails_sustains_nothing() -> None:
     test = tried(Queues({"fast": 0.001, "failing": 0.001}, fails=0.03), repeats=1)
     assert [arm.sustained.value for arm in test.arms] == [None, None]
