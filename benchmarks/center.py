@@ -111,17 +111,20 @@ def ratios(repeats: int) -> list[Figure]:
             Figure(name="center_build", value=built.seconds, unit="s", repeats=1),
         ]
         with ray_session(None), served(Path(folder)) as service:
-            by_handle, by_http = ByHandle(service.handle, 10.0), ByHttp(service.url, 10.0)
+            by_handle = ByHandle(service.handle, 10.0)
+            by_http, direct = ByHttp(service.url, 10.0), ByHttp(service.direct, 10.0)
             ways: dict[str, Callable[[Batch], object]] = {
                 "live": base.knowledge,
                 "look_up": source.knowledge,
                 "by_handle": lambda one: by_handle.ask(*ids_of(one, SCHEMA, "category"), 0),
                 "by_http": lambda one: by_http.ask(*ids_of(one, SCHEMA, "category"), 0),
+                "by_http_direct": lambda one: direct.ask(*ids_of(one, SCHEMA, "category"), 0),
             }
             figures += in_turns(
                 "center", ways, "live", requests, unit=UNIT, repeats=repeats, clock=time.perf_counter, faster=True
             )
             by_http.close()
+            direct.close()
         for name in MODELS:
             torch.manual_seed(0)
             alone, plugged = (_model(name, base, plugged=knows) for knows in (False, True))

@@ -43,6 +43,8 @@ def center(path: Path, arm: str | None, console: Console, *, host: str, port: in
         return
     with ray_session(None), served(folder, host=host, port=port, token=token) as service:
         console.print(f"{name} is served at {service.url} until Ctrl-C; versions that come are followed")
+        if service.direct != service.url:
+            console.print(f"asked without Serve's proxy at {service.direct}, as long as that process lives")
         while True:
             time.sleep(3600)
 

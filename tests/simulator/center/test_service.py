@@ -52,14 +52,16 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
         publish(folder, 0)
         with served(folder) as service:
             handle, http = ByHandle(service.handle, PATIENCE), ByHttp(service.url, PATIENCE)
+            assert _port(service.direct) != _port(service.url)
+            direct = ByHttp(service.direct, PATIENCE)
             with pytest.raises(SettingError, match="choose another port"), served(folder, port=_port(service.url)):
                 pass
             _asked_in_json(service.url)
-            over, wrong, seen, count = threading.Event(), list[str](), set[int](), [0, 0, 0]
+            over, wrong, seen, count = threading.Event(), list[str](), set[int](), [0, 0, 0, 0]
 
             def ask(number: int) -> None:
-                client = (handle, http, handle)[number]
-                pinned = 0 if number == 2 else None
+                client = (handle, http, direct, handle)[number]
+                pinned = 0 if number == 3 else None
                 while not over.is_set():
                     try:
                         answer = client.ask(*someone(), version=pinned)
@@ -71,7 +73,7 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
                     seen.add(answer.version)
                     count[number] += 1
 
-            threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
+            threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
             for thread in threads:
                 thread.start()
             for version in range(1, 1 + SWAPS):
@@ -83,18 +85,19 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
             assert not wrong
             assert seen == {*range(1 + SWAPS)}
             assert min(count) > SWAPS
-            for client in (handle, http):
+            for client in (handle, http, direct):
                 assert [manifest.version for manifest in client.about()] == [*range(1 + SWAPS)]
                 with pytest.raises(MissingVersionError, match="no version 99; there are 0, 1, 2"):
                     client.ask(*someone(), version=99)
             _damaged(folder, service.url, handle)
-        for gone in (handle, http):
+        for gone in (handle, http, direct):
             gone.timeout_s = 1.0
             since = time.monotonic()
             with pytest.raises(UnansweredError):
                 gone.ask(*someone())
             assert time.monotonic() - since < PATIENCE
         http.close()
+        direct.close()
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0})
