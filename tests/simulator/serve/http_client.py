@@ -54,17 +54,24 @@ class HttpClient(Client):
         self, method: str, path: str, chunks: Sequence[bytes], headers: dict[str, str], query: str = ""
     ) -> Answered:
         given: dict[str, Any] = {name.replace("_", "-"): value for name, value in (self._headers | headers).items()}
+        sent = (method, f"{path}?{query}" if query else path, b"".join(chunks), given)
         try:
-            self._connection.request(method, f"{path}?{query}" if query else path, b"".join(chunks), given)
-            response = self._connection.getresponse()
-            body = response.read()
-        except OSError:
-            self._connection.close()  # the next request connects again
-            raise
+            response, body = self._answer(*sent)
+        except ConnectionError:  # a server ends a connection that was idle for seconds, as on a busy machine
+            response, body = self._answer(*sent)
         self.asked += 1
         if self.asked == WARM:
             self._warm_bytes = self._bytes()
         return Answered(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+
+    def _answer(self, *sent: Any) -> tuple[http.client.HTTPResponse, bytes]:
+        try:
+            self._connection.request(*sent)
+            response = self._connection.getresponse()
+            return response, response.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()  # the next request connects again
+            raise
 
     def _bytes(self) -> int:
         status = Path(f"/proc/{self._server.pid}/status").read_text()
