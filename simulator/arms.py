@@ -52,8 +52,10 @@ def check_arm(settings: Sections, name: str) -> None:
     arm, key = settings.arms[name], f"arms.{name}"
     if settings.tune.against_default and untuned(name) in settings.arms:
         raise SettingError(f"arms.{untuned(name)}: is what tune.against_default calls {name} untuned; rename it")
-    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        raise SettingError(f"{key}: name arms with letters, digits, _, - and . only")
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise SettingError(
+            f"{key}: name arms with letters, digits, _, - and . only, and begin with one of the first three"
+        )
     among(f"{key}.backbone", arm.backbone, MODELS)
     among(f"{key}.policy", arm.policy, POLICIES)
     model, policy = MODELS[arm.backbone], POLICIES[arm.policy]

@@ -124,7 +124,7 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str |
     quiet = LoggingConfig(log_level="ERROR", enable_access_log=False)
     refuse_open_pages()
     free = free_port(ServeSettings(host=host, port=port))
-    beside_others = bool(serve.status().applications)
+    beside_others, begun = bool(serve.status().applications), False
     try:
         serve.start(
             proxy_location=ProxyLocation.HeadOnly,
@@ -133,6 +133,7 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str |
         )
         address = _address(port, token)
         try:
+            begun = True
             application = replicated(NAME, CPUS)(CenterService).bind(folder.resolve(), token)
             handle = serve.run(application, name=NAME, route_prefix=ROUTE, logging_config=quiet)
         except RuntimeError as error:
@@ -142,7 +143,7 @@ def served(folder: Path, *, host: str = "127.0.0.1", port: int = 0, token: str |
     finally:
         if not beside_others:
             shut_down()
-        elif NAME in serve.status().applications:
+        elif begun and NAME in serve.status().applications:
             serve.delete(NAME)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import time
 import urllib.request
@@ -38,13 +37,13 @@ class Replica:
     def __init__(self, sources: Mapping[str, Source], token: str | None, follow: bool) -> None:
         self._app = FastAPI(openapi_url=None)
         for route, source in sources.items():
-            versions = Versions(source, lambda line: None)  # who deployed it asks for what was told
             try:
+                versions = Versions(source, lambda line: None)  # who deployed it asks for what was told
                 versions.begin(follow=follow)
-            except Error as error:
-                raise RunError(f"{source.key}: {error}") from None
-            self._app.mount(route, make_app(versions, token))
-        gc.freeze()  # a collection during a request must not go through the objects of all contenders
+                self._app.mount(route, make_app(versions, token))
+            except Exception as error:  # whatever it is, it must be said of whom
+                why = str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
+                raise RunError(f"{source.key}: {' '.join(why.split())}") from error
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._app
@@ -65,7 +64,7 @@ def deployed(sources: Sequence[Source], settings: ServeSettings, token: str | No
     everyone = application(by_route, token, follow=False, cpus=TOGETHER_CPUS)
     patience = START_SECONDS + START_SECONDS_EACH * len(sources)
     with running(sources[0].run.name, settings, {("contenders", "/"): everyone}, patience) as address:
-        [root] = address.replicas("/")
+        root = address.replicas("/")[0]
         yield [
             Target(arm=source.arm, seed=source.seed, url=f"{root}{quote(route)}/v1/score")
             for route, source in by_route.items()

@@ -7,6 +7,7 @@ does not fall on one of them alone. The run's folder gets `serving.json` (`simul
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ from simulator.stream.log import Log
 from simulator.stream.protocol import holdout_share, last_prediction
 from simulator.stream.settings import StreamSettings
 
+SETTLE_SECONDS = 60.0  # patience with a server that was asked for more than it can give
 WARM_UP = 20  # requests to each contender before the first that counts
 Report = Callable[[str], None]
 
@@ -185,9 +187,17 @@ class _Client:
         measured = []
         for target in self.targets:
             self.report(f"serving: {target.arm} (seed {target.seed}) at {rate:g} requests/s")
+            await self._settled(session, target)
             load = await offer(session, target.url, bodies, schedule, self.settings.timeout_s)
             measured.append(summary(target, rate, repeat, load))
         return measured
+
+    async def _settled(self, session: aiohttp.ClientSession, target: Target) -> None:
+        """Wait until what the load before this one has left is over: all contenders are one process."""
+        one, patience = self._requests(1, self._seed("settled")), time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < patience:
+            if not (await offer(session, target.url, one, np.zeros(1), self.settings.timeout_s)).errors:
+                return
 
     def _seed(self, *names: str | int) -> int:
         """One seed for all contenders, and another for every rate and repeat."""

@@ -66,6 +66,7 @@ def test_overrides_follow_hydras_grammar(config: Path) -> None:
         ("train@x=3", "there are no packages here"),
         ("~arms.finetun", "there is no arms.finetun to delete; did you mean arms.finetune?"),
         ("~arms.finetune", "arms: is empty"),
+        ("+arms={..: {}}", "arms...: name arms with letters, digits, _, - and . only, and begin with one of the first"),
         ("stream.holdout_share=2", "stream.holdout_share=2.0: must lie between"),
         ("stream.world.drift.shifts=-1", "stream.world.drift.shifts=-1.0: must be at least 0"),
         ("stream.label_delay=soon", "stream.label_delay=soon: write a number"),

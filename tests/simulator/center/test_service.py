@@ -56,7 +56,9 @@ def test_versions_are_swapped_under_load_and_a_service_that_ends_is_an_outage_no
             direct = ByHttp(service.direct, PATIENCE)
             with pytest.raises(SettingError, match="choose another port"), served(folder, port=_port(service.url)):
                 pass
-            _asked_in_json(service.url)
+            with pytest.raises(SettingError, match="listens at"), served(folder, port=free_port(ServeSettings(port=0))):
+                pass
+            _asked_in_json(service.url)  # still
             over, wrong, seen, count = threading.Event(), list[str](), set[int](), [0, 0, 0, 0]
 
             def ask(number: int) -> None:

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from pkb.errors import RunError
+from simulator.serve import replica
 from simulator.serve.deploy import running
-from simulator.serve.replica import application
+from simulator.serve.replica import Replica, application
 from simulator.serve.settings import ServeSettings
+from simulator.serve.versions import Source, Versions
+from tests.simulator.serve.asgi_client import Client
 from tests.simulator.serve.played_run import played_run
 
 TOKEN = "a-secret-of-some-length"
@@ -38,6 +41,38 @@ def listens_on(port: str) -> set[str]:
     ]
     ends = [local.split(":") for _, local, _, state, *_ in rows if state == listening]
     return {address for address, number in ends if int(number, 16) == int(port)}
+
+
+def test_contenders_of_one_process_are_each_asked_below_their_own_route_and_the_one_at_fault_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = played_run(tmp_path, days=2, rows=150, arms=("deepfm", "edk"))
+    sources = {f"/{arm}/0": played.source(arm) for arm in ("deepfm", "edk")}
+    with pytest.raises(RunError, match=r"^deepfm-0: .* has committed no period yet"):
+        Replica(sources, TOKEN, follow=False)
+    for index in range(2):
+        played.commit(index)
+    rows = played.raw(played.rows(1).select(slice(5)))
+    bears = {"authorization": f"Bearer {TOKEN}"}
+    with Client(Replica(sources, TOKEN, follow=False).__serve_build_asgi_app__()) as client:
+        for arm in ("deepfm", "edk"):
+            sent = [json.dumps({"candidates": rows}).encode()]
+            kind = {"content-type": "application/json"}
+            answer = client.ask("POST", f"/{arm}/0/v1/score", sent, bears | kind)
+            assert (answer.status, answer.json["model"]) == (200, f"{arm}-0")
+            assert client.ask("POST", f"/{arm}/0/v1/score", sent, kind).status == 401
+            assert client.get(f"/{arm}/0/healthz").json["model"] == f"{arm}-0"
+            assert client.get(f"/{arm}/0/v1/versions").status == 401
+        assert client.get("/lr/0/healthz", **bears).status == 404
+
+    def fails(source: Source, tell: object) -> Versions:
+        if source.arm == "edk":
+            raise FileNotFoundError("two\nlines")
+        return Versions(source, lambda line: None)
+
+    monkeypatch.setattr(replica, "Versions", fails)
+    with pytest.raises(RunError, match=r"^edk-0: FileNotFoundError: two lines$"):
+        Replica(sources, TOKEN, follow=False)
 
 
 @pytest.mark.slow
