@@ -59,7 +59,7 @@ def application(
 @contextlib.contextmanager
 def deployed(sources: Sequence[Source], settings: ServeSettings, token: str | None) -> Iterator[list[Target]]:
     """Put contenders of one run behind HTTP, and say where each is asked; errors as those of `running`."""
-    stored_words(Log(sources[0].log), sources[0].folder.vocabulary)  # once, rather than in every replica
+    stored_words(Log(sources[0].log), sources[0].folder.vocabulary)  # before the patience with a replica begins
     by_route = {route_of(source.arm, source.seed): source for source in sources}
     everyone = application(by_route, token, follow=False, cpus=TOGETHER_CPUS)
     patience = START_SECONDS + START_SECONDS_EACH * len(sources)

@@ -41,6 +41,7 @@ from simulator.stream.protocol import holdout_share, last_prediction
 from simulator.stream.settings import StreamSettings
 
 SETTLE_SECONDS = 60.0  # patience with a server that was asked for more than it can give
+PAUSE_SECONDS = 0.2
 WARM_UP = 20  # requests to each contender before the first that counts
 Report = Callable[[str], None]
 
@@ -198,6 +199,7 @@ class _Client:
         while time.monotonic() < patience:
             if not (await offer(session, target.url, one, np.zeros(1), self.settings.timeout_s)).errors:
                 return
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def _seed(self, *names: str | int) -> int:
         """One seed for all contenders, and another for every rate and repeat."""
