@@ -34,7 +34,10 @@ ANSWERED = 200  # HTTP's status
 
 
 class Asking(threading.Thread):
-    """Asks at a rate for as long as the block lasts, and more slowly where the machine is too busy for it; a request that fails is sent once more, at once."""
+    """Asks at a rate for as long as the block lasts, more slowly where the machine is too busy for it.
+
+    A request that fails is sent once more, at once.
+    """
 
     def __init__(self, url: str, body: Any) -> None:
         super().__init__()
