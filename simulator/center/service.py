@@ -105,7 +105,7 @@ class Served:
 
     handle: DeploymentHandle[Any]
     url: str  # by Serve's proxy, which stays
-    direct: str  # at the replica, while it lives: several times as fast; the proxy's where it does not listen itself
+    direct: str  # at the replica, while it lives; the proxy's where it does not listen itself
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from pkb.errors import DataError, RunError
 from simulator.loadtest.null_server import null_server
+from simulator.loadtest.offering import percentile
 from simulator.loadtest.senders import Senders, read_bodies
 from tests.simulator.loadtest.servers import on_a_thread
 
@@ -38,7 +39,7 @@ def test_latencies_are_those_of_a_server_that_is_known_and_every_body_is_sent(se
 
     schedule = np.arange(1, 101) * 0.02
     with on_a_thread(slow_for_each_tenth) as url:
-        load = senders.offer(url, schedule, 60.0, first=7)  # patient: tests beside this one need the cores
+        load = senders.offer(url, schedule, 5.0, first=7)
     sent = (7 + np.arange(100)) % NUMBER
     assert load.completed == 100
     assert sorted(came) == sorted(sent.tolist())
@@ -50,9 +51,9 @@ def test_latencies_are_those_of_a_server_that_is_known_and_every_body_is_sent(se
 def test_a_server_that_does_nothing_answers_every_request(senders: Senders) -> None:
     with null_server() as url:
         assert json.loads(senders.one_by_one(url, 5, 2.0)) == {"scores": []}
-        load = senders.offer(url, np.sort(np.random.default_rng(0).random(150)), 60.0)
+        load = senders.offer(url, np.sort(np.random.default_rng(0).random(150)), 2.0)
     assert load.completed == load.sent == 150
-    assert load.latencies.min() < 0.05, "of one at least, whatever runs beside"
+    assert (percentile(load.latencies, 50) or 1) < 0.05
     assert (load.latencies >= load.lags).all()
     assert (load.lags >= 0).all()
 

@@ -30,9 +30,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of an arm of every kind, with serving."""
     root = tmp_path_factory.mktemp("main")
-    used = cpu_seconds_of_children()
     (root / "printed").write_text(play(root, *SERVED, *without(*ARMS)))
-    (root / "seconds").write_text(str(cpu_seconds_of_children() - used))
     return root
 
 
@@ -157,13 +155,12 @@ def test_served_scores_equal_the_offline_ones(run: Path) -> None:
     assert all(m["errors"] == 0 and m["p99_ms"] > 0 for m in serving["measured"])
 
 
-def test_the_same_command_after_the_end_changes_nothing_and_plays_nothing(folder: Path, run: Path) -> None:
+def test_the_same_command_after_the_end_changes_nothing_and_answers_in_seconds(folder: Path, run: Path) -> None:
     before, files = quality(run), {f: f.read_bytes() for f in (run / "predictions").rglob("*.parquet")}
     files[run / "serving.json"] = (run / "serving.json").read_bytes()
     used = cpu_seconds_of_children()
     printed = play(folder, *SERVED, *without(*ARMS))
-    took, played = cpu_seconds_of_children() - used, float((folder / "seconds").read_text())
-    assert took < played / 2, "of the processor, by the command alone: what Ray's workers spend is not in either"
+    assert cpu_seconds_of_children() - used < 10, "on a machine with nothing else to do, these are its seconds"
     assert f"report:  {run / 'report.html'}" in printed
     assert (run / "serving.json").read_bytes() == files.pop(run / "serving.json")
     assert quality(run) == before

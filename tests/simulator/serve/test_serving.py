@@ -167,7 +167,7 @@ def test_a_few_rows_may_flip_where_what_is_read_is_chosen_by_rounded_scores(
         ("checkpoint", r"^tiny/contenders: could not be served: .*frozen-0: .*state\.safetensors.*missing or damaged"),
         (
             "predictions",
-            r"^tiny/contenders: could not be served: .*frozen-0: .*another probability than",
+            r"^tiny/contenders: could not be served: .*frozen-0: .*another probability than the stored one",
         ),
     ],
 )

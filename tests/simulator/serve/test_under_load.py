@@ -28,21 +28,18 @@ from tests.simulator.serve.played_run import played_run
 from tests.simulator.serve.test_replica import ask
 
 SWAPPED, KILLED = (int(os.environ.get(name, "2")) for name in ("SWAPPED", "KILLED"))
-RATE, MOST = 20.0, 8  # requests/s, as long as so many at most wait for an answer: overload is another test's subject
+RATE = 20.0  # requests/s, whatever comes of them
 PATIENCE = 240.0  # seconds, for a replica on a busy machine
 ANSWERED = 200  # HTTP's status
 
 
 class Asking(threading.Thread):
-    """Asks at a rate for as long as the block lasts, more slowly where the machine is too busy for it.
-
-    A request that fails is sent once more, at once.
-    """
+    """Asks at a fixed rate for as long as the block lasts; a request that fails is sent once more, at once."""
 
     def __init__(self, url: str, body: Any) -> None:
         super().__init__()
         self.url, self.body = url, body
-        self.ended, self.waiting = threading.Event(), 0
+        self.ended = threading.Event()
         self.tries: Counter[int] = Counter()  # requests by the number of times that they were sent; 0: never answered
         self.faults: Counter[str] = Counter()
         self.versions: Counter[int] = Counter()
@@ -61,18 +58,10 @@ class Asking(threading.Thread):
     async def _ask(self) -> None:
         async with open_session() as session, asyncio.TaskGroup() as tasks:
             while not self.ended.is_set():
-                if self.waiting < MOST:
-                    tasks.create_task(self._send(session))
+                tasks.create_task(self._send(session))
                 await asyncio.sleep(1 / RATE)
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
-        self.waiting += 1
-        try:
-            await self._sent(session)
-        finally:
-            self.waiting -= 1
-
-    async def _sent(self, session: aiohttp.ClientSession) -> None:
         for times in (1, 2):
             try:
                 async with session.post(self.url, json=self.body) as response:
