@@ -10,9 +10,6 @@ from rich.console import Console
 
 from pkb.errors import RunError
 from simulator.arms import check_changes
-from simulator.cluster.groups import train
-from simulator.cluster.progress import Board, shown
-from simulator.cluster.session import ray_session
 from simulator.config.kinds import flat
 from simulator.config.typed import plain
 from simulator.contender.checkpoint import verify
@@ -64,6 +61,11 @@ def _play(settings: Settings, log: Log, console: Console, address: str | None, t
         present(folder, conclude_what_is_missing(folder, console), console)
         refuse_all_stopped(folder, settings)
         return folder.path
+    # They import Ray Train, which takes seconds that a run which is over need not spend.
+    from simulator.cluster.groups import train
+    from simulator.cluster.progress import Board, shown
+    from simulator.cluster.session import ray_session
+
     played = RunFolder(folder.path.resolve())  # workers have another working directory
     with ray_session(address):
         chosen = None

@@ -28,7 +28,6 @@ from simulator.record.serving import Check, Measured, Serving, write_serving
 from simulator.serve.check import largest_difference
 from simulator.serve.guard import token_of_environment
 from simulator.serve.ports import free_port, refuse_open_pages
-from simulator.serve.replica import deployed
 from simulator.serve.request import MAX_BODY_BYTES
 from simulator.serve.settings import ServeSettings
 from simulator.serve.stored import TOLERANCE, may_flip, stored_predictions
@@ -61,6 +60,8 @@ def serve_and_measure(
     Ray must be initialised, and the last period of `log` committed in `run`. RunError if a contender cannot
     be deployed or asked, or serves other probabilities than were stored (after `serving.json` is written).
     """
+    from simulator.serve.replica import deployed  # imports Ray Serve
+
     period = log.periods[-1]
     arms = _alive(run, period.index)
     holdout = rows_to_ask_for(stream, log)
